@@ -1,0 +1,31 @@
+"""Sources of frames, each opened only when the configuration names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.config import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+
+if TYPE_CHECKING:
+    from edge.camera.base import Camera
+
+
+def open_camera(config: CameraConfig) -> Camera:
+    """Open the configured camera; raises CameraError, naming it and the remedy, if it is not there."""
+    match config:
+        case PicameraConfig():
+            from edge.camera.picamera import Picamera
+
+            return Picamera(config)
+        case FolderConfig():
+            from edge.camera.folder import FolderCamera
+
+            return FolderCamera(config)
+        case VideoConfig():
+            from edge.camera.video import VideoCamera
+
+            return VideoCamera(config)
+        case SyntheticConfig():
+            from edge.camera.synthetic import SyntheticCamera
+
+            return SyntheticCamera(config)

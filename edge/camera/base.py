@@ -1,0 +1,48 @@
+"""What a camera is to the rest of the daemon: something that yields frames until it is closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.contract.preprocess import ChannelOrder, Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One exposure. `pixels` is uint8 [h, w] or [h, w, 3] in `order` and belongs to the receiver."""
+
+    number: int
+    """Counts from 1 in each camera's life; a gap is a frame that the camera itself lost."""
+    source: str
+    """Where it came from: a file's path in its folder, or the frame's number."""
+    exposed: float
+    """time.monotonic() seconds of the exposure (for a file: of its reading)."""
+    pixels: Pixels
+    order: ChannelOrder = "RGB"
+
+
+@dataclass(frozen=True, slots=True)
+class BadFrame:
+    """A frame that was due but cannot be judged, such as a damaged picture: it ends as UNKNOWN."""
+
+    number: int
+    source: str
+    exposed: float
+    reason: str
+
+
+class Camera(Protocol):
+    """A source of frames, opened on creation (CameraError if it is not there)."""
+
+    keeps_pace: bool
+    """False: a live camera, the newest frame wins. True: it waits until each frame is taken, none is dropped."""
+
+    def frames(self) -> Iterator[Frame | BadFrame]:
+        """Yield frames at the camera's own rate; ends with the last one. Raises CameraError if it fails."""
+
+    def close(self) -> None:
+        """Stop and release the camera from any thread: a waiting `frames` ends soon after. Idempotent."""

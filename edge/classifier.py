@@ -1,0 +1,173 @@
+"""Bundle and pixels to scores: the only way from a frame to numbers, on the device and in evaluation.
+
+Reads what the model says of itself: input size and type, output quantization. A graph of contract 3
+gives `embedding`, `logit_map` and `logits`, in that order; a graph with a single output gives its scores.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge import runtime
+from edge.config import Runtime
+from edge.contract.preprocess import WHOLE_FRAME, preprocess
+from edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.contract.bundle import Bundle
+    from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+_INPUT_STEP = 1 / 128
+_SIGN_BIT = np.uint8(0x80)
+"""uint8 xor this, read as int8, is the pixel minus 128."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one region. `scores` and `logits` are float32 [n] in the labels' order."""
+
+    scores: Floats
+    logits: Floats
+    preprocess_ms: float
+    invoke_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """One quantized tensor: real = scale * (stored - zero_point)."""
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of(cls, details: dict[str, Any]) -> _Tensor:
+        scale, zero_point = details["quantization"]
+        shape = tuple(int(n) for n in details["shape"])
+        return cls(int(details["index"]), shape, np.dtype(details["dtype"]), float(scale), int(zero_point))
+
+    def real(self, stored: npt.NDArray[Any]) -> Floats:
+        if not self.scale:
+            return stored.astype(np.float32)
+        return np.float32(self.scale) * (stored.astype(np.float32) - np.float32(self.zero_point))
+
+    @property
+    def is_softmax(self) -> bool:
+        """TFLite fixes a quantized softmax's output to steps of 1/256 from 0; no other op has to have that."""
+        lowest = np.iinfo(self.dtype).min if self.dtype.kind in "iu" else None
+        return self.scale == 1 / 256 and self.zero_point == lowest
+
+
+class Classifier:
+    """One bundle's model, loaded and ready. Not thread-safe: one thread classifies."""
+
+    def __init__(self, bundle: Bundle, settings: Runtime | None = None, *, state_dir: Path | None = None) -> None:
+        """Probe the model in a child process, then load it.
+
+        Raises BundleError for a model that does not fit its labels or contract, RuntimeUnavailableError
+        without a runtime.
+        """
+        settings = settings or Runtime()
+        runtime.probe(bundle.model, bundle.model_sha256, settings, state_dir)
+        opened = runtime.open_interpreter(bundle.model, settings)
+        self.bundle = bundle
+        self.engine = opened.engine
+        self._interpreter = opened.interpreter
+        self._input = _the_input(opened.interpreter.get_input_details())
+        outputs = [_Tensor.of(details) for details in opened.interpreter.get_output_details()]
+        self._scores, self._map, self._embedding = _sort_outputs(outputs, len(bundle.manifest.labels))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """The model's (height, width) in pixels."""
+        return self._input.shape[1], self._input.shape[2]
+
+    def classify(
+        self,
+        pixels: Pixels,
+        *,
+        order: ChannelOrder = "RGB",
+        region: Region = WHOLE_FRAME,
+        rotate: Rotation = 0,
+    ) -> Prediction:
+        """Preprocess one frame as the bundle says and run the model on it; raises ValueError as `preprocess`."""
+        started = time.perf_counter()
+        height, width = self.input_size
+        small = preprocess(
+            pixels,
+            self.bundle.manifest.preprocess,
+            height=height,
+            width=width,
+            order=order,
+            region=region,
+            rotate=rotate,
+        )
+        prepared = time.perf_counter()
+        logits, scores = self._invoke(small)
+        done = time.perf_counter()
+        return Prediction(scores, logits, (prepared - started) * 1e3, (done - prepared) * 1e3)
+
+    def logit_map(self) -> Floats | None:
+        """Return the last frame's logits by place, float32 [h, w, n]: the heat map; None if the model has none."""
+        return self._read(self._map)
+
+    def embedding(self) -> Floats | None:
+        """Return the last frame's pooled features, float32 [d]; None if the model gives none."""
+        return self._read(self._embedding)
+
+    def _invoke(self, small: Pixels) -> tuple[Floats, Floats]:
+        stored = (small ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else small
+        self._interpreter.set_tensor(self._input.index, stored[np.newaxis])
+        self._interpreter.invoke()
+        values = self._scores.real(self._interpreter.get_tensor(self._scores.index)[0])
+        if self._scores.is_softmax:
+            return np.log(np.maximum(values, np.float32(1 / 512))), values
+        return values, softmax(values / np.float32(self.bundle.manifest.temperature))
+
+    def _read(self, tensor: _Tensor | None) -> Floats | None:
+        return None if tensor is None else tensor.real(self._interpreter.get_tensor(tensor.index)[0])
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return scores that sum to 1 along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def _the_input(details: list[dict[str, Any]]) -> _Tensor:
+    tensor = _Tensor.of(details[0])
+    integer = tensor.dtype in (np.dtype(np.int8), np.dtype(np.uint8))
+    if len(details) != 1 or not integer or len(tensor.shape) != 4 or tensor.shape[3] != 3:  # noqa: PLR2004
+        raise BundleError(
+            f"the model's input must be one int8 or uint8 [1, h, w, 3], not {tensor.dtype} {list(tensor.shape)}"
+        )
+    neutral = 0 if tensor.dtype == np.int8 else 128
+    # x / 127.5 - 1 with zero point 127 or -1 (Keras' own scaling) differs by less than one step.
+    if abs(tensor.scale - _INPUT_STEP) > _INPUT_STEP / 128 or abs(tensor.zero_point - neutral) > 1:
+        raise BundleError(
+            f"the model's input quantization is ({tensor.scale:g}, {tensor.zero_point}), not (1/128, {neutral}): "
+            "it was trained with another input scaling; rebuild it with edge-train build"
+        )
+    return tensor
+
+
+def _sort_outputs(outputs: list[_Tensor], labels: int) -> tuple[_Tensor, _Tensor | None, _Tensor | None]:
+    """Tell scores, logit map and embedding apart by rank; of two flat outputs the scores come last."""
+    flat = [tensor for tensor in outputs if len(tensor.shape) == 2]  # noqa: PLR2004 - [1, n]
+    maps = [tensor for tensor in outputs if len(tensor.shape) == 4]  # noqa: PLR2004 - [1, h, w, n]
+    if not flat or flat[-1].shape[1] != labels:
+        found = flat[-1].shape[1] if flat else "no"
+        raise BundleError(f"the model gives {found} scores but the manifest names {labels} labels; rebuild the bundle")
+    return flat[-1], maps[0] if maps else None, flat[0] if len(flat) > 1 else None

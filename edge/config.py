@@ -1,0 +1,256 @@
+"""The device's configuration: one TOML file, frozen and validated before anything starts.
+
+Every field carries its own description; the README's configuration page is generated from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import socket
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+import msgspec
+
+from edge.contract.messages import NAME_PATTERN
+from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _doc(text: str, **limits: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=text, **limits)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The base of every table in the file."""
+
+
+class Device(Section, frozen=True, kw_only=True):
+    """Who this device is: its topics are inspect/v1/<site>/<id>/..."""
+
+    site: Annotated[str, _doc("the plant or hall", pattern=NAME_PATTERN)] = "default"
+    id: Annotated[str, _doc("unique within the site; empty: the host's name")] = ""
+
+
+class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
+    name: Annotated[str, _doc("stands in every event", pattern=NAME_PATTERN)] = "camera"
+    region: Annotated[Region, _doc("the part of the frame to judge, in fractions of its size")] = WHOLE_FRAME
+    rotate: Annotated[Rotation, _doc("degrees clockwise, to turn the part as in training")] = 0
+
+
+class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
+    """A Raspberry Pi camera through picamera2 (apt install python3-picamera2)."""
+
+    index: Annotated[int, _doc("which camera, as `rpicam-hello --list-cameras` counts", ge=0)] = 0
+    width: Annotated[int, _doc("pixels, even", ge=64, le=8192)] = 1280
+    height: Annotated[int, _doc("pixels, even", ge=64, le=8192)] = 720
+    rate: Annotated[float, _doc("frames per second", gt=0, le=240)] = 10.0
+    timeout_s: Annotated[float, _doc("without a frame for this long the camera counts as hung", gt=0)] = 5.0
+
+
+class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
+    """Pictures in a folder and its subfolders, in the order of their names."""
+
+    path: Annotated[Path, _doc("the folder; relative to this file's folder")]
+    rate: Annotated[
+        float,
+        _doc("pictures per second; 0: as fast as they are judged, so that none is dropped", ge=0, le=1000),
+    ] = 0.0
+    loop: Annotated[bool, _doc("begin again after the last picture; otherwise the daemon ends there")] = False
+
+
+class VideoConfig(_Camera, frozen=True, kw_only=True, tag="video"):
+    """A video file or a stream address that PyAV opens (pip install 'edge-inspect[camera]')."""
+
+    source: Annotated[
+        str, _doc("a file, relative to this file's folder, or an address such as rtsp://...", min_length=1)
+    ]
+    rate: Annotated[
+        float, _doc("frames per second of a file; 0: as fast as they are judged, none dropped", ge=0, le=1000)
+    ] = 0.0
+    loop: Annotated[bool, _doc("begin again after a file's last frame")] = False
+
+
+class SyntheticConfig(_Camera, frozen=True, kw_only=True, tag="synthetic"):
+    """Rendered cutting inserts, for demonstrations and tests; an event's source begins with the truth."""
+
+    rate: Annotated[float, _doc("frames per second; 0: as fast as they are judged", ge=0, le=1000)] = 5.0
+    width: Annotated[int, _doc("pixels", ge=32, le=4096)] = 160
+    height: Annotated[int, _doc("pixels", ge=32, le=4096)] = 128
+    seed: Annotated[int, _doc("the same seed shows the same parts", ge=0)] = 1
+    frames: Annotated[int, _doc("stop after this many; 0: never", ge=0)] = 0
+
+
+CameraConfig: TypeAlias = PicameraConfig | FolderConfig | VideoConfig | SyntheticConfig
+
+
+class Decision(Section, frozen=True, kw_only=True):
+    """When a frame is a defect, and how many frames must agree."""
+
+    threshold: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1)] | None,
+        _doc("P(defect) from which a frame is DEFECT; left out: the bundle's own rule"),
+    ] = None
+    votes: Annotated[int, _doc("N of M: this many of the last `window` frames must agree on a verdict", ge=1)] = 1
+    window: Annotated[int, _doc("N of M: how many frames are looked at; 1: each stands alone", ge=1, le=1000)] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse votes that can never be reached; raises ValueError."""
+        if self.votes > self.window:
+            raise ValueError(f"votes {self.votes} can never be reached in a window of {self.window}")
+
+
+class Mqtt(Section, frozen=True, kw_only=True):
+    """The broker. A broker that is away is no reason to stop judging."""
+
+    host: Annotated[str, _doc("name or address", min_length=1)] = "localhost"
+    port: Annotated[int, _doc("1883 without TLS, 8883 with it, by custom", ge=1, le=65535)] = 1883
+    protocol: Annotated[Literal["5", "3.1.1"], _doc("the MQTT version the broker speaks")] = "5"
+    username: Annotated[str, _doc("empty: no login")] = ""
+    password: Annotated[str, _doc("better kept in password_file")] = ""
+    password_file: Annotated[Path | None, _doc("a file with the password on its first line")] = None
+    tls: Annotated[bool, _doc("encrypt, and check the broker's certificate and name")] = False
+    ca_file: Annotated[Path | None, _doc("PEM of the CA that signed the broker; left out: the system's")] = None
+    cert_file: Annotated[Path | None, _doc("PEM of this device's certificate, where the broker asks for one")] = None
+    key_file: Annotated[Path | None, _doc("PEM of its private key")] = None
+    keepalive_s: Annotated[int, _doc("a dead link is noticed after 1.5 times this many seconds", ge=5, le=3600)] = 30
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that would silently do less than asked; raises ValueError."""
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together: set both or neither")
+        if not self.tls and (self.ca_file or self.cert_file):
+            raise ValueError("ca_file and cert_file do nothing without tls = true")
+        if self.password and self.password_file:
+            raise ValueError("set password or password_file, not both")
+        if (self.password or self.password_file) and not self.username:
+            raise ValueError("a password needs a username")
+
+
+class Runtime(Section, frozen=True, kw_only=True):
+    """The TFLite interpreter."""
+
+    engine: Annotated[Literal["auto", "litert", "tflite-runtime"], _doc("auto: LiteRT where it is installed")] = "auto"
+    threads: Annotated[int, _doc("more than 1 helps only on idle cores", ge=1, le=64)] = 1
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    bundle: Annotated[Path, _doc("the model bundle, a folder or a zip; relative to this file's folder")]
+    trusted_keys: Annotated[
+        tuple[str, ...],
+        _doc("public keys that may sign bundles (edge-train keygen); empty: anyone may"),
+    ] = ()
+    state_dir: Annotated[
+        Path | None,
+        _doc("where the daemon remembers things; left out: systemd's $STATE_DIRECTORY"),
+    ] = None
+    health_every_s: Annotated[float, _doc("seconds between health messages", gt=0, le=3600)] = 10.0
+    device: Device = Device()
+    camera: CameraConfig
+    decision: Decision = Decision()
+    mqtt: Mqtt = Mqtt()
+    runtime: Runtime = Runtime()
+
+
+def load(path: Path) -> Config:
+    """Read and validate a TOML file; relative paths in it count from its folder.
+
+    Raises ConfigError: one line with the file, the key and the remedy (for an unknown key, the nearest one).
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; see the README's configuration page") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse(table, path)
+
+
+def parse(table: dict[str, Any], path: Path) -> Config:
+    """Validate an already parsed file; `path` anchors relative paths and names the file in errors."""
+    for problem in _unknown_keys(table, Config, ""):
+        raise ConfigError(f"{path}: {problem}")
+    try:
+        config = msgspec.convert(table, Config, dec_hook=_decode_path(path.parent))
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(f"{path}: {_plain(str(error), table)}") from error
+    return _with_device_id(config, path)
+
+
+def _decode_path(base: Path) -> Any:
+    def decode(kind: type, value: Any) -> Path:
+        if kind is not Path:
+            raise NotImplementedError(kind)
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"expected a path, got {value!r}")
+        return base / Path(value).expanduser()
+
+    return decode
+
+
+def _plain(message: str, table: dict[str, Any]) -> str:
+    """Name key and value before msgspec's complaint, in TOML's words."""
+    text, _, where = message.rpartition(" - at `$.")
+    if not text:
+        return message
+    where = where.rstrip("`")
+    value: Any = table
+    for key in where.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    shown = "" if value is None or isinstance(value, dict) else f" is {value!r}"
+    if where == "camera.kind":
+        text = f"expected one of {', '.join(str(kind.__struct_config__.tag) for kind in get_args(CameraConfig))}"
+    return f"{where}{shown}: {text.replace('Object missing required field', 'lacks the key')}"
+
+
+def _with_device_id(config: Config, path: Path) -> Config:
+    identity = config.device.id or socket.gethostname().partition(".")[0]
+    try:
+        device = msgspec.convert({"id": identity}, _Identity)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{path}: device.id: {identity!r} must be letters, digits, _ and -, 64 at most") from None
+    return msgspec.structs.replace(config, device=msgspec.structs.replace(config.device, id=device.id))
+
+
+class _Identity(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+
+
+def _unknown_keys(table: dict[str, Any], section: Any, where: str) -> Iterator[str]:
+    """Yield a line for each key that no section knows, with the nearest known key."""
+    section = _choose(section, table)
+    if section is None:
+        return
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+    tag = section.__struct_config__.tag_field
+    for key, value in table.items():
+        if key == tag:
+            continue
+        if key not in fields:
+            yield f"unknown key {where}{key}; {_nearest(key, [*fields, *([tag] if tag else [])])}"
+        elif isinstance(value, dict):
+            yield from _unknown_keys(value, fields[key], f"{where}{key}.")
+
+
+def _choose(section: Any, table: dict[str, Any]) -> Any:
+    """Pick the struct a table is meant to be, from a union by its `kind`; None where there is none."""
+    while get_origin(section) is Annotated:
+        section = get_args(section)[0]
+    options = get_args(section) or (section,)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, msgspec.Struct):
+            config = option.__struct_config__
+            if len(options) == 1 or config.tag == table.get(config.tag_field or ""):
+                return option
+    return None
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""The words that training and the device share: bundle, preprocessing, messages."""

@@ -1,0 +1,180 @@
+"""Contract 4: what goes over MQTT, its topics and its JSON Schemas.
+
+`python -m edge.contract.messages` rewrites schema/*.json from the classes here.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from edge.contract.ulid import PATTERN as ULID_PATTERN
+
+ROOT = "inspect/v1"
+SCHEMA_FOLDER = Path(__file__).parent / "schema"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""Sites, devices and cameras become topic levels: no slash, no wildcard, no space."""
+
+
+class Verdict(StrEnum):
+    """What the machine shop wants to know of the part."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    DEFECT = "DEFECT"
+    UNKNOWN = "UNKNOWN"
+
+
+def _doc(text: str, **limits: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=text, **limits)
+
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+Time: TypeAlias = Annotated[datetime, _doc("RFC 3339, UTC", tz=True)]
+Ulid: TypeAlias = Annotated[str, msgspec.Meta(pattern=ULID_PATTERN)]
+Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+BootId: TypeAlias = Annotated[Ulid, _doc("one per start of the daemon; `seq` counts from 1 within it")]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all messages. Receivers ignore fields they do not know."""
+
+
+class Latency(Message, frozen=True, kw_only=True):
+    """Where one frame's time went, in milliseconds on the monotonic clock."""
+
+    wait: Annotated[Milliseconds, _doc("from the exposure until judging began")]
+    preprocess: Milliseconds
+    invoke: Annotated[Milliseconds, _doc("the interpreter, with copying its input in and its scores out")]
+    total: Annotated[Milliseconds, _doc("from the exposure until the verdict")]
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """`event`: one verdict about one part. QoS 1, never retained."""
+
+    id: Annotated[Ulid, _doc("deduplicate by this: delivery is at least once")]
+    seq: Annotated[int, _doc("no gaps within a boot_id", ge=1)]
+    boot_id: BootId
+    time: Annotated[datetime, _doc("when the frame was exposed: RFC 3339, UTC", tz=True)]
+    clock_synced: Annotated[bool, _doc("false: trust seq, not time")]
+    camera: Name
+    region: str
+    trigger: Annotated[str, _doc("the trigger this verdict answers; each gets exactly one")]
+    source: Annotated[str, _doc("which frame: a file's path in its folder, or the camera's frame number")]
+    verdict: Annotated[Verdict, _doc("after smoothing over the camera's last frames")]
+    frame_verdict: Annotated[Verdict, _doc("of this frame alone")]
+    reason: Annotated[str, _doc("why it is UNKNOWN; empty otherwise")]
+    label: Annotated[str | None, _doc("the likeliest class of frame_verdict's side; null if none was computed")]
+    score: Annotated[Fraction | None, _doc("of `label`")]
+    scores: dict[str, Fraction]
+    threshold: Annotated[Fraction, _doc("P(defect) from which a frame is DEFECT")]
+    model: Annotated[Sha256 | None, _doc("of the model file")]
+    latency_ms: Latency
+    historical: Annotated[bool, _doc("sent again or late, not live")] = False
+
+
+class Status(Message, frozen=True, kw_only=True):
+    """`status`: retained; its offline form is also the last will."""
+
+    state: Literal["online", "offline", "degraded"]
+    reason: str
+    boot_id: BootId
+    time: Time
+
+
+class Info(Message, frozen=True, kw_only=True):
+    """`info`: retained; what this device is."""
+
+    version: str
+    python: str
+    platform: str
+    runtime: Annotated[str, _doc("interpreter and its version")]
+    camera: Name
+    boot_id: BootId
+    time: Time
+
+
+class Model(Message, frozen=True, kw_only=True):
+    """`model`: retained; what it judges with."""
+
+    name: str
+    sha256: Annotated[Sha256, _doc("of the model file, as in events")]
+    bundle_sha256: Annotated[Sha256, _doc("of manifest.json: the decision rule included")]
+    labels: dict[str, Literal["PASS", "DEFECT"]]
+    created: datetime
+    code_version: str
+    metrics: dict[str, float]
+    boot_id: BootId
+    time: Time
+
+
+class Health(Message, frozen=True, kw_only=True):
+    """`health`: retained; how it fares, counted since the daemon's start."""
+
+    boot_id: BootId
+    time: Time
+    uptime_s: Annotated[float, msgspec.Meta(ge=0)]
+    frames_captured: Count
+    frames_dropped: Annotated[Count, _doc("overtaken by a newer frame before they could be judged")]
+    frames_judged: Count
+    fps: Annotated[float, _doc("judged per second since the last health message", ge=0)]
+    verdicts: dict[Verdict, Count]
+    latency_ms: Annotated[dict[str, Milliseconds], _doc("p50 and p95 of `total` since the last health message")]
+    messages_waiting: Annotated[Count, _doc("not yet acknowledged by the broker")]
+    messages_lost: Annotated[Count, _doc("refused by the full queue while the broker was away")]
+    rss_mib: Annotated[float, msgspec.Meta(ge=0)]
+
+
+MESSAGES: dict[str, type[Message]] = {
+    "event": Event,
+    "status": Status,
+    "info": Info,
+    "model": Model,
+    "health": Health,
+}
+RETAINED = frozenset({"status", "info", "model", "health"})
+
+
+def topic(site: str, device: str, name: str) -> str:
+    """Return the topic of one message; `site` and `device` match NAME_PATTERN, else ValueError."""
+    for level in (site, device):
+        if not re.fullmatch(NAME_PATTERN, level):
+            raise ValueError(f"{level!r} cannot be a topic level: letters, digits, _ and - only, 64 at most")
+    return f"{ROOT}/{site}/{device}/{name}"
+
+
+def encode(message: Message) -> bytes:
+    """Encode as UTF-8 JSON."""
+    return msgspec.json.encode(message)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return every message's JSON Schema (2020-12) by message name."""
+    return {name: _schema(name, kind) for name, kind in MESSAGES.items()}
+
+
+def _schema(name: str, kind: type[Message]) -> dict[str, Any]:
+    body = msgspec.json.schema(kind)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"{ROOT}/{name}.json",
+        "title": name,
+        **body,
+    }
+
+
+def write_schemas(folder: Path) -> None:
+    """Write schema/<message>.json, one file a message."""
+    for name, schema in schemas().items():
+        (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n")
+
+
+if __name__ == "__main__":
+    write_schemas(SCHEMA_FOLDER)

@@ -1,0 +1,133 @@
+"""Opens a TFLite interpreter: LiteRT or tflite-runtime, whichever this device has.
+
+`python -m edge.runtime ENGINE THREADS < model.tflite` loads a model and runs it once: the probe that
+`open_probed` starts in a child process, because a damaged model can end a runtime with SIGSEGV.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edge.config import Runtime
+from edge.errors import BundleError, RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_MODULES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+_PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+PROBE_SECONDS = 60
+"""Far above the slowest first load (qemu-emulated arm64: 10 s); beyond it the runtime hangs."""
+
+
+class Interpreter(Protocol):
+    """What both runtimes' interpreters offer and this project uses."""
+
+    def allocate_tensors(self) -> None:
+        """Plan the memory; must come before everything else."""
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        """Describe the input tensors: index, shape, dtype, quantization."""
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        """Describe the output tensors, in the graph's order."""
+
+    def set_tensor(self, tensor_index: int, value: npt.NDArray[Any]) -> None:
+        """Copy values in."""
+
+    def invoke(self) -> None:
+        """Run the graph."""
+
+    def get_tensor(self, tensor_index: int) -> npt.NDArray[Any]:
+        """Copy values out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A ready interpreter and which engine it is, as `info` reports it."""
+
+    interpreter: Interpreter
+    engine: str
+
+
+def open_interpreter(model: bytes, settings: Runtime) -> Opened:
+    """Load a model with its tensors allocated.
+
+    Raises BundleError if the runtime refuses the model, RuntimeUnavailableError if there is no runtime.
+    """
+    name, module = _find(settings.engine)
+    try:
+        interpreter = module.Interpreter(model_content=model, num_threads=settings.threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise BundleError(f"{name} refuses the model ({text}); rebuild the bundle with edge-train build") from error
+    return Opened(interpreter, name)
+
+
+def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | None) -> None:
+    """Load and run a model once in a child process, unless `state_dir` remembers that it passed.
+
+    Raises BundleError if the model crashes or hangs the runtime, or is refused by it.
+    """
+    marker = state_dir / f"probed-{model_sha256}-{settings.engine}" if state_dir else None
+    if marker is not None and marker.is_file() and marker.read_text("utf-8") == _stack():
+        return
+    command = [sys.executable, "-m", "edge.runtime", settings.engine, str(settings.threads)]
+    try:
+        child = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise BundleError(f"the model hung the runtime for {PROBE_SECONDS} s; rebuild the bundle") from None
+    if child.returncode < 0:
+        raise BundleError(f"the model crashes the runtime (signal {-child.returncode}); rebuild the bundle")
+    if child.returncode:
+        lines = child.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        error = RuntimeUnavailableError if child.returncode == RuntimeUnavailableError.exit_code else BundleError
+        raise error(lines[-1].removeprefix("edge.runtime: "))
+    if marker is not None:
+        marker.write_text(_stack(), "utf-8")
+
+
+def version(engine: str) -> str:
+    """Return an engine's name and version, as `info` publishes it."""
+    from importlib.metadata import version as installed
+
+    return f"{_PACKAGES[engine]} {installed(_PACKAGES[engine])}"
+
+
+def _find(engine: str) -> tuple[str, Any]:
+    wanted = tuple(_MODULES) if engine == "auto" else (engine,)
+    for name in wanted:
+        try:
+            return name, importlib.import_module(_MODULES[name])
+        except ModuleNotFoundError:
+            continue
+        except ImportError as error:
+            raise RuntimeUnavailableError(f"{_PACKAGES[name]} does not load ({error}); reinstall it") from error
+    packages = " or ".join(_PACKAGES[name] for name in wanted)
+    raise RuntimeUnavailableError(f"no TFLite runtime is installed; pip install {packages}")
+
+
+def _stack() -> str:
+    """Identify what a probe's result depends on besides the model: the Python that finds the runtime."""
+    return f"{sys.version} {sys.prefix}"
+
+
+def _probe_child() -> int:
+    engine, threads = sys.argv[1:]
+    settings = Runtime(engine=engine, threads=int(threads))  # type: ignore[arg-type]
+    opened = open_interpreter(sys.stdin.buffer.read(), settings)
+    opened.interpreter.invoke()
+    return 0
+
+
+if __name__ == "__main__":
+    from edge.errors import run_command
+
+    sys.exit(run_command("edge.runtime", _probe_child))

@@ -1,0 +1,100 @@
+"""Fixtures that several test files share: a real broker, the demo bundle, the outside pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEMO_BUNDLE = PROJECT / "edge" / "demo_bundle"
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+    """Return once something accepts on the port; fail if the process ends or time runs out."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    pytest.fail(f"nothing listens on port {port} after {seconds} s")
+
+
+@dataclass
+class Broker:
+    """A real mosquitto on a free port, started and stopped at will."""
+
+    port: int
+    settings: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections."""
+        self.process = subprocess.Popen(
+            ["mosquitto", "-c", str(self.settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        """Stop it; a second call does nothing."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+
+
+def make_broker(folder: Path, *lines: str) -> Broker:
+    """Write a mosquitto configuration (anonymous unless `lines` say otherwise) for a free port."""
+    if shutil.which("mosquitto") is None:
+        pytest.skip("mosquitto is not installed: apt-get install mosquitto")
+    port = free_port()
+    access = lines or ("allow_anonymous true",)
+    settings = folder / "mosquitto.conf"
+    settings.write_text("\n".join([f"listener {port} 127.0.0.1", "user root", *access, ""]))
+    return Broker(port, settings)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto that lets anybody in."""
+    running = make_broker(tmp_path)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def demo_bundle() -> Path:
+    """The bundle that the project ships."""
+    return DEMO_BUNDLE
+
+
+@pytest.fixture(scope="session")
+def outside_data() -> Path:
+    """Real photographs and weights that are not part of the project; skips where they are missing."""
+    folder = Path(os.environ.get("INSPECT_TEST_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no outside test data at {folder}: set INSPECT_TEST_DATA")
+    return folder
