@@ -1,0 +1,31 @@
+"""Waits that keep a rate on the monotonic clock and end at once when a camera is closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Pacer:
+    """Lets one thread through `rate` times a second, until any thread calls `stop`."""
+
+    def __init__(self, rate: float) -> None:
+        """`rate` is per second; 0 means without waiting."""
+        self._period = 1 / rate if rate else 0.0
+        self._due = 0.0
+        self._stopped = threading.Event()
+
+    def wait(self) -> bool:
+        """Wait until the next turn is due (the first at once); False: stopped.
+
+        A turn that came late moves the later ones: no burst makes up for it.
+        """
+        now = time.monotonic()
+        if self._due > now:
+            self._stopped.wait(self._due - now)
+        self._due = max(self._due, now) + self._period
+        return not self._stopped.is_set()
+
+    def stop(self) -> None:
+        """End every wait, now and later, with False."""
+        self._stopped.set()
