@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -29,8 +29,8 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def load_picture(path: Path) -> Pixels:
-    """Read a picture file as RGB: uint8 [height, width, 3], upright by its EXIF orientation.
+def load_picture(path: Path | BinaryIO) -> Pixels:
+    """Read a picture (a file, or an open one) as RGB: uint8 [height, width, 3], upright by its EXIF orientation.
 
     Grey, palette, 16-bit, CMYK and transparent pictures are converted (16-bit by its high byte).
     Raises DataError, naming the file, for one that is missing, damaged, too large or no picture.
@@ -50,7 +50,7 @@ def load_picture(path: Path) -> Pixels:
         raise DataError(f"{path}: not a readable picture ({_reason(error)})") from error
 
 
-def _require_size(image: Image, path: Path) -> None:
+def _require_size(image: Image, path: Path | BinaryIO) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{path}: {image.width}x{image.height} is above the limit of {MAX_PIXELS} pixels")
 

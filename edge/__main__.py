@@ -1,0 +1,85 @@
+"""The command `edge-inspect`: what runs on the device."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from edge.errors import EXIT_CODES, run_command
+
+_EXAMPLES = """examples:
+  edge-inspect demo                                   see it work, without camera or broker
+  edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
+  edge-inspect check --config device.toml --live      is this device ready?
+  edge-inspect run --config device.toml               inspect until stopped
+
+"""
+
+
+def main() -> int:
+    """Parse the command line, run one command and return its exit code."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("paho").setLevel(logging.WARNING)
+    return run_command("edge-inspect", lambda: _dispatch(arguments))
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    """Run a command, importing only what that command needs."""
+    if arguments.command == "run":
+        from edge import config, daemon
+
+        return daemon.run(config.load(arguments.config))
+    if arguments.command == "once":
+        from edge import once
+
+        return once.run(arguments.bundle, arguments.images)
+    if arguments.command == "check":
+        from edge import check
+
+        return check.run(arguments.config, live=arguments.live)
+    from edge import demo
+
+    return demo.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-inspect",
+        description="Inspects parts on the device: camera frame, int8 model, verdict, MQTT.",
+        epilog=_EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = _command(commands, "run", "inspect until SIGTERM, Ctrl-C or the camera's last frame")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the device's TOML file")
+    once = _command(commands, "once", "judge pictures and print one JSON object a line")
+    once.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE", help="a bundle folder or zip")
+    once.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="a picture, or a folder of them")
+    check = _command(commands, "check", "validate configuration and bundle without starting")
+    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="the device's TOML file")
+    check.add_argument("--live", action="store_true", help="also take a frame and log in to the broker")
+    demo = _command(commands, "demo", "broker, daemon and a live table of verdicts, in one terminal")
+    demo.add_argument("--frames", type=Path, metavar="DIR", help="judge these pictures instead of rendered ones")
+    demo.add_argument("--bundle", type=Path, metavar="BUNDLE", help="instead of the built-in demo bundle")
+    demo.add_argument("--count", type=int, default=0, metavar="N", help="stop after N verdicts (0: never)")
+    demo.add_argument("--picture", type=Path, metavar="FILE", help="save the last table as an SVG picture")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Keeps the camera and the judging apart: capture never waits for inference, the newest frame wins."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.camera.base import BadFrame, Camera, Frame
+
+
+class Capture:
+    """Reads a camera in a thread of its own and hands over one frame at a time.
+
+    From a live camera a frame that was not taken is overwritten by the next one and counted as dropped; a
+    camera that keeps pace waits until each is taken.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.captured = 0
+        """Frames that the camera delivered."""
+        self.dropped = 0
+        """Frames that a newer one overtook."""
+        self._camera = camera
+        self._frame: Frame | BadFrame | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._stopped = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """True when the camera has no more frames and the last one was taken."""
+        with self._changed:
+            return self._ended and self._frame is None
+
+    def take(self, timeout: float) -> Frame | BadFrame | None:
+        """Return the newest frame, waiting at most `timeout` seconds; None if none came.
+
+        Raises what the camera raised (CameraError), once the frames before it were taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
+            frame, self._frame = self._frame, None
+            if frame is None and self._error is not None:
+                raise self._error
+            self._changed.notify_all()
+        return frame
+
+    def stop(self, timeout: float) -> bool:
+        """Close the camera and wait for the thread; False if it still hangs after `timeout` seconds."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        closer = threading.Thread(target=self._camera.close, name="camera-close", daemon=True)
+        closer.start()
+        closer.join(timeout)
+        self._thread.join(0 if closer.is_alive() else timeout)
+        return not closer.is_alive() and not self._thread.is_alive()
+
+    def _read(self) -> None:
+        try:
+            self._hand_over(self._camera.frames())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, `take` raises it in the judging thread
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _hand_over(self, frames: Iterator[Frame | BadFrame]) -> None:
+        for frame in frames:
+            with self._changed:
+                if self._camera.keeps_pace:
+                    self._changed.wait_for(lambda: self._frame is None or self._stopped)
+                if self._stopped:
+                    return
+                self.captured += 1
+                self.dropped += self._frame is not None
+                self._frame = frame
+                self._changed.notify_all()

@@ -1,0 +1,202 @@
+"""The composition root of the device: opens every stage, runs the loop, closes in order.
+
+Importing this module loads no interpreter, picture library, camera or MQTT client: each stage's module is
+imported when the stage opens.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from edge import clock
+from edge.capture import Capture
+from edge.contract.messages import Info, Model
+from edge.contract.ulid import new_ulid
+from edge.errors import BrokerError, ConfigError
+from edge.health import Tally
+from edge.judge import Judge
+from edge.supervision import notify
+
+if TYPE_CHECKING:
+    from edge.classifier import Classifier
+    from edge.config import Config
+    from edge.contract.bundle import Bundle
+    from edge.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+"""How often a loop without frames looks at the stop flag and the health clock."""
+CAMERA_STOP_SECONDS = 0.5
+QUICK_STOP_SECONDS = 1.0
+"""For the last verdicts after SIGTERM: with the camera's, within the 2 s that a stop may take."""
+PATIENT_STOP_SECONDS = 30.0
+"""For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The stages of one inspection line, open and ready."""
+
+    capture: Capture
+    judge: Judge
+    publisher: Publisher
+    tally: Tally
+
+
+def run(config: Config) -> int:
+    """Inspect until SIGTERM, SIGINT or the camera's last frame; returns 0.
+
+    Raises InspectError if a stage cannot open or the camera fails, BrokerError if the camera ended but
+    verdicts could not be delivered.
+    """
+    from edge.publisher import Publisher
+
+    boot_id = new_ulid()
+    publisher = Publisher(config, boot_id)
+    publisher.start()
+    ended, reason = False, "stopped"
+    try:
+        with _StopSignals() as signals:
+            ended = _inspect(config, publisher, boot_id, signals)
+    except Exception as error:
+        reason = str(error) or repr(error)
+        raise
+    finally:
+        notify("STOPPING=1")
+        reason = "the camera has no more frames" if ended else reason
+        undelivered = publisher.stop(reason, PATIENT_STOP_SECONDS if ended else QUICK_STOP_SECONDS)
+        if undelivered:
+            log.error("%d verdicts were not delivered to the broker", undelivered)
+    if ended and undelivered:
+        raise BrokerError(f"{undelivered} verdicts were not delivered: broker {config.mqtt.host}:{config.mqtt.port}")
+    return 0
+
+
+def inspect(line: Line, stop: threading.Event) -> bool:
+    """Judge frames until `stop` is set or the camera ends; True if it ended. Feeds the watchdog by frames."""
+    while not stop.is_set():
+        frame = line.capture.take(POLL_SECONDS)
+        if frame is not None:
+            event = line.judge.judge(frame)
+            line.publisher.send(event)
+            line.tally.count(event)
+            notify("WATCHDOG=1")
+        elif line.capture.ended:
+            return True
+        if line.tally.due:
+            line.publisher.retain("health", line.tally.report(line.capture, line.publisher))
+    return False
+
+
+def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopSignals) -> bool:
+    try:
+        line = _open(config, publisher, boot_id)
+    except _StoppedEarlyError:
+        return False
+    signals.only_set()
+    notify("READY=1")
+    try:
+        return inspect(line, signals.stop)
+    finally:
+        if not line.capture.stop(CAMERA_STOP_SECONDS):
+            log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
+        publisher.retain("health", line.tally.report(line.capture, publisher))
+
+
+def _open(config: Config, publisher: Publisher, boot_id: str) -> Line:
+    from edge.camera import open_camera
+    from edge.classifier import Classifier
+    from edge.contract import bundle as bundles
+
+    bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
+    classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
+    camera = open_camera(config.camera)
+    publisher.retain("info", _info(config, classifier, boot_id))
+    publisher.retain("model", _model(bundle, boot_id))
+    return Line(
+        capture=Capture(camera),
+        judge=Judge(classifier, config, boot_id),
+        publisher=publisher,
+        tally=Tally(boot_id, config.health_every_s),
+    )
+
+
+class _StoppedEarlyError(BaseException):
+    """A stop signal while stages were opening; not an Exception, so that nothing on the way translates it."""
+
+
+class _StopSignals:
+    """SIGTERM and SIGINT: they break off a slow start, and set `stop` once the loop runs."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._opening = True
+        self._before: dict[int, Any] = {}
+
+    def only_set(self) -> None:
+        """From now on a signal only sets `stop`."""
+        self._opening = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, *_: object) -> None:
+        self.stop.set()
+        if self._opening:
+            self._opening = False
+            raise _StoppedEarlyError
+
+
+def state_dir(config: Config) -> Path | None:
+    """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or none."""
+    from_systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    folder = config.state_dir or (Path(from_systemd) if from_systemd else None)
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"state_dir {folder} cannot be made ({error}); choose a writable folder") from error
+    return folder
+
+
+def _info(config: Config, classifier: Classifier, boot_id: str) -> Info:
+    from edge import runtime, version
+
+    return Info(
+        version=version(),
+        python=platform.python_version(),
+        platform=f"{sys.platform} {platform.machine()}",
+        runtime=runtime.version(classifier.engine),
+        camera=config.camera.name,
+        boot_id=boot_id,
+        time=clock.now(),
+    )
+
+
+def _model(bundle: Bundle, boot_id: str) -> Model:
+    manifest = bundle.manifest
+    return Model(
+        name=manifest.name,
+        sha256=bundle.model_sha256,
+        bundle_sha256=bundle.sha256,
+        labels={label.name: label.verdict for label in manifest.labels},
+        created=manifest.created,
+        code_version=manifest.code_version,
+        metrics=manifest.metrics,
+        boot_id=boot_id,
+        time=clock.now(),
+    )

@@ -1,0 +1,97 @@
+"""One frame in, one event out: exactly one, whatever the frame is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from edge import clock
+from edge.camera.base import BadFrame
+from edge.contract.bundle import Thresholds
+from edge.contract.messages import Event, Latency
+from edge.contract.preprocess import WHOLE_FRAME
+from edge.contract.ulid import new_ulid
+from edge.decision import Decision, Smoother, decide, unknown
+
+if TYPE_CHECKING:
+    from edge.camera.base import Frame
+    from edge.classifier import Classifier, Prediction
+    from edge.config import Config
+
+SCORE_DIGITS = 6
+
+
+class Judge:
+    """Turns the frames of one camera into events, numbered without gaps."""
+
+    def __init__(self, classifier: Classifier, config: Config, boot_id: str) -> None:
+        self._classifier = classifier
+        self._camera = config.camera
+        self._boot_id = boot_id
+        self._smoother = Smoother(config.decision.votes, config.decision.window)
+        self._seq = 0
+        threshold = config.decision.threshold
+        rule = classifier.bundle.manifest.thresholds
+        self._thresholds = rule if threshold is None else Thresholds(pass_below=threshold, defect_at=threshold)
+
+    def judge(self, frame: Frame | BadFrame) -> Event:
+        """Classify and decide; a frame that cannot be judged is UNKNOWN with its reason, never an exception."""
+        started = time.monotonic()
+        prediction: Prediction | None = None
+        if isinstance(frame, BadFrame):
+            decision = unknown(frame.reason)
+        else:
+            prediction, decision = self._classify(frame)
+        return self._event(frame, prediction, decision, started)
+
+    def _classify(self, frame: Frame) -> tuple[Prediction | None, Decision]:
+        camera, labels = self._camera, self._classifier.bundle.manifest.labels
+        try:
+            prediction = self._classifier.classify(
+                frame.pixels, order=frame.order, region=camera.region, rotate=camera.rotate
+            )
+        except (ValueError, RuntimeError) as error:
+            return None, unknown(f"the classifier failed: {error}")
+        return prediction, decide(prediction.scores.tolist(), labels, self._thresholds)
+
+    def _event(
+        self, frame: Frame | BadFrame, prediction: Prediction | None, decision: Decision, started: float
+    ) -> Event:
+        self._seq += 1
+        bundle = self._classifier.bundle
+        verdict = self._smoother.smooth(decision.verdict)
+        names = (label.name for label in bundle.manifest.labels)
+        scores = prediction.scores.tolist() if prediction else []
+        return Event(
+            id=new_ulid(),
+            seq=self._seq,
+            boot_id=self._boot_id,
+            time=clock.wall_time(frame.exposed),
+            clock_synced=clock.is_synchronized(),
+            camera=self._camera.name,
+            region="whole" if self._camera.region == WHOLE_FRAME else "region",
+            trigger=f"free-{frame.number}",
+            source=frame.source,
+            verdict=verdict,
+            frame_verdict=decision.verdict,
+            reason=decision.reason,
+            label=decision.label,
+            score=None if decision.score is None else round(decision.score, SCORE_DIGITS),
+            scores={name: round(score, SCORE_DIGITS) for name, score in zip(names, scores, strict=False)},
+            threshold=self._thresholds.defect_at,
+            model=bundle.model_sha256,
+            latency_ms=_latency(frame, prediction, started),
+        )
+
+
+def _latency(frame: Frame | BadFrame, prediction: Prediction | None, started: float) -> Latency:
+    return Latency(
+        wait=_ms(started - frame.exposed),
+        preprocess=round(prediction.preprocess_ms, 3) if prediction else 0.0,
+        invoke=round(prediction.invoke_ms, 3) if prediction else 0.0,
+        total=_ms(time.monotonic() - frame.exposed),
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(max(0.0, seconds) * 1e3, 3)
