@@ -1,0 +1,94 @@
+# Every target makes the virtual environment it needs. `make` alone lists them.
+#   PYTHON   which Python to use, 3.11 to 3.13       make test PYTHON=python3.13 VENV=.venv-3.13
+#   FRAMES   a folder of your own pictures           make demo FRAMES=~/pictures
+#   ARGS     more arguments for the command          make demo ARGS="--seconds 10"
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+LOCK_VENV ?= .venv-lock
+ARGS ?=
+
+# Debian puts mosquitto where an ordinary user's PATH does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+PIP = -m pip --disable-pip-version-check --no-input --quiet
+RUN = $(VENV)/bin/python
+EXTRAS = --extra dev --extra training --extra deploy --extra demo --extra camera --group build
+LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+# What needs no camera, broker or model to prove: how the project is written and described.
+HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_messages.py tests/test_service.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench rig demo-model schemas docs lock clean mosquitto
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: $(DEMO_VENV)/.installed ## watch the whole line work on rendered parts, or on FRAMES=folder; Ctrl-C ends it
+	@exec $(DEMO_VENV)/bin/edge-inspect demo $(if $(FRAMES),--frames "$(FRAMES)") $(ARGS)
+
+test: $(VENV)/.installed mosquitto ## run every test; what cannot run here is skipped with its reason
+	$(RUN) -m pytest --durations=15 $(ARGS)
+
+check: $(VENV)/.installed ## lint, formatting, types, import rules, and that generated files are up to date
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -q $(wildcard $(HABITS))
+
+bench: $(VENV)/.installed mosquitto ## measure the daemon against its limits, on this machine
+	$(RUN) -m tests.benchmarks.bench $(ARGS)
+
+rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
+	$(RUN) -m pytest -m rig $(ARGS)
+
+demo-model: $(VENV)/.installed ## train the demo's bundle again, from rendered parts
+	$(RUN) -m training.demo_model $(ARGS)
+
+schemas: $(VENV)/.installed ## write the messages' JSON Schemas again
+	$(RUN) -m edge.contract.messages
+
+docs: $(VENV)/.installed ## write CONFIGURATION.md again
+	$(RUN) tests/configuration_page.py
+
+lock: $(LOCK_VENV)/.installed ## resolve the dependencies again (newest allowed) into requirements-*.txt
+	$(LOCK) --upgrade $(EXTRAS) pyproject.toml -o requirements-ci.txt
+	$(LOCK) --upgrade -c requirements-ci.txt pyproject.toml -o requirements-device.txt
+	$(LOCK) --upgrade -c requirements-ci.txt --extra demo --group build pyproject.toml -o requirements-demo.txt
+
+clean: ## remove the environments, caches and build leftovers
+	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call install,FOLDER,LOCK): an environment with exactly the locked packages, and this checkout, editable.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	{ echo "edge-inspect needs Python 3.11, 3.12 or 3.13: name one, such as make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(1) ..."
+	@$(PYTHON) -m venv $(1)
+	@$(1)/bin/python $(PIP) install --require-hashes -r $(2)
+	@$(1)/bin/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(1)/.installed
+endef
+
+$(VENV)/.installed: requirements-ci.txt pyproject.toml
+	$(call install,$(VENV),requirements-ci.txt)
+
+$(DEMO_VENV)/.installed: requirements-demo.txt pyproject.toml
+	$(call install,$(DEMO_VENV),requirements-demo.txt)
+
+$(LOCK_VENV)/.installed:
+	$(PYTHON) -m venv $(LOCK_VENV)
+	$(LOCK_VENV)/bin/python $(PIP) install uv
+	touch $@
+
+# The reference broker, from Debian where that is possible; without it the tests that need it are skipped.
+mosquitto:
+	@command -v mosquitto >/dev/null && exit; \
+	if [ "$$(id -u)" -eq 0 ]; then root=env; else root="sudo -n"; fi; \
+	apt="$$root DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"; \
+	echo "Installing mosquitto ..."; \
+	{ $$apt update && $$apt install -y --no-install-recommends mosquitto; } >/dev/null 2>&1 || \
+	echo "mosquitto could not be installed; tests that need it will be skipped (apt-get install mosquitto)"
