@@ -1,0 +1,100 @@
+"""Lamp, lens and sensor: the painted scene becomes the camera's picture."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edge.synthetic.dice import Dice, Floats
+    from edge.synthetic.surface import Scene
+
+_GAIN = 0.9
+"""How much a slope of 1 towards the lamp brightens a surface."""
+_DARKEST, _BRIGHTEST = 0.35, 1.9
+"""Limits of a slope's effect: stray light fills shadows, and no metal is a mirror."""
+_BLUR_SIDE = 128
+"""Blur is given in pixels of a picture with this short side."""
+
+
+def expose(scene: Scene, dice: Dice) -> npt.NDArray[np.uint8]:
+    """Light, focus and read out one picture; uint8 [height, width, 3], RGB."""
+    planes = scene.albedo
+    planes *= _lamp(scene, dice)
+    short = min(planes.shape[1:])
+    blurred = _defocus(planes, dice.uniform(0.05, 1.3) * (short / _BLUR_SIDE) ** 2)
+    return _read_out(blurred, dice)
+
+
+def _lamp(scene: Scene, dice: Dice) -> Floats:
+    """Return each pixel's brightness: the relief's shading, the falloff from the lamp, one soft reflection."""
+    grid, angle = scene.grid, dice.uniform(0, math.tau)
+    x, y = math.cos(angle), math.sin(angle)
+    gain = dice.uniform(0.6, 1.2) * _GAIN / (2 * grid.pixel)
+    light = np.ones_like(scene.relief)
+    light[:, 1:-1] += (gain * x) * (scene.relief[:, 2:] - scene.relief[:, :-2])
+    light[1:-1] += (gain * y) * (scene.relief[2:] - scene.relief[:-2])
+    np.minimum(light, _BRIGHTEST, out=light)
+    np.maximum(light, _DARKEST, out=light)
+    light *= _falloff(grid.u, grid.v, (x, y), dice)
+    light += _reflection(scene, dice)
+    return light
+
+
+def _falloff(u: Floats, v: Floats, towards: tuple[float, float], dice: Dice) -> Floats:
+    """Brighter towards the lamp, darker in the picture's corners; about 1 in the middle."""
+    slope, corner = dice.uniform(0.05, 0.3), dice.uniform(0, 0.12)
+    columns = 1 - (slope * towards[0]) * u - corner * u * u
+    rows = (slope * towards[1]) * v + corner * v * v
+    field: Floats = columns - rows[:, np.newaxis]
+    return np.maximum(field, np.float32(0.1))
+
+
+def _reflection(scene: Scene, dice: Dice) -> Floats:
+    """A broad band of glare across the metal."""
+    angle, width = dice.uniform(0, math.tau), dice.uniform(0.15, 0.5)
+    across = scene.grid.plane(math.cos(angle) / width, math.sin(angle) / width, dice.uniform(-0.6, 0.6) / width)
+    bell = 1 / (1 + across * across)
+    return (dice.uniform(0, 0.45) * bell * bell) * scene.metal
+
+
+def _defocus(planes: Floats, variance: float) -> Floats:
+    """Blur by [w, 1 - 2w, w] along both axes at doubling distances until their variances add up (pixels squared)."""
+    step = 1 << int(math.log2(max(1.0, math.sqrt(2 * variance))))
+    while variance > 1e-3 and step >= 1:
+        weight = min(0.25, variance / (2 * step * step))
+        planes = _spread(_spread(planes, step, weight, axis=1), step, weight, axis=2)
+        variance -= 2 * weight * step * step
+        step = min(step, 1 << int(math.log2(max(1.0, math.sqrt(2 * max(variance, 0))))))
+    return planes
+
+
+def _spread(planes: Floats, step: int, weight: float, axis: int) -> Floats:
+    result = planes * (1 - 2 * weight)
+    share = planes * weight
+    if axis == 2:  # noqa: PLR2004 - columns
+        result, share = result.swapaxes(1, 2), share.swapaxes(1, 2)
+    result[:, step:] += share[:, :-step]
+    result[:, :-step] += share[:, step:]
+    result[:, :step] += share[:, :step]
+    result[:, -step:] += share[:, -step:]
+    return result.swapaxes(1, 2) if axis == 2 else result  # noqa: PLR2004
+
+
+def _read_out(planes: Floats, dice: Dice) -> npt.NDArray[np.uint8]:
+    """White balance, exposure, noise that grows with brightness, 8 bits."""
+    exposure = dice.uniform(230, 300)
+    for plane in planes:
+        plane *= exposure * dice.uniform(0.96, 1.04)
+    noise = dice.triangular(*planes.shape)
+    noise *= dice.uniform(2, 8)
+    noise *= 0.5 + planes * (0.5 / 128)
+    planes += noise
+    planes += 0.5
+    np.minimum(planes, 255, out=planes)
+    np.maximum(planes, 0, out=planes)
+    return np.ascontiguousarray(planes.astype(np.uint8).transpose(1, 2, 0))
