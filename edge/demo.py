@@ -1,0 +1,219 @@
+"""`edge-inspect demo`: a broker, the real daemon and a live view of its verdicts, in one terminal.
+
+The broker and the daemon are child processes of their own; they end with this one, however it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.contract.messages import MESSAGES, Event, Message
+from edge.errors import BrokerError, DataError, InspectError, RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+DEMO_BUNDLE = Path(__file__).parent / "demo_bundle"
+RATE = 5
+"""Frames per second of the demo's camera."""
+BROKER_SECONDS = 10.0
+STOP_SECONDS = 3.0
+"""The daemon ends within 2 s of SIGTERM."""
+_PR_SET_PDEATHSIG = 1
+_SBIN = os.pathsep.join(["/usr/sbin", "/usr/local/sbin"])
+"""Where Debian keeps mosquitto, outside an ordinary user's PATH."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Broker:
+    command: list[str]
+    protocol: str
+    name: str
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show verdicts until Ctrl-C, `--count` verdicts, or the last of `--frames`; returns 0.
+
+    Raises DataError for a folder that is not there, InspectError with the daemon's own words if it fails.
+    """
+    try:
+        from edge.demo_view import View
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailableError(f"the demo needs {error.name}: pip install 'edge-inspect[demo]'") from error
+    if arguments.frames and not arguments.frames.is_dir():
+        raise DataError(f"--frames {arguments.frames}: no such folder")
+    with ExitStack() as stack:
+        stack.enter_context(_termination_as_interrupt())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-inspect-demo-")))
+        port = _free_port()
+        broker = _choose_broker(folder, port)
+        stack.enter_context(_child(broker.command, folder / "broker.log"))
+        _wait_for(port)
+        inbox = stack.enter_context(_subscription(port))
+        config = folder / "device.toml"
+        config.write_text(_config(arguments, port, broker.protocol), "utf-8")
+        command = [sys.executable, "-m", "edge", "run", "--config", str(config)]
+        daemon = stack.enter_context(_child(command, folder / "daemon.log"))
+        view = stack.enter_context(View(broker.name, arguments.picture))
+        _follow(view, inbox, daemon, arguments.count)
+    return 0
+
+
+def _follow(view: Any, inbox: SimpleQueue[Message], daemon: subprocess.Popen[bytes], count: int) -> None:
+    shown = 0
+    while True:
+        try:
+            message = inbox.get(timeout=0.2)
+        except Empty:
+            if daemon.poll() is not None:
+                _require_success(daemon)
+                return
+            view.refresh()
+            continue
+        view.show(message)
+        shown += isinstance(message, Event)
+        if count and shown >= count:
+            return
+
+
+def _require_success(daemon: subprocess.Popen[bytes]) -> None:
+    if daemon.returncode:
+        log = Path(str(daemon.args[-1])).with_name("daemon.log")  # type: ignore[index]
+        lines = log.read_text("utf-8", "replace").splitlines() or ["it said nothing"]
+        raise InspectError(f"the daemon ended with exit code {daemon.returncode}: {lines[-1]}")
+
+
+def _config(arguments: argparse.Namespace, port: int, protocol: str) -> str:
+    bundle = (arguments.bundle or DEMO_BUNDLE).absolute()
+    camera: dict[str, Any] = {"kind": "synthetic", "name": "demo", "rate": RATE}
+    if arguments.frames:
+        camera = {"kind": "folder", "name": "demo", "rate": RATE, "path": str(arguments.frames.absolute())}
+    return "\n".join(
+        [
+            f"bundle = {json.dumps(str(bundle))}",
+            "health_every_s = 1.0",
+            "[device]\nsite = 'demo'\nid = 'demo'",
+            "[camera]",
+            *(f"{key} = {json.dumps(value)}" for key, value in camera.items()),
+            f"[mqtt]\nhost = '127.0.0.1'\nport = {port}\nprotocol = '{protocol}'\n",
+        ]
+    )
+
+
+def _choose_broker(folder: Path, port: int) -> _Broker:
+    """Take mosquitto where it is installed, else the pure-Python amqtt, which speaks MQTT 3.1.1 only."""
+    mosquitto = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), _SBIN]))
+    settings = folder / "broker.conf"
+    if mosquitto:
+        settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", "utf-8")
+        settings.chmod(0o644)
+        folder.chmod(0o755)  # Started by root, mosquitto reads its file as another user.
+        return _Broker([mosquitto, "-c", str(settings)], "5", "mosquitto")
+    plugins = "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
+    settings.write_text(f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n{plugins}", "utf-8")
+    command = [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(settings)]
+    return _Broker(command, "3.1.1", "amqtt, MQTT 3.1.1")
+
+
+@contextmanager
+def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no other thread runs yet when children start
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the child when the demo is killed and cannot do it (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let a closed terminal or a plain kill end the demo as Ctrl-C does: with its children."""
+    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _subscription(port: int) -> Iterator[SimpleQueue[Message]]:
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    inbox: SimpleQueue[Message] = SimpleQueue()
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+    client.on_connect = _subscribe
+    client.on_message = lambda _client, _data, message: inbox.put(_decode(message))
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        yield inbox
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def _subscribe(client: Any, *_: object) -> None:
+    client.subscribe("inspect/v1/demo/#", qos=1)
+
+
+def _decode(message: Any) -> Message:
+    kind = MESSAGES[message.topic.rpartition("/")[2]]
+    decoded: Message = msgspec.json.decode(message.payload, type=kind)
+    return decoded
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + BROKER_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise BrokerError(f"the demo's broker did not start within {BROKER_SECONDS:g} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
