@@ -28,7 +28,7 @@ _STREAM = 3
 _GROWTH = 1.25
 _STEEL: tuple[Tint, ...] = ((0.98, 1.0, 1.05), (0.9, 0.98, 1.16), (1.12, 0.99, 0.8))
 """What sticks to an edge: bright, blued or straw-coloured workpiece steel."""
-_SEEN = 0.4
+_SEEN = 0.35
 """A pixel counts as damaged from this share."""
 
 
@@ -95,7 +95,8 @@ def _flank_wear(scene: Scene, dice: Dice, size: float) -> Wound:
     along = scene.grid.plane(tx, ty, -tx * site.x - ty * site.y)
     share = along * (1 / length)
     ragged = smooth_noise(dice, *along.shape, 0.05)
-    edge = scene.depth - width * unit(2 * (1 - share * share)) * (0.85 + 0.4 * ragged)
+    inward = scene.depth if scene.outline.shape == "round" else scene.grid.plane(-nx, -ny, nx * site.x + ny * site.y)
+    edge = inward - width * unit(2 * (1 - share * share)) * (0.85 + 0.4 * ragged)
     cover = scene.share_below(edge) * scene.share_below(np.abs(along) - length) * scene.metal
     cover *= scene.grid.plane(nx, ny) > 0
     table = dice.triangular(256)
@@ -145,8 +146,9 @@ def _built_up_edge(scene: Scene, dice: Dice, size: float) -> Wound:
     """Weld a lump of workpiece steel on the edge; it sticks out over the outline."""
     site = dice.pick((scene.outline.edge, scene.outline.corner))(dice)
     (nx, ny), (tx, ty) = site.normal, site.tangent
-    x, y = site.inward(dice.uniform(-0.03, 0.05), 0)
-    length, width = size * dice.uniform(0.14, 0.3), size * dice.uniform(0.07, 0.13)
+    width = size * dice.uniform(0.07, 0.13)
+    length = width * (dice.uniform(1.5, 2.6) if site.room else dice.uniform(0.9, 1.4))
+    x, y = site.inward(width * dice.uniform(0.1, 0.6))
     along = scene.grid.plane(tx / length, ty / length, -(tx * x + ty * y) / length)
     across = scene.grid.plane(nx / width, ny / width, -(nx * x + ny * y) / width)
     edge = np.sqrt(along * along + across * across)

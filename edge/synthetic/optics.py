@@ -26,7 +26,7 @@ def expose(scene: Scene, dice: Dice) -> npt.NDArray[np.uint8]:
     planes = scene.albedo
     planes *= _lamp(scene, dice)
     short = min(planes.shape[1:])
-    blurred = _defocus(planes, dice.uniform(0.05, 1.3) * (short / _BLUR_SIDE) ** 2)
+    blurred = _defocus(planes, dice.uniform(0.05, 0.9) * (short / _BLUR_SIDE) ** 2)
     return _read_out(blurred, dice)
 
 

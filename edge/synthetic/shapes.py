@@ -160,7 +160,7 @@ def draw_outline(dice: Dice) -> Outline:
 def draw_grid(dice: Dice, outline: Outline, height: int, width: int) -> Grid:
     """Draw the pose: any rotation, size and place that keep the insert within the central square."""
     short = min(height, width)
-    size = dice.uniform(0.7, 0.9)
+    size = dice.uniform(0.74, 0.93)
     slack = 1 - _MARGIN - size
     return Grid(
         u=_axis(width, short),

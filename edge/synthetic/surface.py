@@ -45,7 +45,7 @@ class Scene:
     floor: Floats
     """The albedo under the insert."""
     relief: Floats
-    """Height above the background in insert units, constant outside the insert."""
+    """Height above the honed edge in insert units; 0 outside the insert."""
 
     def paint(self, cover: Floats, level: Floats | float, tint: Tint) -> None:
         """Lay a material over the picture; `cover` is its share of each pixel, 0-1."""
@@ -123,7 +123,7 @@ def _insert(scene: Scene, dice: Dice, background: float) -> None:
     scene.relief -= dice.uniform(0.5, 1.3) * groove * hollow * hollow * 4
     hone = dice.uniform(0.02, 0.05)
     worn = unit(1 - scene.depth * (1 / hone))
-    scene.relief -= dice.uniform(0.2, 0.6) * hone * worn * worn
+    scene.relief += dice.uniform(0.2, 0.6) * hone * (1 - worn * worn)
     plateau = unit((scene.depth - (land + groove)) * 40)
     tone = (1 - dice.uniform(0, 0.25) * 4 * hollow) * level
     tone *= 1 + (0.25 + 0.75 * plateau) * _brush(scene, dice)
