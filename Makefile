@@ -1,7 +1,7 @@
 # Every target makes the virtual environment it needs. `make` alone lists them.
 #   PYTHON   which Python to use, 3.11 to 3.13       make test PYTHON=python3.13 VENV=.venv-3.13
 #   FRAMES   a folder of your own pictures           make demo FRAMES=~/pictures
-#   ARGS     more arguments for the command          make demo ARGS="--seconds 10"
+#   ARGS     more arguments for the command          make demo ARGS="--count 50"
 
 PYTHON ?= python3
 VENV ?= .venv

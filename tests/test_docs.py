@@ -1,0 +1,99 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from configuration_page import PAGE, page
+
+from edge import config
+from edge.contract import messages
+from edge.errors import EXIT_CODES, InspectError
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = PROJECT / "README.md"
+DOCUMENTS = sorted(PROJECT.glob("*.md"))
+PROGRAMS = ("edge-inspect", "edge-train", "edge-deploy")
+
+
+def read(path: Path) -> str:
+    """Return a document's text."""
+    return path.read_text("utf-8")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language in a document."""
+    return re.findall(rf"^```{language}\n(.*?)^```", read(path), re.MULTILINE | re.DOTALL)
+
+
+def test_configuration_page_is_up_to_date() -> None:
+    """CONFIGURATION.md says what edge/config.py says; after a change: make docs."""
+    assert read(PAGE) == page()
+
+
+def test_schema_files_are_up_to_date() -> None:
+    """The committed JSON Schemas are those of the message classes; after a change: make schemas."""
+    for name, schema in messages.schemas().items():
+        assert (messages.SCHEMA_FOLDER / f"{name}.json").is_file()
+        assert json.loads((messages.SCHEMA_FOLDER / f"{name}.json").read_bytes()) == schema
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_example_configurations_are_valid(path: Path) -> None:
+    """Every TOML example in the documents is a configuration that a device would accept."""
+    for text in blocks(path, "toml"):
+        config.parse(tomllib.loads(text), path)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every relative link and picture in the documents is a file of the project."""
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", read(path)) + re.findall(r'src="([^"]+)"', read(path))
+    missing = [name for name in targets if "://" not in name and not (PROJECT / name).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_make_targets_exist(path: Path) -> None:
+    """Every `make` command in the documents is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", read(PROJECT / "Makefile"), re.MULTILINE))
+    asked = set(re.findall(r"(?:`|^\s*)make ([a-z-]+)", read(path), re.MULTILINE))
+    assert asked <= targets
+
+
+def test_every_exit_code_is_documented() -> None:
+    """README and --help list exactly the exit codes that errors end with."""
+    codes = {kind.exit_code for kind in InspectError.__subclasses__()} | {0, 1, 2, 130}
+    in_readme = {int(code) for code in re.findall(r"^\| (\d+) \|", read(README), re.MULTILINE)}
+    assert in_readme == codes
+    assert {int(code) for code in re.findall(r"(?<!\S)(\d+)  ", EXIT_CODES)} == codes
+
+
+def test_every_topic_is_documented() -> None:
+    """README's table of topics lists exactly the messages that exist, and which are retained."""
+    rows = dict(re.findall(r"^\| `([a-z]+)` \| (1[^|]*) \|", read(README), re.MULTILINE))
+    assert set(rows) == set(messages.MESSAGES)
+    assert {name for name, quality in rows.items() if "retained" in quality} == messages.RETAINED
+
+
+def test_every_device_dependency_is_justified() -> None:
+    """README's table of dependencies lists exactly what pyproject.toml installs on a device."""
+    project = tomllib.loads(read(PROJECT / "pyproject.toml"))["project"]
+    named = {re.split(r"[<>=;\[ ]", entry, maxsplit=1)[0] for entry in project["dependencies"]}
+    assert set(re.findall(r"^\| \[?`([a-z0-9-]+)`\]?[^|]*\| [\d.]+ \|", read(README), re.MULTILINE)) == named
+
+
+def test_commands_in_the_readme_exist() -> None:
+    """Every console command that the README names is one that the package installs."""
+    scripts = tomllib.loads(read(PROJECT / "pyproject.toml"))["project"]["scripts"]
+    assert set(scripts) == set(PROGRAMS)
+    assert set(re.findall(r"\bedge-(?:inspect|train|deploy)\b", read(README))) == set(PROGRAMS)
+
+
+def test_changelog_has_an_unreleased_part() -> None:
+    """Changes since the last release stand under their own heading."""
+    assert "## [Unreleased]" in read(PROJECT / "CHANGELOG.md")
