@@ -13,7 +13,12 @@ class Pacer:
         """`rate` is per second; 0 means without waiting."""
         self._period = 1 / rate if rate else 0.0
         self._due = 0.0
-        self._stopped = threading.Event()
+        self._stop = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
 
     def wait(self) -> bool:
         """Wait until the next turn is due (the first at once); False: stopped.
@@ -22,10 +27,10 @@ class Pacer:
         """
         now = time.monotonic()
         if self._due > now:
-            self._stopped.wait(self._due - now)
+            self._stop.wait(self._due - now)
         self._due = max(self._due, now) + self._period
-        return not self._stopped.is_set()
+        return not self.stopped
 
     def stop(self) -> None:
         """End every wait, now and later, with False."""
-        self._stopped.set()
+        self._stop.set()

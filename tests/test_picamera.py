@@ -1,0 +1,174 @@
+"""The Raspberry Pi camera, against a fake of picamera2 at its API boundary."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import os
+import sys
+import threading
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fakes import FakePicamera2, FakeRequest, PiCameras
+
+from edge.camera import open_camera
+from edge.camera.picamera import Picamera
+from edge.config import PicameraConfig
+from edge.errors import CameraError
+
+if TYPE_CHECKING:
+    from edge.contract.preprocess import Pixels
+
+SMALL = PicameraConfig(width=96, height=64, timeout_s=0.2)
+
+
+@pytest.fixture
+def pi(monkeypatch: pytest.MonkeyPatch) -> PiCameras:
+    """One camera, with padded lines."""
+    cameras = PiCameras(padding=32)
+    monkeypatch.setitem(sys.modules, "picamera2", cameras.module())
+    return cameras
+
+
+def coloured() -> Pixels:
+    scene = np.zeros((64, 96, 3), np.uint8)
+    scene[:, :48] = (200, 100, 10)
+    scene[:, 48:] = (1, 2, 3)
+    return scene
+
+
+def test_frames_are_rgb_without_the_padding(pi: PiCameras) -> None:
+    """A coloured scene arrives pixel by pixel as R, G, B, whatever the lines' padding."""
+    pi.show(coloured())
+    camera = open_camera(SMALL)
+    frame = next(iter(camera.frames()))
+    assert not camera.keeps_pace
+    assert frame.order == "RGB"
+    np.testing.assert_array_equal(frame.pixels, coloured())
+    assert (frame.number, frame.source) == (1, "1")
+    assert 0 <= time.monotonic() - frame.exposed < 5
+
+
+def test_frames_outlive_the_camera_buffers(pi: PiCameras) -> None:
+    """More frames than the camera has buffers come, each its own copy, each buffer given back."""
+    pi.show(coloured())
+    frames = list(islice(Picamera(SMALL).frames(), 20))
+    assert [frame.number for frame in frames] == list(range(1, 21))
+    assert pi.released == 20
+    for frame in frames:
+        np.testing.assert_array_equal(frame.pixels, coloured())
+
+
+def test_a_pulled_cable_is_a_camera_error(pi: PiCameras) -> None:
+    """Without frames the camera fails within its time-out, and no abandoned job takes a later frame."""
+    camera = Picamera(SMALL)
+    frames = camera.frames()
+    next(frames)
+    pi.unplug()
+    with pytest.raises(CameraError, match=r"camera\.index 0: no frame for 0\.2 s; check its cable"):
+        next(frames)
+    pi.plug()
+    assert pi.released == 1
+    camera.close()
+    assert pi.closed == 1
+
+
+def test_close_ends_a_waiting_frames_and_releases(pi: PiCameras) -> None:
+    """close() from another thread ends a wait of 60 s at once, and the camera is released; twice is fine."""
+    pi.unplug()
+    camera = Picamera(PicameraConfig(width=96, height=64, timeout_s=60))
+    shown: list[object] = []
+    watcher = threading.Thread(target=lambda: shown.extend(camera.frames()))
+    watcher.start()
+    camera.close()
+    camera.close()
+    watcher.join(2)
+    assert not watcher.is_alive()
+    assert shown == []
+    assert pi.closed == 1
+
+
+def test_a_stop_that_blocks_holds_nobody_else(pi: PiCameras) -> None:
+    """While the driver's stop hangs, frames() has ended already; the release follows when it returns."""
+    camera = Picamera(SMALL)
+    pi.jam()
+    closer = threading.Thread(target=camera.close, daemon=True)
+    closer.start()
+    assert pi.stopping.wait(2)
+    assert list(camera.frames()) == []
+    assert closer.is_alive()
+    pi.free()
+    closer.join(2)
+    assert pi.closed == 1
+
+
+def test_a_missing_camera_is_named_with_their_number(pi: PiCameras) -> None:
+    """An index that no camera has tells how many there are."""
+    with pytest.raises(CameraError, match=r"camera\.index 3: not among this device's 1 cameras"):
+        Picamera(PicameraConfig(index=3))
+    assert pi.closed == 0
+
+
+def test_a_camera_in_use_tells_the_cause(pi: PiCameras) -> None:
+    """A camera that another program holds fails with libcamera's own words, on one line."""
+    pi.in_use = True
+    with pytest.raises(CameraError, match=r"cannot be opened \(Failed to acquire camera: Device or resource busy\)"):
+        Picamera(SMALL)
+
+
+def test_an_adjusted_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A size that libcamera changed silently is an error that names what it gives, and the camera is released."""
+    pi = PiCameras(largest=(640, 480))
+    monkeypatch.setitem(sys.modules, "picamera2", pi.module())
+    with pytest.raises(CameraError, match="gives 640x480 BGR888 instead of 1280x720 BGR888"):
+        Picamera(PicameraConfig())
+    assert pi.closed == 1
+
+
+def test_without_picamera2_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where picamera2 is not installed, the error says which package and which kind of venv it takes."""
+    monkeypatch.setitem(sys.modules, "picamera2", None)
+    with pytest.raises(CameraError, match="apt install python3-picamera2 and a venv with --system-site-packages"):
+        Picamera(SMALL)
+
+
+def real_source() -> Path:
+    """picamera2's package folder: installed, or unpacked at $PICAMERA2_SOURCE."""
+    if "PICAMERA2_SOURCE" in os.environ:
+        return Path(os.environ["PICAMERA2_SOURCE"])
+    spec = importlib.util.find_spec("picamera2")
+    if spec is None or spec.origin is None:
+        pytest.skip("picamera2 is not installed: set PICAMERA2_SOURCE to its source's package folder")
+    return Path(spec.origin).parent
+
+
+def real_parameters(source: Path, name: str) -> dict[str, list[str]]:
+    """Parameter names by method; of overloads the last, which is the implementation."""
+    (found,) = [
+        node for node in ast.parse(source.read_text()).body if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    methods = [node for node in found.body if isinstance(node, ast.FunctionDef)]
+    return {method.name: [arg.arg for arg in method.args.args + method.args.kwonlyargs] for method in methods}
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "fake"),
+    [("picamera2.py", "Picamera2", FakePicamera2), ("request.py", "CompletedRequest", FakeRequest)],
+)
+def test_the_fake_has_the_real_signatures(file: str, name: str, fake: type) -> None:
+    """Every public method of the fake is one of the real class, with the same parameters in the same places."""
+    real = real_parameters(real_source() / file, name)
+    public = {key: value for key, value in vars(fake).items() if inspect.isfunction(value) and not key.startswith("_")}
+    for method, function in public.items():
+        parameters = inspect.signature(function).parameters.values()
+        positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        assert positional == real[method][: len(positional)], method
+        assert {p.name for p in parameters} <= set(real[method]), method
+    assert "global_camera_info" in real_parameters(real_source() / "picamera2.py", "Picamera2")
+    assert real_parameters(real_source() / "picamera2.py", "Picamera2")["__init__"][:2] == ["self", "camera_num"]
