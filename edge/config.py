@@ -5,20 +5,26 @@ Every field carries its own description; the README's configuration page is gene
 
 from __future__ import annotations
 
-import difflib
+import base64
+import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge.contract.messages import NAME_PATTERN
+from edge.contract.messages import NAME
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+
+
+_WHOLE_NAME = rf"^{NAME}\Z"
+"""Python's $ would let a line's end through."""
+_KEY_BYTES = 32
 
 
 def _doc(text: str, **limits: Any) -> msgspec.Meta:
@@ -32,12 +38,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Device(Section, frozen=True, kw_only=True):
     """Who this device is: its topics are inspect/v1/<site>/<id>/..."""
 
-    site: Annotated[str, _doc("the plant or hall", pattern=NAME_PATTERN)] = "default"
+    site: Annotated[str, _doc("the plant or hall", pattern=_WHOLE_NAME)] = "default"
     id: Annotated[str, _doc("unique within the site; empty: the host's name")] = ""
 
 
 class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
-    name: Annotated[str, _doc("stands in every event", pattern=NAME_PATTERN)] = "camera"
+    name: Annotated[str, _doc("stands in every event", pattern=_WHOLE_NAME)] = "camera"
     region: Annotated[Region, _doc("the part of the frame to judge, in fractions of its size")] = WHOLE_FRAME
     rotate: Annotated[Rotation, _doc("degrees clockwise, to turn the part as in training")] = 0
 
@@ -46,8 +52,8 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
     """A Raspberry Pi camera through picamera2 (apt install python3-picamera2)."""
 
     index: Annotated[int, _doc("which camera, as `rpicam-hello --list-cameras` counts", ge=0)] = 0
-    width: Annotated[int, _doc("pixels, even", ge=64, le=8192)] = 1280
-    height: Annotated[int, _doc("pixels, even", ge=64, le=8192)] = 720
+    width: Annotated[int, _doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 1280
+    height: Annotated[int, _doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 720
     rate: Annotated[float, _doc("frames per second", gt=0, le=240)] = 10.0
     timeout_s: Annotated[float, _doc("without a frame for this long the camera counts as hung", gt=0)] = 5.0
 
@@ -73,6 +79,16 @@ class VideoConfig(_Camera, frozen=True, kw_only=True, tag="video"):
         float, _doc("frames per second of a file; 0: as fast as they are judged, none dropped", ge=0, le=1000)
     ] = 0.0
     loop: Annotated[bool, _doc("begin again after a file's last frame")] = False
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether `source` is an address, not a file."""
+        return "://" in self.source
+
+    def __post_init__(self) -> None:
+        """Refuse a source that no file can be called; raises ValueError."""
+        if not self.is_stream:
+            _path(Path(), self.source)
 
 
 class SyntheticConfig(_Camera, frozen=True, kw_only=True, tag="synthetic"):
@@ -157,6 +173,16 @@ class Config(Section, frozen=True, kw_only=True):
     mqtt: Mqtt = Mqtt()
     runtime: Runtime = Runtime()
 
+    def __post_init__(self) -> None:
+        """Refuse trusted keys that could never have signed anything; raises ValueError."""
+        for key in self.trusted_keys:
+            try:
+                length = len(base64.b64decode(key, validate=True))
+            except ValueError:
+                length = 0
+            if length != _KEY_BYTES:
+                raise ValueError(f"trusted_keys: {key[:60]!r} is not a public key as edge-train keygen prints it")
+
 
 def load(path: Path) -> Config:
     """Read and validate a TOML file; relative paths in it count from its folder.
@@ -167,90 +193,53 @@ def load(path: Path) -> Config:
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see the README's configuration page") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse(table, path)
 
 
 def parse(table: dict[str, Any], path: Path) -> Config:
     """Validate an already parsed file; `path` anchors relative paths and names the file in errors."""
-    for problem in _unknown_keys(table, Config, ""):
-        raise ConfigError(f"{path}: {problem}")
     try:
-        config = msgspec.convert(table, Config, dec_hook=_decode_path(path.parent))
-    except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"{path}: {_plain(str(error), table)}") from error
-    return _with_device_id(config, path)
+        config = msgspec.convert(table, Config, dec_hook=_path_decoder(path.parent))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_problem(str(error), table)}") from error
+    return _with_device_id(_with_video_path(config, path.parent), path)
 
 
-def _decode_path(base: Path) -> Any:
-    def decode(kind: type, value: Any) -> Path:
-        if kind is not Path:
-            raise NotImplementedError(kind)
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"expected a path, got {value!r}")
-        return base / Path(value).expanduser()
+def _problem(message: str, table: dict[str, Any]) -> str:
+    from edge.config_errors import explain, unknown_keys
+
+    return next(unknown_keys(table, Config), None) or explain(message, table, Config)
+
+
+def _path_decoder(base: Path) -> Callable[[type, Any], Path]:
+    def decode(_: type, value: Any) -> Path:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a path")  # noqa: TRY004 - msgspec reports ValueErrors only
+        return _path(base, value)
 
     return decode
 
 
-def _plain(message: str, table: dict[str, Any]) -> str:
-    """Name key and value before msgspec's complaint, in TOML's words."""
-    text, _, where = message.rpartition(" - at `$.")
-    if not text:
-        return message
-    where = where.rstrip("`")
-    value: Any = table
-    for key in where.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    shown = "" if value is None or isinstance(value, dict) else f" is {value!r}"
-    if where == "camera.kind":
-        text = f"expected one of {', '.join(str(kind.__struct_config__.tag) for kind in get_args(CameraConfig))}"
-    return f"{where}{shown}: {text.replace('Object missing required field', 'lacks the key')}"
+def _path(base: Path, text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} is not a path")
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text!r} names no user of this device") from error
+
+
+def _with_video_path(config: Config, base: Path) -> Config:
+    if not isinstance(config.camera, VideoConfig) or config.camera.is_stream:
+        return config
+    camera = msgspec.structs.replace(config.camera, source=str(_path(base, config.camera.source)))
+    return msgspec.structs.replace(config, camera=camera)
 
 
 def _with_device_id(config: Config, path: Path) -> Config:
     identity = config.device.id or socket.gethostname().partition(".")[0]
-    try:
-        device = msgspec.convert({"id": identity}, _Identity)
-    except msgspec.ValidationError:
-        raise ConfigError(f"{path}: device.id: {identity!r} must be letters, digits, _ and -, 64 at most") from None
-    return msgspec.structs.replace(config, device=msgspec.structs.replace(config.device, id=device.id))
-
-
-class _Identity(msgspec.Struct):
-    id: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
-
-
-def _unknown_keys(table: dict[str, Any], section: Any, where: str) -> Iterator[str]:
-    """Yield a line for each key that no section knows, with the nearest known key."""
-    section = _choose(section, table)
-    if section is None:
-        return
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
-    tag = section.__struct_config__.tag_field
-    for key, value in table.items():
-        if key == tag:
-            continue
-        if key not in fields:
-            yield f"unknown key {where}{key}; {_nearest(key, [*fields, *([tag] if tag else [])])}"
-        elif isinstance(value, dict):
-            yield from _unknown_keys(value, fields[key], f"{where}{key}.")
-
-
-def _choose(section: Any, table: dict[str, Any]) -> Any:
-    """Pick the struct a table is meant to be, from a union by its `kind`; None where there is none."""
-    while get_origin(section) is Annotated:
-        section = get_args(section)[0]
-    options = get_args(section) or (section,)
-    for option in options:
-        if isinstance(option, type) and issubclass(option, msgspec.Struct):
-            config = option.__struct_config__
-            if len(options) == 1 or config.tag == table.get(config.tag_field or ""):
-                return option
-    return None
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+    if not re.fullmatch(NAME, identity):
+        raise ConfigError(f"{path}: device.id is {identity!r}: expected letters, digits, _ and -, 64 at most")
+    return msgspec.structs.replace(config, device=msgspec.structs.replace(config.device, id=identity))

@@ -17,8 +17,10 @@ from edge.contract.ulid import PATTERN as ULID_PATTERN
 
 ROOT = "inspect/v1"
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Sites, devices and cameras become topic levels: no slash, no wildcard, no space."""
+NAME_PATTERN = f"^{NAME}$"
+"""The same for the schemas, whose $ matches at the very end only."""
 
 
 class Verdict(StrEnum):
@@ -143,9 +145,9 @@ RETAINED = frozenset({"status", "info", "model", "health"})
 
 
 def topic(site: str, device: str, name: str) -> str:
-    """Return the topic of one message; `site` and `device` match NAME_PATTERN, else ValueError."""
+    """Return the topic of one message; `site` and `device` match NAME, else ValueError."""
     for level in (site, device):
-        if not re.fullmatch(NAME_PATTERN, level):
+        if not re.fullmatch(NAME, level):
             raise ValueError(f"{level!r} cannot be a topic level: letters, digits, _ and - only, 64 at most")
     return f"{ROOT}/{site}/{device}/{name}"
 

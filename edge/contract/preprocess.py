@@ -56,7 +56,8 @@ class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse a rectangle that is empty or leaves the frame; raises ValueError."""
         inside = 0 <= self.x < 1 and 0 <= self.y < 1 and self.width > 0 and self.height > 0
         if not (inside and self.x + self.width <= 1 + 1e-9 and self.y + self.height <= 1 + 1e-9):
-            raise ValueError(f"region {self} leaves the frame: x + width and y + height must stay within 0-1")
+            corners = f"x {self.x:g}, y {self.y:g}, width {self.width:g}, height {self.height:g}"
+            raise ValueError(f"{corners} leaves the frame: x + width and y + height must stay within 0-1")
 
 
 WHOLE_FRAME = Region()
