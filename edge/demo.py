@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -122,9 +123,9 @@ def _choose_broker(folder: Path, port: int) -> _Broker:
     mosquitto = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), _SBIN]))
     settings = folder / "broker.conf"
     if mosquitto:
-        settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", "utf-8")
-        settings.chmod(0o644)
-        folder.chmod(0o755)  # Started by root, mosquitto reads its file as another user.
+        # As root it would become another user, and with that lose the death signal of _die_with_parent.
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\n", "utf-8")
         return _Broker([mosquitto, "-c", str(settings)], "5", "mosquitto")
     plugins = "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
     settings.write_text(f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n{plugins}", "utf-8")

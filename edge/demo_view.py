@@ -28,9 +28,9 @@ BAR = 8
 
 _COLUMNS: tuple[tuple[str, int, int, JustifyMethod], ...] = (
     ("seq", 4, 0, "right"),
-    ("part", 12, 2, "left"),
+    ("part", 12, 1, "left"),
     ("verdict", 7, 0, "left"),
-    ("label", 9, 1, "left"),
+    ("label", 14, 1, "left"),
     ("score", BAR + 5, 0, "left"),
     ("ms", 5, 0, "right"),
 )

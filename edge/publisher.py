@@ -264,23 +264,30 @@ def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
 def check_broker(config: Config) -> None:
     """Log in once and leave again; raises BrokerError with what the broker or the network said."""
     mqtt = config.mqtt
-    client = make_client(mqtt, f"edge-inspect-check-{config.device.id}"[:64])
-    answer: SimpleQueue[Any] = SimpleQueue()
-    client.on_connect = lambda _client, _data, _flags, reason, _properties: answer.put(reason)
+    client = make_client(mqtt, f"edge-inspect-check-{config.device.id}")
+    answer: SimpleQueue[str] = SimpleQueue()
+
+    def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        answer.put(refusal(mqtt, reason) if reason.is_failure else "")
+
+    def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        answer.put(f"broker {address(mqtt)} hangs up before a login ({reason}); check cert_file and the broker's log")
+
+    client.on_connect, client.on_disconnect = on_connect, on_disconnect
     try:
         client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
     except OSError as error:
         raise BrokerError(unreachable(mqtt, error)) from error
     client.loop_start()
     try:
-        reason = answer.get(timeout=CONNECT_SECONDS)
+        problem = answer.get(timeout=CONNECT_SECONDS)
     except Empty:
-        raise BrokerError(f"broker {address(mqtt)} accepts the connection but does not speak MQTT") from None
+        problem = f"broker {address(mqtt)} accepts the connection but does not answer; is it an MQTT broker?"
     finally:
         client.disconnect()
         client.loop_stop()
-    if reason.is_failure:
-        raise BrokerError(refusal(mqtt, reason))
+    if problem:
+        raise BrokerError(problem)
 
 
 def address(mqtt: Mqtt) -> str:

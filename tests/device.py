@@ -1,0 +1,80 @@
+"""Starts the real daemon as a process, for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Table = dict[str, Any]
+
+
+def write_config(path: Path, *, bundle: Path, camera: Table, mqtt: Table, **more: Any) -> Path:
+    """Write a device.toml and return its path; `more` holds further keys and tables."""
+    plain = {"bundle": str(bundle), **{key: value for key, value in more.items() if not isinstance(value, dict)}}
+    tables = {"device": {"site": "test", "id": "dut"}, "camera": camera, "mqtt": mqtt}
+    tables |= {key: value for key, value in more.items() if isinstance(value, dict)}
+    lines = [_line(key, value) for key, value in plain.items()]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(_line(key, value) for key, value in table.items())]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def _line(key: str, value: Any) -> str:
+    return f"{key} = {json.dumps(value)}"
+
+
+def inspect_command(*arguments: object) -> list[str]:
+    """Return the command line of `edge-inspect` in this interpreter."""
+    return [sys.executable, "-m", "edge", *map(str, arguments)]
+
+
+@contextmanager
+def running_daemon(config: Path, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run `edge-inspect run` with its output captured; it is gone afterwards, whatever the test did."""
+    daemon = subprocess.Popen(
+        inspect_command("run", "--config", config),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        yield daemon
+    finally:
+        daemon.kill()
+        daemon.communicate()
+
+
+def end(daemon: subprocess.Popen[str], seconds: float = 30) -> str:
+    """Wait until the daemon has ended by itself and return what it wrote to stderr."""
+    return daemon.communicate(timeout=seconds)[1]
+
+
+def stop(daemon: subprocess.Popen[str]) -> str:
+    """Send SIGTERM, wait for the end and return what it wrote to stderr."""
+    daemon.terminate()
+    return end(daemon, 10)
+
+
+def run_inspect(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `edge-inspect` to its end."""
+    return subprocess.run(inspect_command(*arguments), capture_output=True, text=True, timeout=120, check=False)
+
+
+def assert_one_clear_line(process: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """Check the exit code, that stderr's last line says all of `words`, and that there is no traceback."""
+    assert process.returncode == code, process.stderr
+    assert "Traceback" not in process.stderr
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith("edge-inspect: ")
+    for word in words:
+        assert word in last

@@ -1,0 +1,95 @@
+"""A plain paho subscriber that remembers what it received, for tests."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message: the last level of its topic, its decoded JSON, and its flags."""
+
+    topic: str
+    name: str
+    body: dict[str, Any]
+    retained: bool
+    qos: int
+
+
+class Recorder:
+    """Subscribes to everything under inspect/v1 and keeps it in order."""
+
+    def __init__(
+        self,
+        port: int,
+        client_id: str = "recorder",
+        *,
+        login: tuple[str, str] | None = None,
+        persistent: bool = False,
+    ) -> None:
+        """Connect and subscribe; a `persistent` session is kept by the broker over its own restart."""
+        self.messages: list[Received] = []
+        self._changed = threading.Condition()
+        self._subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe("inspect/v1/#", qos=1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(1, 1)
+        if login:
+            self._client.username_pw_set(*login)
+        session = Properties(PacketTypes.CONNECT)
+        session.SessionExpiryInterval = 3600 if persistent else 0
+        self._client.connect("127.0.0.1", port, clean_start=not persistent, properties=session)
+        self._client.loop_start()
+        assert self._subscribed.wait(10), "the recorder could not subscribe"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the bodies of all messages of one kind, in order of arrival."""
+        return [message.body for message in self.messages if message.name == name]
+
+    def wait(self, condition: Callable[[Recorder], bool], seconds: float = 20) -> None:
+        """Wait until the messages so far satisfy a condition."""
+        with self._changed:
+            met = self._changed.wait_for(lambda: condition(self), seconds)
+        assert met, f"not within {seconds} s; received {[m.name for m in self.messages]}"
+
+    def wait_for(self, name: str, count: int = 1, seconds: float = 20) -> list[dict[str, Any]]:
+        """Wait until at least `count` messages of one kind are here, and return them."""
+        self.wait(lambda recorder: len(recorder.named(name)) >= count, seconds)
+        return self.named(name)
+
+    def wait_for_status(self, state: str, seconds: float = 20) -> dict[str, Any]:
+        """Wait until the newest status is `state`, and return it."""
+        self.wait(lambda r: bool(r.named("status")) and r.named("status")[-1]["state"] == state, seconds)
+        return self.named("status")[-1]
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        received = Received(
+            message.topic,
+            message.topic.rpartition("/")[2],
+            json.loads(message.payload),
+            retained=bool(message.retain),
+            qos=int(message.qos),
+        )
+        with self._changed:
+            self.messages.append(received)
+            self._changed.notify_all()

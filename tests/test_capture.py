@@ -1,0 +1,114 @@
+"""Capture: newest frame wins from a live camera, none is lost from one that keeps pace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edge.camera.base import Frame
+from edge.capture import Capture
+from edge.errors import CameraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+SECONDS = 10.0
+
+
+class ListCamera:
+    """Yields numbered frames as fast as it can, then what the test says."""
+
+    def __init__(self, count: int, *, keeps_pace: bool, error: Exception | None = None) -> None:
+        self.keeps_pace = keeps_pace
+        self.delivered = threading.Event()
+        self._count = count
+        self._error = error
+
+    def frames(self) -> Iterator[Frame]:
+        for number in range(1, self._count + 1):
+            yield Frame(number, str(number), time.monotonic(), PIXELS)
+        self.delivered.set()
+        if self._error:
+            raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+class HangingCamera(ListCamera):
+    """Its close never returns, like a driver that waits for dead hardware."""
+
+    def close(self) -> None:
+        threading.Event().wait()
+
+
+def numbers(capture: Capture) -> list[int]:
+    taken = []
+    while not capture.ended:
+        frame = capture.take(SECONDS)
+        if frame is not None:
+            taken.append(frame.number)
+    return taken
+
+
+def test_newest_frame_wins() -> None:
+    """Of frames that came while nobody looked, only the newest is handed over; the others are counted."""
+    camera = ListCamera(50, keeps_pace=False)
+    capture = Capture(camera)
+    assert camera.delivered.wait(SECONDS)
+    assert numbers(capture) == [50]
+    assert (capture.captured, capture.dropped) == (50, 49)
+
+
+def test_a_camera_that_keeps_pace_loses_nothing() -> None:
+    """Every frame of a folder or file is handed over once, in order."""
+    capture = Capture(ListCamera(200, keeps_pace=True))
+    assert numbers(capture) == list(range(1, 201))
+    assert (capture.captured, capture.dropped) == (200, 0)
+
+
+def test_no_frame_in_time() -> None:
+    """Taking from a silent camera returns None after the timeout, and the camera has not ended."""
+    silent = threading.Event()
+
+    class Silent(ListCamera):
+        def frames(self) -> Iterator[Frame]:
+            silent.wait()
+            yield from ()
+
+        def close(self) -> None:
+            silent.set()
+
+    capture = Capture(Silent(0, keeps_pace=False))
+    assert capture.take(0.01) is None
+    assert not capture.ended
+    assert capture.stop(SECONDS)
+
+
+def test_a_failing_camera_raises_after_its_last_frame() -> None:
+    """The frame before a failure is still judged; then the failure is raised where frames are taken."""
+    capture = Capture(ListCamera(1, keeps_pace=True, error=CameraError("gone")))
+    frame = capture.take(SECONDS)
+    assert frame is not None
+    assert frame.number == 1
+    with pytest.raises(CameraError, match="gone"):
+        capture.take(SECONDS)
+
+
+def test_stop_frees_a_waiting_camera_thread() -> None:
+    """Stopping while the camera waits for its frame to be taken ends its thread."""
+    capture = Capture(ListCamera(5, keeps_pace=True))
+    assert capture.stop(SECONDS)
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    """A camera whose close hangs is reported, not waited for."""
+    capture = Capture(HangingCamera(1, keeps_pace=False))
+    started = time.monotonic()
+    assert not capture.stop(0.1)
+    assert time.monotonic() - started < SECONDS

@@ -1,0 +1,105 @@
+"""The command edge-inspect as a newcomer and a script meet it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import free_port
+from device import assert_one_clear_line, run_inspect, write_config
+from PIL import Image
+
+from edge.errors import EXIT_CODES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder of two good pictures and a bad one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(np.full((50, 80, 3), 90, np.uint8)).save(folder / name)
+    (folder / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n garbage")
+    return folder
+
+
+def test_once_prints_one_object_a_picture(demo_bundle: Path, pictures: Path) -> None:
+    """Each picture of a folder is a JSON line; a bad one is a line with `error` and exit code 8."""
+    done = run_inspect("once", "--bundle", demo_bundle, pictures)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["image"] for line in lines] == [str(pictures / name) for name in ("a.png", "b.jpg", "c.png")]
+    for line in lines[:2]:
+        assert set(line) == {"image", "verdict", "label", "score", "scores", "latency_ms"}
+        assert line["score"] == line["scores"][line["label"]]
+    assert set(lines[2]) == {"image", "error"}
+    assert done.returncode == 8
+    assert "Traceback" not in done.stderr
+
+
+def test_once_succeeds_on_good_pictures(demo_bundle: Path, pictures: Path) -> None:
+    """Pictures named one by one and all readable end with exit code 0."""
+    done = run_inspect("once", "--bundle", demo_bundle, pictures / "b.jpg", pictures / "a.png")
+    assert done.returncode == 0
+    assert [json.loads(line)["image"] for line in done.stdout.splitlines()] == [
+        str(pictures / "b.jpg"),
+        str(pictures / "a.png"),
+    ]
+
+
+def test_once_on_missing_and_empty_places(demo_bundle: Path, tmp_path: Path) -> None:
+    """A picture that is not there and a folder without pictures are lines with `error`, not silence."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = run_inspect("once", "--bundle", demo_bundle, tmp_path / "none.png", empty)
+    assert [set(json.loads(line)) for line in done.stdout.splitlines()] == [{"image", "error"}] * 2
+    assert done.returncode == 8
+
+
+def test_check_validates_without_starting(demo_bundle: Path, tmp_path: Path, pictures: Path) -> None:
+    """A sound configuration and bundle pass though no broker runs; --live says that the broker is away."""
+    mqtt = {"host": "127.0.0.1", "port": free_port()}
+    camera = {"kind": "folder", "path": str(pictures)}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt)
+    done = run_inspect("check", "--config", config)
+    assert done.returncode == 0, done.stderr
+    live = run_inspect("check", "--config", config, "--live")
+    assert_one_clear_line(live, 7, str(mqtt["port"]), "cannot be reached", "check mqtt.host")
+
+
+def test_check_names_the_nearest_key(demo_bundle: Path, tmp_path: Path) -> None:
+    """A misspelt key is one line that names the nearest known one, exit code 3."""
+    camera = {"kind": "synthetic", "seeed": 3}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt={})
+    assert_one_clear_line(run_inspect("check", "--config", config), 3, "camera.seeed", "did you mean seed")
+
+
+def test_check_finds_a_flipped_bit(demo_bundle: Path, tmp_path: Path) -> None:
+    """One flipped bit in the model is one line that names the file, exit code 4."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(demo_bundle, copy)
+    model = bytearray((copy / "model.tflite").read_bytes())
+    model[len(model) // 2] ^= 1
+    (copy / "model.tflite").write_bytes(model)
+    config = write_config(tmp_path / "device.toml", bundle=copy, camera={"kind": "synthetic"}, mqtt={})
+    assert_one_clear_line(run_inspect("check", "--config", config), 4, "model.tflite", "damaged")
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["once"], ["check"], ["demo"]])
+def test_help_lists_the_exit_codes(command: list[str]) -> None:
+    """Every command explains itself and its exit codes, without loading a model."""
+    done = run_inspect(*command, "--help")
+    assert done.returncode == 0
+    assert EXIT_CODES.strip() in done.stdout
+
+
+def test_a_wrong_command_line_ends_with_2() -> None:
+    """A missing argument is argparse's usage line and exit code 2."""
+    done = run_inspect("run")
+    assert done.returncode == 2
+    assert "--config" in done.stderr

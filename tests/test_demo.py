@@ -1,0 +1,90 @@
+"""The demo: real broker, real daemon, verdicts in the terminal, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from device import inspect_command, run_inspect
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the direct child processes (proc(5))."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pids: list[int], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"still running: {[pid for pid in pids if is_alive(pid)]}"
+        time.sleep(0.02)
+
+
+def test_demo_shows_verdicts_and_truth(tmp_path: Path) -> None:
+    """Ten rendered parts are judged; the final table counts them, and the picture is saved as SVG."""
+    picture = tmp_path / "demo.svg"
+    done = run_inspect("demo", "--count", 10, "--picture", picture)
+    assert done.returncode == 0, done.stderr
+    assert "label right" in done.stdout
+    assert "of 10" in done.stdout
+    assert picture.read_text().startswith("<svg")
+
+
+def test_demo_without_mosquitto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where mosquitto is not installed the pure-Python broker serves, over MQTT 3.1.1."""
+    pytest.importorskip("amqtt", reason="the demo extra is not installed")
+    if shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin"):
+        code = "import sys, edge.demo; edge.demo._SBIN = ''; from edge.__main__ import main; sys.exit(main())"
+    else:
+        code = "import sys; from edge.__main__ import main; sys.exit(main())"
+    monkeypatch.setenv("PATH", "/nowhere")
+    command = [inspect_command()[0], "-c", code, "demo", "--count", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "amqtt" in done.stdout
+
+
+def test_demo_judges_ones_own_pictures(tmp_path: Path, demo_bundle: Path) -> None:
+    """With --frames the demo judges the pictures of a folder and ends after the last."""
+    shutil.copytree(demo_bundle / "golden", tmp_path / "crack")
+    done = run_inspect("demo", "--frames", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("crack/") >= len(list((tmp_path / "crack").glob("*.png")))
+
+
+def test_demo_on_a_missing_folder(tmp_path: Path) -> None:
+    """A folder that is not there is one line, exit code 8."""
+    done = run_inspect("demo", "--frames", tmp_path / "none")
+    assert done.returncode == 8
+    assert "none: no such folder" in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_is_left_running(how: signal.Signals) -> None:
+    """However the demo ends, Ctrl-C or kill -9, its broker and daemon end too."""
+    demo = subprocess.Popen(
+        inspect_command("demo"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert demo.stdout is not None
+    try:
+        assert demo.stdout.readline().split()[0] == "1"
+        children = children_of(demo.pid)
+        assert len(children) == 2
+    finally:
+        demo.send_signal(how)
+        _, errors = demo.communicate(timeout=15)
+    wait_until_gone(children)
+    assert "Traceback" not in errors
+    assert demo.returncode == (-how if how == signal.SIGKILL else 130)

@@ -1,0 +1,85 @@
+"""One frame in, one event out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edge import config as configs
+from edge.camera.base import BadFrame, Frame
+from edge.classifier import Classifier
+from edge.contract import bundle as bundles
+from edge.contract.messages import Verdict
+from edge.contract.ulid import new_ulid
+from edge.judge import Judge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def classifier(demo_bundle: Path) -> Classifier:
+    """Return the demo bundle's classifier."""
+    return Classifier(bundles.read(demo_bundle))
+
+
+def judge_with(classifier: Classifier, tmp_path: Path, **decision: object) -> Judge:
+    table = {"bundle": "b", "camera": {"kind": "synthetic"}, "decision": decision}
+    return Judge(classifier, configs.parse(table, tmp_path / "device.toml"), new_ulid())
+
+
+def frame(number: int = 1, shape: tuple[int, ...] = (40, 60, 3)) -> Frame:
+    pixels = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
+    return Frame(number, f"frame-{number}", time.monotonic(), pixels)
+
+
+def test_events_are_numbered_and_say_what_they_judge(classifier: Classifier, tmp_path: Path) -> None:
+    """Events count up from 1, repeat their frame's source, and their scores are the label's side of 1."""
+    judge = judge_with(classifier, tmp_path)
+    events = [judge.judge(frame(number)) for number in range(1, 4)]
+    assert [event.seq for event in events] == [1, 2, 3]
+    assert [event.source for event in events] == ["frame-1", "frame-2", "frame-3"]
+    for event in events:
+        assert sum(event.scores.values()) == pytest.approx(1, abs=1e-4)
+        assert event.label is not None
+        assert event.score == event.scores[event.label]
+        assert event.model == classifier.bundle.model_sha256
+        assert event.latency_ms.invoke > 0
+        assert event.latency_ms.total >= event.latency_ms.invoke
+
+
+def test_the_threshold_of_the_configuration_decides(classifier: Classifier, tmp_path: Path) -> None:
+    """The same frame is DEFECT under a threshold of nearly 0, and stands in the event with it."""
+    event = judge_with(classifier, tmp_path, threshold=1e-9).judge(frame())
+    assert event.verdict == Verdict.DEFECT
+    assert event.threshold == 1e-9
+    assert event.label != "intact"
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 4), (0, 60, 3), (40,)])
+def test_a_frame_that_cannot_be_judged_is_unknown(
+    classifier: Classifier, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """A frame of a shape no model takes ends as UNKNOWN with its reason, not as an exception."""
+    event = judge_with(classifier, tmp_path).judge(frame(shape=shape))
+    assert event.verdict == Verdict.UNKNOWN
+    assert str(list(shape)) in event.reason
+    assert event.label is None
+    assert event.scores == {}
+
+
+def test_a_bad_frame_is_unknown_with_its_reason(classifier: Classifier, tmp_path: Path) -> None:
+    """A damaged picture is an event of its own."""
+    event = judge_with(classifier, tmp_path).judge(BadFrame(1, "x.png", time.monotonic(), "x.png: damaged"))
+    assert (event.verdict, event.reason) == (Verdict.UNKNOWN, "x.png: damaged")
+
+
+def test_smoothing_waits_for_enough_frames(classifier: Classifier, tmp_path: Path) -> None:
+    """With 2 of 3, the first defect frame alone is UNKNOWN, the second makes the camera's verdict DEFECT."""
+    judge = judge_with(classifier, tmp_path, threshold=1e-9, votes=2, window=3)
+    events = [judge.judge(frame(number)) for number in (1, 2)]
+    assert [event.frame_verdict for event in events] == [Verdict.DEFECT, Verdict.DEFECT]
+    assert [event.verdict for event in events] == [Verdict.UNKNOWN, Verdict.DEFECT]
