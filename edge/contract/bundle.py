@@ -160,7 +160,7 @@ def write(
     The manifest's `files` are computed here. An older bundle at `path` is replaced in one step, so a
     crash leaves either of the two; anything else at `path` is left alone and raises BundleError.
     """
-    _refuse_overwrite(path)
+    refuse_overwrite(path)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     raw = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=hashes)), indent=2) + b"\n"
     parse_manifest(raw)
@@ -177,7 +177,8 @@ def write(
     return read(path)
 
 
-def _refuse_overwrite(path: Path) -> None:
+def refuse_overwrite(path: Path) -> None:
+    """Raise BundleError if something lies at `path` that `write` would not replace: all but a bundle or nothing."""
     bundle_there = (path / MANIFEST).is_file() if path.is_dir() else path.suffix == ".zip" and path.is_file()
     if path.exists() and not bundle_there and not (path.is_dir() and not any(path.iterdir())):
         raise BundleError(f"{path} exists and is not a bundle: choose another --out, nothing was overwritten")

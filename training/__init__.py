@@ -1,0 +1,1 @@
+"""The workstation: labelled pictures become a bundle that a device can judge with."""

@@ -1,0 +1,30 @@
+"""The command edge-train; each command is a module with `add_parser`, which sets `run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from edge.errors import EXIT_CODES, run_command
+from training import build_command, keygen
+
+COMMANDS = (build_command, keygen)
+
+
+def main() -> int:
+    """Parse the command line and run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="edge-train",
+        description="Make model bundles for edge-inspect. `edge-train COMMAND --help` tells of each.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    arguments = parser.parse_args()
+    return run_command("edge-train", lambda: int(arguments.run(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Starts TensorFlow: quietly, seeded, or with one clear line if it is not installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edge.errors import RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WARNING_LEVEL = "2"
+"""Of TF_CPP_MIN_LOG_LEVEL: errors are still shown."""
+
+
+def start(seed: int) -> None:
+    """Import TensorFlow and Keras and seed Python's, NumPy's and TensorFlow's generators.
+
+    Raises RuntimeUnavailableError if TensorFlow is not installed or does not load.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _WARNING_LEVEL)
+    try:
+        with _quiet_start():
+            import keras
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"training needs TensorFlow ({error}): pip install 'edge-inspect[training]'"
+        ) from error
+    keras.utils.set_random_seed(seed)
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Hold back what TensorFlow prints before its own log level holds; show it if the start fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

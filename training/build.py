@@ -1,0 +1,143 @@
+"""From labelled pictures to a bundle: split, train, quantize, evaluate on the device's path, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge import runtime
+from edge.classifier import Classifier
+from edge.contract import bundle as bundles
+from edge.contract.bundle import Bundle, Manifest
+from edge.contract.preprocess import PreprocessSpec
+from edge.errors import BundleError
+from training import backend
+from training.recipe import Recipe
+from training.split import Parts, divide
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from training.dataset import Dataset
+    from training.evaluate import Judgement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What one build is asked for."""
+
+    out: Path
+    """The bundle's folder, or its zip by the ending .zip; an older bundle there is replaced."""
+    weights: str | None = "imagenet"
+    """To start from: "imagenet" (downloaded), a .h5 file, or None: train from scratch."""
+    seed: int = 1
+    spec: PreprocessSpec = field(default_factory=PreprocessSpec)
+    recipe: Recipe = field(default_factory=Recipe)
+    signing_key: Ed25519PrivateKey | None = None
+
+
+def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
+    """Train on `data` (read at the recipe's size with the options' spec) and write the bundle.
+
+    The report's figures come from `test`, or without it from a fifth of `data` that is held out.
+    Raises DataError for a data set that cannot be split or weights that do not fit, BundleError if `out`
+    cannot be written, RuntimeUnavailableError without TensorFlow. Nothing is written unless all goes well.
+    """
+    bundles.refuse_overwrite(options.out)
+    parts = divide(data, test, seed=options.seed)
+    backend.start(options.seed)
+    from training import evaluate, golden, model, quantize, report, train
+
+    network = model.build(len(data.labels), options.recipe, options.weights)
+    stages = train.train(
+        network,
+        parts.train,
+        parts.validation,
+        pretrained=options.weights is not None,
+        recipe=options.recipe,
+        seed=options.seed,
+    )
+    tflite = quantize.quantize(network, parts.train, seed=options.seed)
+    manifest = _manifest(data, options)
+    classifier = Classifier(_draft(manifest, tflite, options.out))
+    judged = evaluate.judge(classifier, network, parts.test)
+    metrics = evaluate.metrics(judged, data.labels)
+    facts = _facts(data, parts, options, classifier.engine) | {"training": [stage.summary() for stage in stages]}
+    table = evaluate.confusion(judged, data.labels)
+    content = {
+        "metrics": metrics,
+        "per_class": evaluate.per_class(table, data.labels),
+        "confusion": table.tolist(),
+        **facts,
+        "test": [_row(judgement) for judgement in judged],
+    }
+    page = report.html(
+        title=manifest.name, classifier=classifier, test=parts.test, judged=judged, metrics=metrics, details=facts
+    )
+    files = {
+        bundles.MODEL: tflite,
+        "report.json": json.dumps(content, indent=1).encode() + b"\n",
+        "report.html": page.encode(),
+        **golden.golden_files(classifier, parts.test),
+    }
+    return _write(msgspec.structs.replace(manifest, metrics=metrics), files, options)
+
+
+def _manifest(data: Dataset, options: Options) -> Manifest:
+    return Manifest(
+        name=options.out.name.removesuffix(".zip"),
+        created=datetime.now(UTC).replace(microsecond=0),
+        code_version=version("edge-inspect"),
+        labels=data.labels,
+        preprocess=options.spec,
+        dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
+        metrics={},
+    )
+
+
+def _draft(manifest: Manifest, tflite: bytes, path: Path) -> Bundle:
+    """Return the bundle as far as it is known, for the classifier to judge with before anything is written."""
+    digest = hashlib.sha256(tflite).hexdigest()
+    return Bundle(path, msgspec.structs.replace(manifest, files={bundles.MODEL: digest}), "", {bundles.MODEL: tflite})
+
+
+def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[str, Any]:
+    """Return how the model was made, as plain values."""
+    weights = options.weights if options.weights in (None, "imagenet") else Path(options.weights).name
+    return {
+        "data": {
+            "sha256": data.sha256,
+            "pictures": len(data.sources),
+            "skipped": list(data.skipped),
+            **{name: part.counts() for name, part in parts._asdict().items()},
+        },
+        "seed": options.seed,
+        "weights": weights or "none",
+        "recipe": asdict(options.recipe),
+        "preprocess": msgspec.to_builtins(options.spec),
+        "versions": {
+            "edge-inspect": version("edge-inspect"),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
+            "runtime": runtime.version(engine),
+        },
+    }
+
+
+def _row(judgement: Judgement) -> dict[str, Any]:
+    return {"file": judgement.file, "truth": judgement.truth, "verdict": judgement.verdict, "label": judgement.label}
+
+
+def _write(manifest: Manifest, files: dict[str, bytes], options: Options) -> Bundle:
+    try:
+        return bundles.write(options.out, manifest, files, signing_key=options.signing_key)
+    except OSError as error:
+        raise BundleError(f"{options.out} cannot be written ({error}); choose another --out") from error

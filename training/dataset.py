@@ -1,0 +1,181 @@
+"""Labelled pictures at the model's size, from a folder per class or from anything else that makes pictures."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.contract.bundle import Label
+from edge.contract.pictures import list_pictures, load_picture
+from edge.contract.preprocess import preprocess
+from edge.errors import DataError
+from training import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from edge.contract.preprocess import Pixels, PreprocessSpec
+
+Integers: TypeAlias = npt.NDArray[np.int64]
+
+_SHOWN = 5
+"""How many offenders an error names; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One labelled picture, not yet read. `name` is unique, such as crack/0001.png."""
+
+    name: str
+    label: int
+    """Its class, as an index of the data set's labels."""
+    load: Callable[[], Pixels]
+    """Gives the original, RGB uint8 [h, w, 3] of any size; the same at every call. Raises DataError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Pictures ready for training: row i of `pixels` and `digests[i]` belong to `sources[i]`."""
+
+    labels: tuple[Label, ...]
+    sources: tuple[Source, ...]
+    pixels: Pixels
+    """uint8 [n, size, size, 3], as `preprocess` makes them on the device."""
+    digests: tuple[str, ...]
+    """SHA-256 of the original's shape and pixels: equal for equal pictures, whatever their files."""
+    skipped: tuple[str, ...] = ()
+    """Why each unreadable picture is missing."""
+
+    @property
+    def truth(self) -> Integers:
+        """The class of each picture, int64 [n]."""
+        return np.array([source.label for source in self.sources], np.int64)
+
+    @property
+    def sha256(self) -> str:
+        """Identify the whole set: a hash over every picture's name and pixels, in the order of names."""
+        lines = sorted(f"{source.name}\0{digest}\n" for source, digest in zip(self.sources, self.digests, strict=True))
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+    def take(self, rows: Integers) -> Dataset:
+        """Return the pictures of these rows, in their order."""
+        return Dataset(
+            labels=self.labels,
+            sources=tuple(self.sources[row] for row in rows),
+            pixels=self.pixels[rows],
+            digests=tuple(self.digests[row] for row in rows),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Count the pictures of each class."""
+        found = np.bincount(self.truth, minlength=len(self.labels))
+        return {label.name: int(count) for label, count in zip(self.labels, found, strict=True)}
+
+
+def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:
+    """Name the classes of a data set: its folders, sorted; those in `passing` mean an intact part.
+
+    Raises DataError if there are none, only one, or none of the name that `passing` gives.
+    """
+    names = [path.name for path in _class_folders(folder)]
+    if len(names) < 2:  # noqa: PLR2004 - a classifier needs a choice
+        found = f"only one class folder, {names[0]}" if names else "no class folders"
+        raise DataError(f"{folder}: {found}; put the pictures in a folder for each class, at least two")
+    for name in passing:
+        require_class(name, names, "--pass")
+    return tuple(Label(name=name, verdict="PASS" if name in passing else "DEFECT") for name in names)
+
+
+def require_class(name: str, known: Sequence[str], where: str) -> None:
+    """Raise DataError, with the nearest known class, unless `name` is one."""
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}?" if close else f"the classes are {', '.join(known)}"
+        raise DataError(f"{where}: no class {name!r} in the data; {hint}")
+
+
+def folder_sources(folder: Path, labels: Sequence[Label]) -> list[Source]:
+    """List a folder-per-class data set; raises DataError for a missing, unknown or empty class or a loose picture."""
+    names = [label.name for label in labels]
+    there = [path.name for path in _class_folders(folder)]
+    for name in there:
+        require_class(name, names, str(folder))
+    if missing := [name for name in names if name not in there]:
+        raise DataError(f"{folder}: no folder for class {missing[0]}; every class needs one")
+    return [source for index, name in enumerate(names) for source in _class_sources(folder, name, index)]
+
+
+def read(  # noqa: PLR0913 - the arguments are the contract
+    labels: tuple[Label, ...],
+    sources: Iterable[Source],
+    *,
+    size: int,
+    spec: PreprocessSpec,
+    skip_bad: bool = False,
+    title: str = "reading",
+) -> Dataset:
+    """Load every picture once and keep it at the model's size.
+
+    Raises DataError naming the unreadable pictures, unless `skip_bad` leaves them out and counts them.
+    """
+    wanted = tuple(sources)
+    pixels = np.empty((len(wanted), size, size, 3), np.uint8)
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress.stage(title, len(wanted)) as advance:
+        digests: list[str | DataError] = []
+        for found in pool.map(partial(_read_into, pixels, spec), range(len(wanted)), wanted):
+            digests.append(found)
+            advance()
+    bad = tuple(str(found) for found in digests if isinstance(found, DataError))
+    if bad and not skip_bad:
+        raise DataError(
+            f"{len(bad)} unreadable of {len(wanted)}: {_first(bad)}; mend them or leave out with --skip-bad"
+        )
+    good = [row for row, found in enumerate(digests) if not isinstance(found, DataError)]
+    return Dataset(
+        labels=labels,
+        sources=tuple(wanted[row] for row in good),
+        pixels=pixels[good] if bad else pixels,
+        digests=tuple(str(digests[row]) for row in good),
+        skipped=bad,
+    )
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of pictures")
+    children = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    if loose := [path.name for path in list_pictures(folder) if path.parent == folder]:
+        raise DataError(f"{folder}: {_first(loose)} in no class folder; each folder in it is a class")
+    return [path for path in children if path.is_dir()]
+
+
+def _class_sources(folder: Path, name: str, index: int) -> list[Source]:
+    pictures = list_pictures(folder / name)
+    if not pictures:
+        raise DataError(f"{folder / name}: class {name} has no pictures; add some or remove the folder")
+    return [Source(path.relative_to(folder).as_posix(), index, partial(load_picture, path)) for path in pictures]
+
+
+def _read_into(pixels: Pixels, spec: PreprocessSpec, row: int, source: Source) -> str | DataError:
+    """Fill one row; return the original's digest, or why it cannot be read."""
+    try:
+        original = source.load()
+    except DataError as error:
+        return error
+    size = pixels.shape[1]
+    pixels[row] = preprocess(original, spec, height=size, width=size)
+    return hashlib.sha256(f"{original.shape}".encode() + original.tobytes()).hexdigest()
+
+
+def _first(offenders: Sequence[str]) -> str:
+    more = len(offenders) - _SHOWN
+    return ", ".join(offenders[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
