@@ -74,7 +74,7 @@ def _one_frame(config: CameraConfig) -> str:
 
 
 def _check_broker(config: configs.Config) -> None:
-    from edge.publisher import address, check_broker
+    from edge.broker import address, check_broker
 
     check_broker(config)
     print(f"ok  broker         {address(config.mqtt)}")

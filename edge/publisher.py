@@ -1,4 +1,4 @@
-"""The only file that knows paho: delivers events in order, and keeps the retained messages current.
+"""Delivers events in order, and keeps the retained messages current.
 
 One thread, the sender, owns all state. Everybody else, paho's callbacks included, only puts notes into its
 inbox: no lock is shared with paho, no callback can block or kill paho's network thread.
@@ -7,7 +7,6 @@ inbox: no lock is shared with paho, no callback can block or kill paho's network
 from __future__ import annotations
 
 import logging
-import ssl
 import sys
 import threading
 import time
@@ -16,15 +15,14 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-
 from edge import clock
+from edge.broker import address, make_client, refusal, unreachable
 from edge.contract.messages import Status, encode, topic
-from edge.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
-    from edge.config import Config, Mqtt
+    import paho.mqtt.client as paho
+
+    from edge.config import Config
     from edge.contract.messages import Event, Message
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,6 @@ IN_FLIGHT = 20
 MAX_WAITING = 50_000
 """Events kept in memory while the broker is away: about 50 MB. What comes beyond is refused and counted."""
 RECONNECT_SECONDS = (1, 30)
-CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,9 @@ class Publisher:
         self._retained: dict[str, Message] = {}
         self._connected = False
         self._stop: _Stop | None = None
+        self._offline = threading.Event()
+        self._offline.set()
         self._client = self._prepare()
-        self._network = threading.Thread(target=self._run_network, name="mqtt-network", daemon=True)
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
     @property
@@ -101,8 +99,11 @@ class Publisher:
 
     def start(self) -> None:
         """Begin to connect, in the background."""
+        mqtt = self._config.mqtt
         self._sender.start()
-        self._network.start()
+        self._client.connect_async(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
+        # paho's own thread, not one of ours around loop_forever: only then it alone writes to the socket.
+        self._client.loop_start()
 
     def send(self, event: Event) -> None:
         """Queue one event: delivered at least once, in order."""
@@ -118,7 +119,8 @@ class Publisher:
         self._inbox.put(_Stop(reason, deadline))
         self._sender.join(timeout + 0.2)
         self._client.disconnect()
-        self._network.join(max(0.1, deadline - time.monotonic()))
+        # Not loop_stop: it waits without a limit for a thread that may be connecting to a host that is silent.
+        self._offline.wait(max(0.1, deadline - time.monotonic()))
         return self.waiting
 
     # --- paho's side: its callbacks only write notes
@@ -135,13 +137,12 @@ class Publisher:
         client.on_publish = self._on_publish
         return client
 
-    def _run_network(self) -> None:
-        mqtt = self._config.mqtt
-        self._client.connect_async(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
-        self._client.loop_forever(retry_first_connection=True)
-
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self._inbox.put(_Away(refusal(self._config.mqtt, reason)) if reason.is_failure else _Connected())
+        if reason.is_failure:
+            self._inbox.put(_Away(refusal(self._config.mqtt, reason)))
+        else:
+            self._offline.clear()
+            self._inbox.put(_Connected())
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         # paho calls this while it handles the exception that says why.
@@ -149,6 +150,7 @@ class Publisher:
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._inbox.put(_Away(f"broker {address(self._config.mqtt)} closed the connection: {reason}"))
+        self._offline.set()
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._inbox.put(_Acknowledged(mid, str(reason) if reason.is_failure else ""))
@@ -245,83 +247,3 @@ class Publisher:
 
     def _topic(self, name: str) -> str:
         return topic(self._config.device.site, self._config.device.id, name)
-
-
-def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
-    """Return a client with protocol, login and TLS as configured; raises ConfigError for unusable files."""
-    protocol = paho.MQTTv5 if mqtt.protocol == "5" else paho.MQTTv311
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
-    client.suppress_exceptions = True  # An exception in a callback would end paho's thread; it is logged instead.
-    client.enable_logger(logging.getLogger("paho"))
-    client.connect_timeout = CONNECT_SECONDS
-    if mqtt.username:
-        client.username_pw_set(mqtt.username, _password(mqtt))
-    if mqtt.tls:
-        client.tls_set_context(_tls_context(mqtt))
-    return client
-
-
-def check_broker(config: Config) -> None:
-    """Log in once and leave again; raises BrokerError with what the broker or the network said."""
-    mqtt = config.mqtt
-    client = make_client(mqtt, f"edge-inspect-check-{config.device.id}")
-    answer: SimpleQueue[str] = SimpleQueue()
-
-    def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        answer.put(refusal(mqtt, reason) if reason.is_failure else "")
-
-    def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        answer.put(f"broker {address(mqtt)} hangs up before a login ({reason}); check cert_file and the broker's log")
-
-    client.on_connect, client.on_disconnect = on_connect, on_disconnect
-    try:
-        client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
-    except OSError as error:
-        raise BrokerError(unreachable(mqtt, error)) from error
-    client.loop_start()
-    try:
-        problem = answer.get(timeout=CONNECT_SECONDS)
-    except Empty:
-        problem = f"broker {address(mqtt)} accepts the connection but does not answer; is it an MQTT broker?"
-    finally:
-        client.disconnect()
-        client.loop_stop()
-    if problem:
-        raise BrokerError(problem)
-
-
-def address(mqtt: Mqtt) -> str:
-    """Name a broker as host:port."""
-    return f"{mqtt.host}:{mqtt.port}"
-
-
-def unreachable(mqtt: Mqtt, error: BaseException | None) -> str:
-    """Say in one line that the broker cannot be reached, why, and what to check."""
-    return f"broker {address(mqtt)} cannot be reached ({error}); check mqtt.host, mqtt.port and the network"
-
-
-def refusal(mqtt: Mqtt, reason: Any) -> str:
-    """Say in one line that the broker refuses this client, why, and what to check."""
-    who = f"user {mqtt.username!r}" if mqtt.username else "a client without a login"
-    return f"broker {address(mqtt)} refuses {who} ({reason}); check mqtt.username and the password"
-
-
-def _password(mqtt: Mqtt) -> str:
-    if mqtt.password_file is None:
-        return mqtt.password
-    try:
-        return mqtt.password_file.read_text("utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"mqtt.password_file {mqtt.password_file} cannot be read ({error})") from error
-
-
-def _tls_context(mqtt: Mqtt) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=mqtt.ca_file)
-        if mqtt.cert_file:
-            context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(str(path) for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file) if path)
-        raise ConfigError(f"mqtt: the TLS files {files} cannot be used ({error})") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -1,0 +1,98 @@
+"""The only file that loads paho: a client with protocol, login and TLS as configured, and what its refusals mean."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.errors import BrokerError, ConfigError
+
+if TYPE_CHECKING:
+    from edge.config import Config, Mqtt
+
+CONNECT_SECONDS = 5.0
+
+
+def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
+    """Return a client with protocol, login and TLS as configured; raises ConfigError for unusable files."""
+    protocol = paho.MQTTv5 if mqtt.protocol == "5" else paho.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    client.suppress_exceptions = True  # An exception in a callback would end paho's thread; it is logged instead.
+    client.enable_logger(logging.getLogger("paho"))
+    client.connect_timeout = CONNECT_SECONDS
+    if mqtt.username:
+        client.username_pw_set(mqtt.username, _password(mqtt))
+    if mqtt.tls:
+        client.tls_set_context(_tls_context(mqtt))
+    return client
+
+
+def check_broker(config: Config) -> None:
+    """Log in once and leave again; raises BrokerError with what the broker or the network said."""
+    mqtt = config.mqtt
+    client = make_client(mqtt, f"edge-inspect-check-{config.device.id}")
+    answer: SimpleQueue[str] = SimpleQueue()
+
+    def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        answer.put(refusal(mqtt, reason) if reason.is_failure else "")
+
+    def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        answer.put(f"broker {address(mqtt)} hangs up before a login ({reason}); check cert_file and the broker's log")
+
+    client.on_connect, client.on_disconnect = on_connect, on_disconnect
+    try:
+        client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
+    except OSError as error:
+        raise BrokerError(unreachable(mqtt, error)) from error
+    client.loop_start()
+    try:
+        problem = answer.get(timeout=CONNECT_SECONDS)
+    except Empty:
+        problem = f"broker {address(mqtt)} accepts the connection but does not answer; is it an MQTT broker?"
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if problem:
+        raise BrokerError(problem)
+
+
+def address(mqtt: Mqtt) -> str:
+    """Name a broker as host:port."""
+    return f"{mqtt.host}:{mqtt.port}"
+
+
+def unreachable(mqtt: Mqtt, error: BaseException | None) -> str:
+    """Say in one line that the broker cannot be reached, why, and what to check."""
+    return f"broker {address(mqtt)} cannot be reached ({error}); check mqtt.host, mqtt.port and the network"
+
+
+def refusal(mqtt: Mqtt, reason: Any) -> str:
+    """Say in one line that the broker refuses this client, why, and what to check."""
+    who = f"user {mqtt.username!r}" if mqtt.username else "a client without a login"
+    return f"broker {address(mqtt)} refuses {who} ({reason}); check mqtt.username and the password"
+
+
+def _password(mqtt: Mqtt) -> str:
+    if mqtt.password_file is None:
+        return mqtt.password
+    try:
+        return mqtt.password_file.read_text("utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"mqtt.password_file {mqtt.password_file} cannot be read ({error})") from error
+
+
+def _tls_context(mqtt: Mqtt) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=mqtt.ca_file)
+        if mqtt.cert_file:
+            context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(str(path) for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file) if path)
+        raise ConfigError(f"mqtt: the TLS files {files} cannot be used ({error})") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
