@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -9,8 +11,6 @@ import numpy as np
 from edge.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL.Image import Image
 
     from edge.contract.preprocess import Pixels
@@ -29,40 +29,45 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def load_picture(path: Path | BinaryIO) -> Pixels:
-    """Read a picture (a file, or an open one) as RGB: uint8 [height, width, 3], upright by its EXIF orientation.
+def load_picture(source: Path | BinaryIO) -> Pixels:
+    """Read a picture file as RGB: uint8 [height, width, 3], upright by its EXIF orientation.
 
-    Grey, palette, 16-bit, CMYK and transparent pictures are converted (16-bit by its high byte).
-    Raises DataError, naming the file, for one that is missing, damaged, too large or no picture.
+    Grey, palette, CMYK, transparent (alpha dropped) and 16-bit pictures (by their high byte) are converted;
+    of an animation the first picture counts.
+    Raises DataError, naming the file, for one that is missing, damaged, too large, of 32 bits or no picture.
     """
     from PIL import Image, ImageOps
 
+    # Pillow warns of much that is odd in a stranger's file; what matters here ends as DataError.
+    warnings.filterwarnings("ignore", module="PIL")
+    name = source if isinstance(source, Path) else "picture"
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            _require_size(image, path)
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
-    except DataError:
-        raise
+        with Image.open(source, formats=FORMATS) as image:
+            _require_size(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.array(_to_rgb(image))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such picture") from None
+        raise DataError(f"{name}: no such picture") from None
     except Exception as error:
         # A decoder raises whatever a damaged file makes of it: OSError, SyntaxError, struct.error, ...
-        raise DataError(f"{path}: not a readable picture ({_reason(error)})") from error
+        raise DataError(f"{name}: not a readable picture ({_reason(error)})") from error
 
 
-def _require_size(image: Image, path: Path | BinaryIO) -> None:
+def _require_size(image: Image) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{path}: {image.width}x{image.height} is above the limit of {MAX_PIXELS} pixels")
+        raise ValueError(f"{image.width}x{image.height} is above the limit of {MAX_PIXELS} pixels")
 
 
 def _to_rgb(image: Image) -> Image:
-    from PIL import Image as pillow  # noqa: N813 - the module, beside its class
+    from PIL.Image import fromarray
 
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow clips 16-bit values to 255 instead of scaling them.
-        wide = np.asarray(image, dtype=np.float64)
-        scaled = wide / 257 if wide.size and wide.max() > np.iinfo(np.uint8).max else wide
-        return pillow.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        raise ValueError("nobody knows the range of 32-bit pixels: save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        # Pillow itself would clip 16-bit values to 255.
+        return fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
 
 
