@@ -32,10 +32,11 @@ def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
     return client
 
 
-def check_broker(config: Config) -> None:
-    """Log in once and leave again; raises BrokerError with what the broker or the network said."""
-    mqtt = config.mqtt
-    client = make_client(mqtt, f"edge-inspect-check-{config.device.id}")
+def log_in(client: paho.Client, mqtt: Mqtt) -> None:
+    """Connect and leave the network thread running; raises BrokerError with what the broker or the network said.
+
+    Uses `on_connect` and `on_disconnect` for that; they are free again afterwards.
+    """
     answer: SimpleQueue[str] = SimpleQueue()
 
     def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -54,11 +55,24 @@ def check_broker(config: Config) -> None:
         problem = answer.get(timeout=CONNECT_SECONDS)
     except Empty:
         problem = f"broker {address(mqtt)} accepts the connection but does not answer; is it an MQTT broker?"
-    finally:
-        client.disconnect()
-        client.loop_stop()
+    client.on_connect = client.on_disconnect = None
     if problem:
+        log_out(client)
         raise BrokerError(problem)
+
+
+def log_out(client: paho.Client) -> None:
+    """Disconnect and end the network thread."""
+    client.disable_logger()  # paho calls the link that we close an error.
+    client.disconnect()
+    client.loop_stop()
+
+
+def check_broker(config: Config) -> None:
+    """Log in once and leave again; raises BrokerError with what the broker or the network said."""
+    client = make_client(config.mqtt, f"edge-inspect-check-{config.device.id}")
+    log_in(client, config.mqtt)
+    log_out(client)
 
 
 def address(mqtt: Mqtt) -> str:

@@ -1,0 +1,1 @@
+"""The operator's side: bundles, configurations and the daemon itself, brought to devices and watched there."""

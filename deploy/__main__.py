@@ -1,0 +1,134 @@
+"""The command `edge-deploy`: what runs on the operator's machine."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from deploy.device import Access
+from edge.errors import EXIT_CODES, run_command
+
+_EXAMPLES = """examples:
+  edge-deploy push pi@station-1 my-bundle --config device.toml --dry-run     what would change?
+  edge-deploy push pi@station-1 my-bundle --config device.toml               do it
+  edge-deploy push root@10.0.0.7:2222 my-bundle.zip --config device.toml --broker 10.0.0.1
+
+"""
+_PUSH = """Installs or updates the daemon, its configuration and its model bundle on one device over ssh, restarts it
+only if something changed, and waits until it is online and has given a verdict with this bundle. If that does not
+come, the old program, configuration and bundle are put back together.
+
+The device needs Debian 12 or newer (or Raspberry Pi OS), ssh, and root: by login, or by sudo without a password.
+The same FILE serves here and there: files that [mqtt] names by a relative path travel with it, and its `bundle` is
+set to the place on the device.
+"""
+
+
+def main() -> int:
+    """Parse the command line, run one command and return its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    return run_command("edge-deploy", lambda: _push(arguments))
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    from deploy.push import Push, run
+
+    access: Access = arguments.host
+    order = Push(
+        access=Access(
+            name=access.name,
+            user=access.user,
+            port=access.port,
+            key=arguments.ssh_key,
+            known_hosts=arguments.known_hosts,
+        ),
+        bundle=arguments.bundle,
+        config=arguments.config,
+        broker=arguments.broker,
+        wheel=arguments.wheel,
+        wheelhouse=arguments.wheelhouse,
+        timeout=arguments.timeout,
+        dry_run=arguments.dry_run,
+    )
+    return run(order)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-deploy",
+        description="Brings bundles, configurations and the daemon to devices.",
+        epilog=_EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    push = commands.add_parser(
+        "push",
+        help="install or update one device, and keep what judges",
+        description=_PUSH,
+        epilog=_EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    push.add_argument("host", type=_host, metavar="HOST", help="NAME, USER@NAME or USER@NAME:PORT")
+    push.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle folder or zip, from edge-train build")
+    push.add_argument("--config", type=Path, required=True, metavar="FILE", help="the device's TOML file")
+    push.add_argument("--dry-run", action="store_true", help="print what would change and touch nothing")
+    push.add_argument(
+        "--broker",
+        type=_broker,
+        metavar="HOST[:PORT]",
+        help="the MQTT broker as this machine reaches it (default: as FILE says)",
+    )
+    push.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for the verdict after a restart (60)"
+    )
+    _add_access(push)
+    _add_program(push)
+    return parser
+
+
+def _add_access(push: argparse.ArgumentParser) -> None:
+    access = push.add_argument_group("ssh", "~/.ssh/config, its keys and the agent are used; unknown hosts are refused")
+    access.add_argument("--ssh-key", type=Path, metavar="FILE", help="log in with this private key")
+    access.add_argument("--known-hosts", type=Path, metavar="FILE", help="host keys (default: ~/.ssh/known_hosts)")
+
+
+def _add_program(push: argparse.ArgumentParser) -> None:
+    program = push.add_argument_group("program", "by default a wheel of this checkout, and packages from the index")
+    program.add_argument("--wheel", type=Path, metavar="FILE", help="install this wheel of edge-inspect")
+    program.add_argument(
+        "--wheelhouse",
+        type=Path,
+        metavar="DIR",
+        help="for devices without internet: send the locked packages' wheels from this folder",
+    )
+
+
+def _host(text: str) -> Access:
+    try:
+        return Access.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _broker(text: str) -> tuple[str, int]:
+    access = _host(text)
+    if access.user:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST or HOST:PORT; the login is taken from FILE")
+    return access.name, access.port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
