@@ -110,7 +110,7 @@ class Model(Message, frozen=True, kw_only=True):
     sha256: Annotated[Sha256, _doc("of the model file, as in events")]
     bundle_sha256: Annotated[Sha256, _doc("of manifest.json: the decision rule included")]
     labels: dict[str, Literal["PASS", "DEFECT"]]
-    created: datetime
+    created: Time
     code_version: str
     metrics: dict[str, float]
     boot_id: BootId
