@@ -39,7 +39,7 @@ check: $(VENV)/.installed ## lint, formatting, types, import rules, and that gen
 	$(RUN) -m pytest -q $(wildcard $(HABITS))
 
 bench: $(VENV)/.installed mosquitto ## measure the daemon against its limits, on this machine
-	$(RUN) -m tests.benchmarks.bench $(ARGS)
+	PYTHONPATH=tests $(RUN) tests/benchmarks/bench.py $(ARGS)
 
 rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
 	$(RUN) -m pytest -m rig $(ARGS)
