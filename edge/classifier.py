@@ -6,6 +6,7 @@ gives `embedding`, `logit_map` and `logits`, in that order; a graph with a singl
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 _INPUT_STEP = 1 / 128
+_MAX_SIDE = 4096
+"""Pixels; no classifier's input comes near it, a damaged file's may."""
 _SIGN_BIT = np.uint8(0x80)
 """uint8 xor this, read as int8, is the pixel minus 128."""
 
@@ -87,6 +90,8 @@ class Classifier:
         self._input = _the_input(opened.interpreter.get_input_details())
         outputs = [_Tensor.of(details) for details in opened.interpreter.get_output_details()]
         self._scores, self._map, self._embedding = _sort_outputs(outputs, len(bundle.manifest.labels))
+        if self._scores.is_softmax and bundle.manifest.temperature != 1:
+            raise BundleError("the model ends in a softmax, which no temperature can change; set temperature 1")
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -147,15 +152,14 @@ def softmax(logits: Floats) -> Floats:
 
 
 def _the_input(details: list[dict[str, Any]]) -> _Tensor:
-    tensor = _Tensor.of(details[0])
-    integer = tensor.dtype in (np.dtype(np.int8), np.dtype(np.uint8))
-    if len(details) != 1 or not integer or len(tensor.shape) != 4 or tensor.shape[3] != 3:  # noqa: PLR2004
-        raise BundleError(
-            f"the model's input must be one int8 or uint8 [1, h, w, 3], not {tensor.dtype} {list(tensor.shape)}"
-        )
+    tensors = [_Tensor.of(one) for one in details]
+    if [_is_picture(tensor) for tensor in tensors] != [True]:
+        found = ", ".join(f"{tensor.dtype} {list(tensor.shape)}" for tensor in tensors) or "none"
+        raise BundleError(f"the model's input must be one int8 or uint8 [1, h, w, 3], not {found}")
+    tensor = tensors[0]
     neutral = 0 if tensor.dtype == np.int8 else 128
     # x / 127.5 - 1 with zero point 127 or -1 (Keras' own scaling) differs by less than one step.
-    if abs(tensor.scale - _INPUT_STEP) > _INPUT_STEP / 128 or abs(tensor.zero_point - neutral) > 1:
+    if not (abs(tensor.scale - _INPUT_STEP) <= _INPUT_STEP / 128 and abs(tensor.zero_point - neutral) <= 1):
         raise BundleError(
             f"the model's input quantization is ({tensor.scale:g}, {tensor.zero_point}), not (1/128, {neutral}): "
             "it was trained with another input scaling; rebuild it with edge-train build"
@@ -163,11 +167,20 @@ def _the_input(details: list[dict[str, Any]]) -> _Tensor:
     return tensor
 
 
+def _is_picture(tensor: _Tensor) -> bool:
+    match tensor.shape:
+        case (1, height, width, 3):
+            return tensor.dtype in (np.int8, np.uint8) and 0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE
+    return False
+
+
 def _sort_outputs(outputs: list[_Tensor], labels: int) -> tuple[_Tensor, _Tensor | None, _Tensor | None]:
     """Tell scores, logit map and embedding apart by rank; of two flat outputs the scores come last."""
     flat = [tensor for tensor in outputs if len(tensor.shape) == 2]  # noqa: PLR2004 - [1, n]
-    maps = [tensor for tensor in outputs if len(tensor.shape) == 4]  # noqa: PLR2004 - [1, h, w, n]
-    if not flat or flat[-1].shape[1] != labels:
-        found = flat[-1].shape[1] if flat else "no"
+    maps = [tensor for tensor in outputs if len(tensor.shape) == 4 and tensor.shape[3] == labels]  # noqa: PLR2004
+    if not flat or flat[-1].shape != (1, labels):
+        found = f"{list(flat[-1].shape)}" if flat else "no"
         raise BundleError(f"the model gives {found} scores but the manifest names {labels} labels; rebuild the bundle")
+    if not 0 <= flat[-1].scale < math.inf:
+        raise BundleError(f"the model's scores have the quantization step {flat[-1].scale}; rebuild the bundle")
     return flat[-1], maps[0] if maps else None, flat[0] if len(flat) > 1 else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.config import Runtime
-from edge.errors import BundleError, RuntimeUnavailableError
+from edge.errors import BundleError, ConfigError, RuntimeUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,10 +74,12 @@ def open_interpreter(model: bytes, settings: Runtime) -> Opened:
 def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | None) -> None:
     """Load and run a model once in a child process, unless `state_dir` remembers that it passed.
 
-    Raises BundleError if the model crashes or hangs the runtime, or is refused by it.
+    Raises BundleError if the model crashes or hangs the runtime, or is refused by it; RuntimeUnavailableError
+    without a runtime; ConfigError if `state_dir` cannot be written.
     """
     marker = state_dir / f"probed-{model_sha256}-{settings.engine}" if state_dir else None
-    if marker is not None and marker.is_file() and marker.read_text("utf-8") == _stack():
+    stack = _stack().encode() if marker else b""
+    if marker is not None and marker.is_file() and marker.read_bytes() == stack:
         return
     command = [sys.executable, "-m", "edge.runtime", settings.engine, str(settings.threads)]
     try:
@@ -91,14 +93,26 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
         error = RuntimeUnavailableError if child.returncode == RuntimeUnavailableError.exit_code else BundleError
         raise error(lines[-1].removeprefix("edge.runtime: "))
     if marker is not None:
-        marker.write_text(_stack(), "utf-8")
+        _remember(marker, stack)
+
+
+def _remember(marker: Path, stack: bytes) -> None:
+    try:
+        marker.write_bytes(stack)
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir {marker.parent}: {error.strerror}; choose a folder that can be written"
+        ) from error
 
 
 def version(engine: str) -> str:
     """Return an engine's name and version, as `info` publishes it."""
-    from importlib.metadata import version as installed
+    from importlib import metadata
 
-    return f"{_PACKAGES[engine]} {installed(_PACKAGES[engine])}"
+    try:
+        return f"{_PACKAGES[engine]} {metadata.version(_PACKAGES[engine])}"
+    except metadata.PackageNotFoundError:
+        return f"{_PACKAGES[engine]} of unknown version"  # or none: one from apt or a renamed build has no such entry
 
 
 def _find(engine: str) -> tuple[str, Any]:
@@ -115,8 +129,8 @@ def _find(engine: str) -> tuple[str, Any]:
 
 
 def _stack() -> str:
-    """Identify what a probe's result depends on besides the model: the Python that finds the runtime."""
-    return f"{sys.version} {sys.prefix}"
+    """Identify what a probe's result depends on besides the model: the Python and its runtimes."""
+    return "\n".join([sys.version, sys.prefix, *map(version, _PACKAGES)])
 
 
 def _probe_child() -> int:

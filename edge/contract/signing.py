@@ -24,12 +24,13 @@ def generate_key() -> bytes:
 
 def load_key(pem: bytes) -> Ed25519PrivateKey:
     """Read a private key as `generate_key` writes it; raises ConfigError for anything else."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"not an unencrypted PEM private key ({error}); make one with edge-train keygen") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError("the signing key is not Ed25519; make one with edge-train keygen")
