@@ -23,7 +23,7 @@ def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
     protocol = paho.MQTTv5 if mqtt.protocol == "5" else paho.MQTTv311
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
     client.suppress_exceptions = True  # An exception in a callback would end paho's thread; it is logged instead.
-    client.enable_logger(logging.getLogger("paho"))
+    client.enable_logger(_paho_log())
     client.connect_timeout = CONNECT_SECONDS
     if mqtt.username:
         client.username_pw_set(mqtt.username, _password(mqtt))
@@ -66,6 +66,17 @@ def log_out(client: paho.Client) -> None:
     client.disable_logger()  # paho calls the link that we close an error.
     client.disconnect()
     client.loop_stop()
+
+
+def _paho_log() -> logging.Logger:
+    logger = logging.getLogger("paho")
+    # paho calls it an error that a closed connection is closed; the publisher says it better.
+    logger.addFilter(_is_news)
+    return logger
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Client is not connected")
 
 
 def check_broker(config: Config) -> None:

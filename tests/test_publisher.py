@@ -1,0 +1,99 @@
+"""The publisher in this process: what happens to verdicts that cannot be delivered."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from conftest import free_port, make_broker
+
+from edge import clock, publisher
+from edge import config as configs
+from edge.contract.messages import Event, Latency, Verdict
+from edge.contract.ulid import new_ulid
+from edge.publisher import Publisher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+BOOT = new_ulid()
+
+
+def event(seq: int) -> Event:
+    return Event(
+        id=new_ulid(),
+        seq=seq,
+        boot_id=BOOT,
+        time=clock.now(),
+        clock_synced=True,
+        camera="camera",
+        region="whole",
+        trigger=f"free-{seq}",
+        source=str(seq),
+        verdict=Verdict.PASS,
+        frame_verdict=Verdict.PASS,
+        reason="",
+        label="intact",
+        score=1.0,
+        scores={"intact": 1.0},
+        threshold=0.5,
+        model=None,
+        latency_ms=Latency(wait=0, preprocess=0, invoke=0, total=0),
+    )
+
+
+def start(tmp_path: Path, port: int) -> Publisher:
+    table = {
+        "bundle": "b",
+        "camera": {"kind": "synthetic"},
+        "device": {"site": "test", "id": "dut"},
+        "mqtt": {"host": "127.0.0.1", "port": port},
+    }
+    started = Publisher(configs.parse(table, tmp_path / "device.toml"), BOOT)
+    started.start()
+    return started
+
+
+def test_a_full_memory_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker is away, verdicts beyond the limit are refused and counted, the older ones kept."""
+    monkeypatch.setattr(publisher, "MAX_WAITING", 5)
+    away = start(tmp_path, free_port())
+    for seq in range(1, 9):
+        away.send(event(seq))
+    assert away.stop("test", 0.5) == 5
+    assert away.lost == 3
+
+
+def test_a_refused_verdict_is_counted(tmp_path: Path) -> None:
+    """A broker whose access rules refuse events (MQTT 5 says so) makes them lost, and that is counted."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic write inspect/v1/test/dut/status\n")
+    rules.chmod(0o600)
+    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
+    broker.start()
+    refused = start(tmp_path, broker.port)
+    for seq in (1, 2):
+        refused.send(event(seq))
+    assert refused.stop("test", 10) == 0
+    broker.stop()
+    assert refused.lost == 2
+
+
+def test_stop_is_quick_while_connecting_to_a_silent_host(tmp_path: Path) -> None:
+    """A host that neither accepts nor refuses a connection does not hold up the end."""
+    with socket.socket() as server, ExitStack() as fillers:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):  # A full backlog: the kernel leaves further connection requests unanswered.
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        silent = start(tmp_path, server.getsockname()[1])
+        silent.send(event(1))
+        started = time.monotonic()
+        assert silent.stop("test", 0.3) == 1
+        assert time.monotonic() - started < 1
