@@ -21,13 +21,15 @@ LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_messages.py tests/test_service.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench rig demo-model schemas docs lock clean mosquitto
+.PHONY: help demo install test check bench rig demo-model schemas docs lock clean mosquitto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 demo: $(DEMO_VENV)/.installed ## watch the whole line work on rendered parts, or on FRAMES=folder; Ctrl-C ends it
 	@exec $(DEMO_VENV)/bin/edge-inspect demo $(if $(FRAMES),--frames "$(FRAMES)") $(ARGS)
+
+install: $(VENV)/.installed ## edge-inspect, edge-train and edge-deploy into .venv
 
 test: $(VENV)/.installed mosquitto ## run every test; what cannot run here is skipped with its reason
 	$(RUN) -m pytest --durations=15 $(ARGS)
