@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,7 +15,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from edge.contract import messages
 from edge.contract.messages import Event, Health, Info, Latency, Message, Model, Status, Verdict
-from edge.contract.ulid import new_ulid
+from edge.contract.ulid import PATTERN, new_ulid
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BOOT = new_ulid()
@@ -168,8 +169,7 @@ def test_ulids_sort_by_time_and_match_their_pattern() -> None:
     before = int(datetime.now(UTC).timestamp() * 1000)
     ids = [new_ulid() for _ in range(1000)]
     assert len(set(ids)) == 1000
-    for one in ids:
-        validator("event").validate(json.loads(messages.encode(msgspec.structs.replace(EVENT, id=one))))
+    assert all(re.search(PATTERN, one) for one in ids)
     millis = [int("".join(f"{'0123456789ABCDEFGHJKMNPQRSTVWXYZ'.index(c):05b}" for c in one)[:50], 2) for one in ids]
     assert millis == sorted(millis)
     assert 0 <= millis[0] - before < 10_000
