@@ -24,7 +24,7 @@ def start(seed: int) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _WARNING_LEVEL)
     try:
-        with _quiet_start():
+        with quiet():
             import keras
             import tensorflow as tf
 
@@ -37,15 +37,15 @@ def start(seed: int) -> None:
 
 
 @contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Hold back what TensorFlow prints before its own log level holds; show it if the start fails."""
+def quiet() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ side prints whatever its log level is; show it if the work fails."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(terminal, held.read())
             raise

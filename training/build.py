@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from training.dataset import Dataset
-    from training.evaluate import Judgement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,38 +56,21 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     from training import evaluate, golden, model, quantize, report, train
 
     network = model.build(len(data.labels), options.recipe, options.weights)
-    stages = train.train(
-        network,
-        parts.train,
-        parts.validation,
-        pretrained=options.weights is not None,
-        recipe=options.recipe,
-        seed=options.seed,
-    )
+    pretrained = options.weights is not None
+    stages = train.train(network, parts, pretrained=pretrained, recipe=options.recipe, seed=options.seed)
     tflite = quantize.quantize(network, parts.train, seed=options.seed)
     manifest = _manifest(data, options)
-    classifier = Classifier(_draft(manifest, tflite, options.out))
-    judged = evaluate.judge(classifier, network, parts.test)
-    metrics = evaluate.metrics(judged, data.labels)
+    with backend.quiet():
+        classifier = Classifier(_draft(manifest, tflite, options.out))
+    result = evaluate.evaluate(classifier, network, parts.test)
     facts = _facts(data, parts, options, classifier.engine) | {"training": [stage.summary() for stage in stages]}
-    table = evaluate.confusion(judged, data.labels)
-    content = {
-        "metrics": metrics,
-        "per_class": evaluate.per_class(table, data.labels),
-        "confusion": table.tolist(),
-        **facts,
-        "test": [_row(judgement) for judgement in judged],
-    }
-    page = report.html(
-        title=manifest.name, classifier=classifier, test=parts.test, judged=judged, metrics=metrics, details=facts
-    )
     files = {
         bundles.MODEL: tflite,
-        "report.json": json.dumps(content, indent=1).encode() + b"\n",
-        "report.html": page.encode(),
+        "report.json": json.dumps(result.plain() | facts, indent=1).encode() + b"\n",
+        "report.html": report.html(manifest.name, classifier, parts.test, result, facts).encode(),
         **golden.golden_files(classifier, parts.test),
     }
-    return _write(msgspec.structs.replace(manifest, metrics=metrics), files, options)
+    return _write(msgspec.structs.replace(manifest, metrics=result.metrics), files, options)
 
 
 def _manifest(data: Dataset, options: Options) -> Manifest:
@@ -130,10 +112,6 @@ def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[s
             "runtime": runtime.version(engine),
         },
     }
-
-
-def _row(judgement: Judgement) -> dict[str, Any]:
-    return {"file": judgement.file, "truth": judgement.truth, "verdict": judgement.verdict, "label": judgement.label}
 
 
 def _write(manifest: Manifest, files: dict[str, bytes], options: Options) -> Bundle:

@@ -84,7 +84,7 @@ class Dataset:
 def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:
     """Name the classes of a data set: its folders, sorted; those in `passing` mean an intact part.
 
-    Raises DataError if there are none, only one, or none of the name that `passing` gives.
+    Raises DataError for fewer than two, an unknown name in `passing`, or a `passing` that leaves no defect.
     """
     names = [path.name for path in _class_folders(folder)]
     if len(names) < 2:  # noqa: PLR2004 - a classifier needs a choice
@@ -92,6 +92,8 @@ def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:
         raise DataError(f"{folder}: {found}; put the pictures in a folder for each class, at least two")
     for name in passing:
         require_class(name, names, "--pass")
+    if set(passing) == set(names):
+        raise DataError("--pass names every class: at least one must be a defect")
     return tuple(Label(name=name, verdict="PASS" if name in passing else "DEFECT") for name in names)
 
 
@@ -140,13 +142,16 @@ def read(  # noqa: PLR0913 - the arguments are the contract
             f"{len(bad)} unreadable of {len(wanted)}: {_first(bad)}; mend them or leave out with --skip-bad"
         )
     good = [row for row, found in enumerate(digests) if not isinstance(found, DataError)]
-    return Dataset(
+    data = Dataset(
         labels=labels,
         sources=tuple(wanted[row] for row in good),
         pixels=pixels[good] if bad else pixels,
         digests=tuple(str(digests[row]) for row in good),
         skipped=bad,
     )
+    if empty := [name for name, count in data.counts().items() if not count]:
+        raise DataError(f"class {empty[0]} has no readable pictures; add some or remove the folder")
+    return data
 
 
 def _class_folders(folder: Path) -> list[Path]:

@@ -11,19 +11,19 @@ from edge.classifier import softmax
 from edge.contract.messages import Verdict
 from edge.decision import decide
 from training import progress
+from training.features import inference
 from training.model import normalise
-from training.train import predict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from edge.classifier import Classifier
-    from edge.contract.bundle import Bundle, Label
-    from edge.decision import Decision
+    from edge.contract.bundle import Label
     from training.dataset import Dataset, Integers
     from training.model import Network
+
+_DIGITS = 6
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,73 +50,90 @@ class Judgement:
         return self.scores[self.truth]
 
 
-def judge(classifier: Classifier, network: Network, test: Dataset) -> list[Judgement]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """Everything that the report says of the held-out pictures; row i of `judged` is row i of that set."""
+
+    labels: tuple[Label, ...]
+    judged: list[Judgement]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the manifest's figures: shares 0-1 of the held-out pictures, and how many those are.
+
+        Where some class means intact: `missed_defects` is the share of damaged parts judged PASS,
+        `false_alarms` that of intact parts judged DEFECT.
+        """
+        figures = {
+            "accuracy_int8": _share([j.right for j in self.judged]),
+            "accuracy_float": _share([j.float_label == j.truth for j in self.judged]),
+            "test_pictures": float(len(self.judged)),
+        }
+        intact = {label.name for label in self.labels if label.verdict == "PASS"}
+        if intact:
+            damaged = [j for j in self.judged if j.truth not in intact]
+            figures["missed_defects"] = _share([j.verdict == Verdict.PASS for j in damaged])
+            figures["false_alarms"] = _share([j.verdict == Verdict.DEFECT for j in self.judged if j.truth in intact])
+        return {name: round(value, _DIGITS) for name, value in figures.items()}
+
+    @property
+    def confusion(self) -> Integers:
+        """Count true class (rows) against the device's label (columns), both in the labels' order."""
+        index = {label.name: i for i, label in enumerate(self.labels)}
+        table = np.zeros((len(self.labels), len(self.labels)), np.int64)
+        for j in self.judged:
+            table[index[j.truth], index[j.label]] += 1
+        return table
+
+    def per_class(self) -> dict[str, dict[str, Any]]:
+        """Return the count of each class, its recall and precision, 0-1 (precision None if it was never named)."""
+        table = self.confusion
+        result = {}
+        for i, label in enumerate(self.labels):
+            right, pictures, named = (int(n) for n in (table[i, i], table[i].sum(), table[:, i].sum()))
+            result[label.name] = {
+                "pictures": pictures,
+                "recall": round(right / pictures, _DIGITS),
+                "precision": round(right / named, _DIGITS) if named else None,
+            }
+        return result
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for report.json."""
+        return {
+            "metrics": self.metrics,
+            "per_class": self.per_class(),
+            "confusion": self.confusion.tolist(),
+            "test": [
+                {"file": j.file, "truth": j.truth, "verdict": j.verdict, "label": j.label, "score": j.score}
+                for j in self.judged
+            ],
+        }
+
+
+def evaluate(classifier: Classifier, network: Network, test: Dataset) -> Result:
     """Classify every original of `test` as the daemon does, and its cached pixels with the float model."""
-    bundle = classifier.bundle
+    rule = classifier.bundle.manifest
     names = [label.name for label in test.labels]
-    logits = predict(network.whole, normalise(test.pixels), 64)["logits"]
-    found = []
+    logits = inference(network.whole, _BATCH)(normalise(test.pixels))
+    judged = []
     with progress.stage("evaluating", len(test.sources)) as advance:
-        for source, before in zip(test.sources, softmax(logits / bundle.manifest.temperature), strict=True):
-            scores = classifier.classify(source.load()).scores
-            decision = _decide(scores, bundle)
-            found.append(
+        for source, before in zip(test.sources, softmax(logits / rule.temperature), strict=True):
+            scores = classifier.classify(source.load()).scores.tolist()
+            decision = decide(scores, rule.labels, rule.thresholds)
+            judged.append(
                 Judgement(
                     file=source.name,
                     truth=names[source.label],
                     verdict=str(decision.verdict),
                     label=str(decision.label),
-                    score=round(float(decision.score or 0), 6),
-                    scores={name: round(float(s), 6) for name, s in zip(names, scores, strict=True)},
-                    float_label=str(_decide(before, bundle).label),
+                    score=round(float(decision.score or 0), _DIGITS),
+                    scores={name: round(s, _DIGITS) for name, s in zip(names, scores, strict=True)},
+                    float_label=str(decide(before.tolist(), rule.labels, rule.thresholds).label),
                 )
             )
             advance()
-    return found
-
-
-def _decide(scores: npt.NDArray[np.float32], bundle: Bundle) -> Decision:
-    return decide([float(score) for score in scores], bundle.manifest.labels, bundle.manifest.thresholds)
-
-
-def metrics(judged: Sequence[Judgement], labels: Sequence[Label]) -> dict[str, float]:
-    """Return the manifest's figures: shares 0-1 of the held-out pictures, and how many those are.
-
-    Where some class means intact: `missed_defects` is the share of damaged parts judged PASS,
-    `false_alarms` that of intact parts judged DEFECT.
-    """
-    figures = {
-        "accuracy_int8": _share([j.right for j in judged]),
-        "accuracy_float": _share([j.float_label == j.truth for j in judged]),
-        "test_pictures": float(len(judged)),
-    }
-    intact = {label.name for label in labels if label.verdict == "PASS"}
-    if intact:
-        figures["missed_defects"] = _share([j.verdict == Verdict.PASS for j in judged if j.truth not in intact])
-        figures["false_alarms"] = _share([j.verdict == Verdict.DEFECT for j in judged if j.truth in intact])
-    return {name: round(value, 6) for name, value in figures.items()}
-
-
-def confusion(judged: Sequence[Judgement], labels: Sequence[Label]) -> Integers:
-    """Count true class (rows) against the device's label (columns), both in the labels' order."""
-    index = {label.name: i for i, label in enumerate(labels)}
-    table = np.zeros((len(labels), len(labels)), np.int64)
-    for j in judged:
-        table[index[j.truth], index[j.label]] += 1
-    return table
-
-
-def per_class(table: Integers, labels: Sequence[Label]) -> dict[str, dict[str, Any]]:
-    """Return recall and precision (0-1; precision None for a class never named) and the count of each class."""
-    result = {}
-    for i, label in enumerate(labels):
-        named = int(table[:, i].sum())
-        result[label.name] = {
-            "pictures": int(table[i].sum()),
-            "recall": round(float(table[i, i] / table[i].sum()), 6),
-            "precision": round(float(table[i, i] / named), 6) if named else None,
-        }
-    return result
+    return Result(test.labels, judged)
 
 
 def _share(hits: Sequence[bool]) -> float:

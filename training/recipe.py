@@ -28,10 +28,12 @@ class Recipe:
     warm_up: float = 0.1  # share of the steps until the peak learning rate; a cosine to 0 follows
 
     # pretrained: the frozen trunk's features are computed once, then the head, then the top blocks learn from them
-    feature_pictures: int = 8_000  # augmented pictures whose features are kept, at least two of each picture
-    head_pictures: int = 200_000  # seen while the head converges
+    feature_pictures: int = 6_000  # augmented pictures whose features are kept, at least two of each picture
+    head_pictures: int = 80_000  # seen while the head converges
+    head_epochs: tuple[int, int] = (20, 100)  # fewest and most rounds over the data
     head_rate: float = 3e-3  # peak learning rate of the head alone
     tune_pictures: int = 24_000  # seen while the top blocks are fine-tuned
+    tune_epochs: tuple[int, int] = (6, 40)  # fewest and most rounds over the data
     tune_rate: float = 3e-4  # peak; 1e-3 diverged
 
     # from scratch: everything learns
@@ -43,8 +45,7 @@ class Recipe:
     # augmentation, drawn anew for every picture
     mirror: bool = True  # left-right, every second picture
     quarter_turns: bool = True  # 0, 90, 180 or 270 degrees
-    shift: float = 0.06  # of the size, at most, each way
-    scale: float = 0.1  # larger or smaller by at most this share
+    crop: float = 0.15  # cut off each axis at most, then enlarged again: shift, scale and aspect in one
     brightness: float = 0.1  # of the full range, at most, each way
     contrast: float = 0.15  # steeper or flatter by at most this share
     noise: float = 0.02  # standard deviation at most, of the full range

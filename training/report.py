@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.evaluate import confusion, per_class
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from edge.classifier import Classifier
     from edge.contract.preprocess import Pixels
-    from training.dataset import Dataset, Integers
-    from training.evaluate import Judgement
+    from training.dataset import Dataset
+    from training.evaluate import Judgement, Result
 
 _SHOWN = 12
 """Pictures on the page, the worst first."""
@@ -41,33 +39,28 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f4f7; paddi
 """
 
 
-def html(  # noqa: PLR0913 - what the page shows
-    *,
-    title: str,
-    classifier: Classifier,
-    test: Dataset,
-    judged: Sequence[Judgement],
-    metrics: Mapping[str, float],
-    details: Mapping[str, Any],
-) -> str:
-    """Return the page; `judged` belongs row by row to `test`, `details` is shown as it is."""
-    table = confusion(judged, test.labels)
+def html(title: str, classifier: Classifier, test: Dataset, result: Result, facts: Mapping[str, Any]) -> str:
+    """Return the page; `result` is about `test`, `facts` are shown as they are."""
+    judged = result.judged
     worst = sorted(range(len(judged)), key=lambda row: (judged[row].right, judged[row].truth_score))[:_SHOWN]
     mistakes = sum(not j.right for j in judged)
+    explained = (
+        f"<p>{mistakes} mistakes (framed in red), then the least certain. "
+        "Right of each picture, in red: where the model sees the class it names.</p>"
+    )
     return "\n".join(
         [
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
             f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
             f'<p class="soft">{len(judged)} held-out pictures, judged as the device judges them.</p>',
-            _figures(metrics),
+            _figures(result.metrics),
             "<h2>Where it is right and wrong</h2><p>Rows: the truth. Columns: what the device says.</p>",
-            _confusion_table(table, test),
-            f"<h2>The worst {len(worst)}</h2><p>{mistakes} mistakes (framed in red), then the least certain. "
-            "Right of each picture, in red: where the model sees the class it names.</p>",
+            _confusion_table(result),
+            f"<h2>The worst {len(worst)}</h2>{explained}",
             '<div class="pictures">',
             *(_figure(classifier, test.pixels[row], judged[row]) for row in worst),
             "</div><h2>How it was made</h2>",
-            *(f"<p>{escape(name)}</p><pre>{escape(str(value))}</pre>" for name, value in details.items()),
+            *(f"<p>{escape(name)}</p><pre>{escape(str(value))}</pre>" for name, value in facts.items()),
             "</html>\n",
         ]
     )
@@ -82,16 +75,15 @@ def _figures(metrics: Mapping[str, float]) -> str:
     return f'<div class="figures">{"".join(cells)}</div>'
 
 
-def _confusion_table(table: Integers, test: Dataset) -> str:
-    summary = per_class(table, test.labels)
-    head = _row("th", ["truth", *(label.name for label in test.labels), "recall", "precision"])
+def _confusion_table(result: Result) -> str:
+    table, summary = result.confusion, result.per_class()
+    head = _row("th", ["truth", *(label.name for label in result.labels), "recall", "precision"])
     body = []
-    for i, label in enumerate(test.labels):
+    for i, label in enumerate(result.labels):
         cells = [_cell(int(count), int(table[i].sum()), right=i == j) for j, count in enumerate(table[i])]
-        found = summary[label.name]
-        shares = [found["recall"], found["precision"]]
-        ends = "".join(f"<td>{'-' if share is None else f'{share:.1%}'}</td>" for share in shares)
-        body.append(f"<tr><th>{escape(label.name)} ({label.verdict})</th>{''.join(cells)}{ends}</tr>")
+        shares = (summary[label.name][name] for name in ("recall", "precision"))
+        ends = (f"<td>{'-' if share is None else f'{share:.1%}'}</td>" for share in shares)
+        body.append(f"<tr><th>{escape(label.name)} ({label.verdict})</th>{''.join(cells)}{''.join(ends)}</tr>")
     return f"<table>{head}{''.join(body)}</table>"
 
 

@@ -1,0 +1,50 @@
+"""A small data set of drawn parts that a tiny model learns in seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from edge.contract.preprocess import PreprocessSpec
+from training import dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edge.contract.preprocess import Pixels
+    from training.dataset import Dataset
+
+CLASSES = ("intact", "scratch", "spot")
+SIZE = 32
+
+
+def draw(kind: str, seed: int) -> Pixels:
+    """Draw one part, uint8 [40, 48, 3]: plain, with a bright line, or with a dark disc, on noise."""
+    rng = np.random.default_rng([seed, CLASSES.index(kind)])
+    image = Image.fromarray(rng.integers(110, 146, (40, 48, 3), dtype=np.uint8))
+    pen = ImageDraw.Draw(image)
+    x, y = rng.integers(14, 34), rng.integers(14, 26)
+    if kind == "scratch":
+        pen.line((x - 12, y - 10, x + 12, y + 10), fill=(250, 250, 250), width=4)
+    if kind == "spot":
+        pen.ellipse((x - 9, y - 9, x + 9, y + 9), fill=(10, 10, 10))
+    return np.asarray(image)
+
+
+def make_folder(folder: Path, *, each: int = 12, start: int = 0, classes: Sequence[str] = CLASSES) -> Path:
+    """Write a folder per class with so many pictures; other starts give other pictures."""
+    for kind in classes:
+        (folder / kind).mkdir(parents=True)
+        for seed in range(start, start + each):
+            Image.fromarray(draw(kind, seed)).save(folder / kind / f"{seed:03}.png")
+    return folder
+
+
+def read_folder(folder: Path, *, skip_bad: bool = False) -> Dataset:
+    """Read a folder with `intact` as the passing class, at SIZE."""
+    labels = dataset.folder_labels(folder, ["intact"])
+    sources = dataset.folder_sources(folder, labels)
+    return dataset.read(labels, sources, size=SIZE, spec=PreprocessSpec(), skip_bad=skip_bad)
