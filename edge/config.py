@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge.contract.messages import NAME
+from edge.contract.names import NAME
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 _WHOLE_NAME = rf"^{NAME}\Z"
-"""Python's $ would let a line's end through."""
 _KEY_BYTES = 32
 
 

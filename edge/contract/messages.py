@@ -13,14 +13,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from edge.contract.names import NAME, NAME_PATTERN
 from edge.contract.ulid import PATTERN as ULID_PATTERN
 
 ROOT = "inspect/v1"
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-"""Sites, devices and cameras become topic levels: no slash, no wildcard, no space."""
-NAME_PATTERN = f"^{NAME}$"
-"""The same for the schemas, whose $ matches at the very end only."""
 
 
 class Verdict(StrEnum):

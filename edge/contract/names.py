@@ -1,0 +1,8 @@
+"""What a site, a device or a camera may be called."""
+
+from __future__ import annotations
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""Names become topic levels: no slash, no wildcard, no space."""
+NAME_PATTERN = f"^{NAME}$"
+"""The same for JSON Schemas, whose $ matches at the very end only; Python's would let a line's end through."""
