@@ -48,7 +48,7 @@ def truth(seed: int, index: int) -> Label:
     return "intact" if dice.chance(0.5) else dice.pick(LABELS[1:])
 
 
-def render(
+def render(  # noqa: PLR0913 - each is one plain choice
     seed: int, index: int, *, height: int, width: int, label: Label | None = None, min_area: float = MIN_AREA
 ) -> Part:
     """Render part (seed, index), both >= 0, at any size from 32 pixels; `label` overrides the truth.

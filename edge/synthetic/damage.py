@@ -77,13 +77,13 @@ def _chipped_corner(scene: Scene, dice: Dice, size: float) -> Wound:
     radius = size * dice.uniform(0.13, 0.3)
     centre = site.inward(radius * dice.uniform(-0.35, 0.15), radius * dice.uniform(-0.3, 0.3))
     edge = scene.grid.distance(*centre)
-    edge += radius * (0.35 * smooth_noise(dice, *edge.shape, 0.07) - 1)
+    edge += radius * (0.35 * smooth_noise(dice, edge.shape, 0.07) - 1)
     facet = radius * dice.uniform(0.25, 0.6)
-    rough = smooth_noise(dice, *edge.shape, 0.025)
+    rough = smooth_noise(dice, edge.shape, 0.025)
     cover = scene.share_below(edge) * scene.share_below(-scene.depth)
     relief = np.minimum(edge, 0) * dice.uniform(0.3, 0.9) + 0.02 * rough
     level = dice.uniform(0.2, 0.42) * (1 + 0.4 * rough)
-    return Wound(cover, level, CARBIDE, relief * cover, lost=scene.share_below(edge + facet))
+    return Wound(cover, level, CARBIDE, relief * cover, lost=scene.share_below(edge, -facet))
 
 
 def _flank_wear(scene: Scene, dice: Dice, size: float) -> Wound:
@@ -94,16 +94,16 @@ def _flank_wear(scene: Scene, dice: Dice, size: float) -> Wound:
     width = size * dice.uniform(0.06, 0.13)
     along = scene.grid.plane(tx, ty, -tx * site.x - ty * site.y)
     share = along * (1 / length)
-    ragged = smooth_noise(dice, *along.shape, 0.05)
+    ragged = smooth_noise(dice, along.shape, 0.05)
     inward = scene.depth if scene.outline.shape == "round" else scene.grid.plane(-nx, -ny, nx * site.x + ny * site.y)
     edge = inward - width * unit(2 * (1 - share * share)) * (0.85 + 0.4 * ragged)
-    cover = scene.share_below(edge) * scene.share_below(np.abs(along) - length) * scene.metal
-    cover *= scene.grid.plane(nx, ny) > 0
+    cover = scene.share_below(edge) * scene.share_below(np.abs(along), length) * scene.metal
+    cover *= scene.share_below(scene.grid.plane(-nx, -ny))
     table = dice.triangular(256)
     striae = table.take((along * (1 / dice.uniform(0.012, 0.03))).astype(np.int32) & 255)
     burnt = unit(edge * (-3 / width))
     level = dice.uniform(0.62, 0.9) * (0.2 + 0.8 * burnt) * (1 + 0.4 * striae)
-    recession = scene.share_below(edge + 0.85 * width)
+    recession = scene.share_below(edge, -0.85 * width)
     return Wound(cover, level, CARBIDE, np.minimum(edge, 0) * cover * 0.3, lost=recession * cover)
 
 
@@ -151,9 +151,9 @@ def _built_up_edge(scene: Scene, dice: Dice, size: float) -> Wound:
     x, y = site.inward(width * dice.uniform(0.1, 0.6))
     along = scene.grid.plane(tx / length, ty / length, -(tx * x + ty * y) / length)
     across = scene.grid.plane(nx / width, ny / width, -(nx * x + ny * y) / width)
-    edge = np.sqrt(along * along + across * across)
-    edge += 0.45 * smooth_noise(dice, *edge.shape, 0.06) - 1
-    rough = smooth_noise(dice, *edge.shape, 0.03)
+    edge: Floats = np.sqrt(along * along + across * across)
+    edge += 0.45 * smooth_noise(dice, edge.shape, 0.06) - 1
+    rough = smooth_noise(dice, edge.shape, 0.03)
     cover = scene.share_below(edge * width)
     relief = cover * (0.08 * unit(-2 * edge) + 0.025 * rough)
     level = dice.uniform(0.45, 0.75) * (1 + 0.25 * rough)

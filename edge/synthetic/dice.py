@@ -52,8 +52,9 @@ class Dice:
         return total
 
 
-def smooth_noise(dice: Dice, height: int, width: int, cell: float) -> Floats:
+def smooth_noise(dice: Dice, shape: tuple[int, ...], cell: float) -> Floats:
     """Return value noise, float32 [height, width] within (-1, 1); `cell` is its grain in short sides."""
+    height, width = shape
     pitch = max(cell * min(height, width), 1.0)
     rows, row_share = _knots(height, pitch)
     columns, column_share = _knots(width, pitch)

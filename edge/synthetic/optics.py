@@ -17,6 +17,8 @@ _GAIN = 0.9
 """How much a slope of 1 towards the lamp brightens a surface."""
 _DARKEST, _BRIGHTEST = 0.35, 1.9
 """Limits of a slope's effect: stray light fills shadows, and no metal is a mirror."""
+_SHARP = 1e-3
+"""Less blur than this, in pixels squared, shows nothing."""
 _BLUR_SIDE = 128
 """Blur is given in pixels of a picture with this short side."""
 
@@ -46,50 +48,50 @@ def _lamp(scene: Scene, dice: Dice) -> Floats:
 
 
 def _falloff(u: Floats, v: Floats, towards: tuple[float, float], dice: Dice) -> Floats:
-    """Brighter towards the lamp, darker in the picture's corners; about 1 in the middle."""
+    """Return the lamp's light: more towards it, less in the picture's corners, about 1 in the middle."""
     slope, corner = dice.uniform(0.05, 0.3), dice.uniform(0, 0.12)
     columns = 1 - (slope * towards[0]) * u - corner * u * u
     rows = (slope * towards[1]) * v + corner * v * v
     field: Floats = columns - rows[:, np.newaxis]
-    return np.maximum(field, np.float32(0.1))
+    return field
 
 
 def _reflection(scene: Scene, dice: Dice) -> Floats:
-    """A broad band of glare across the metal."""
+    """Return a broad band of glare across the metal."""
     angle, width = dice.uniform(0, math.tau), dice.uniform(0.15, 0.5)
     across = scene.grid.plane(math.cos(angle) / width, math.sin(angle) / width, dice.uniform(-0.6, 0.6) / width)
-    bell = 1 / (1 + across * across)
-    return (dice.uniform(0, 0.45) * bell * bell) * scene.metal
+    bell: Floats = np.reciprocal(1 + across * across)
+    bell *= bell
+    bell *= dice.uniform(0, 0.45)
+    return bell * scene.metal
 
 
 def _defocus(planes: Floats, variance: float) -> Floats:
-    """Blur by [w, 1 - 2w, w] along both axes at doubling distances until their variances add up (pixels squared)."""
-    step = 1 << int(math.log2(max(1.0, math.sqrt(2 * variance))))
-    while variance > 1e-3 and step >= 1:
+    """Blur by [w, 1 - 2w, w] along both axes, at halving distances, until the variances (pixels squared) add up."""
+    while variance > _SHARP:
+        step = 1 << int(math.log2(max(1.0, math.sqrt(2 * variance))))
         weight = min(0.25, variance / (2 * step * step))
-        planes = _spread(_spread(planes, step, weight, axis=1), step, weight, axis=2)
+        planes = _spread(_spread(planes, step, weight).swapaxes(1, 2), step, weight).swapaxes(1, 2)
         variance -= 2 * weight * step * step
-        step = min(step, 1 << int(math.log2(max(1.0, math.sqrt(2 * max(variance, 0))))))
     return planes
 
 
-def _spread(planes: Floats, step: int, weight: float, axis: int) -> Floats:
-    result = planes * (1 - 2 * weight)
+def _spread(planes: Floats, step: int, weight: float) -> Floats:
+    """Give a share of every row to the rows `step` above and below; what would leave the picture stays."""
     share = planes * weight
-    if axis == 2:  # noqa: PLR2004 - columns
-        result, share = result.swapaxes(1, 2), share.swapaxes(1, 2)
+    result = planes - 2 * share
     result[:, step:] += share[:, :-step]
     result[:, :-step] += share[:, step:]
     result[:, :step] += share[:, :step]
     result[:, -step:] += share[:, -step:]
-    return result.swapaxes(1, 2) if axis == 2 else result  # noqa: PLR2004
+    return result
 
 
 def _read_out(planes: Floats, dice: Dice) -> npt.NDArray[np.uint8]:
     """White balance, exposure, noise that grows with brightness, 8 bits."""
     exposure = dice.uniform(230, 300)
-    for plane in planes:
-        plane *= exposure * dice.uniform(0.96, 1.04)
+    for channel in range(len(planes)):
+        planes[channel] *= exposure * dice.uniform(0.96, 1.04)
     noise = dice.triangular(*planes.shape)
     noise *= dice.uniform(2, 8)
     noise *= 0.5 + planes * (0.5 / 128)

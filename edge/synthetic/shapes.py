@@ -40,9 +40,14 @@ class Grid:
     """The insert's centre in picture units."""
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """The picture's (height, width) in pixels."""
+        return len(self.v), len(self.u)
+
+    @property
     def pixel(self) -> float:
         """A pixel's side in insert units."""
-        return 2 / (min(len(self.u), len(self.v)) * self.scale)
+        return 2 / (min(self.shape) * self.scale)
 
     def plane(self, a: float, b: float, c: float = 0.0) -> Floats:
         """Return a x + b y + c of every pixel, float32 [height, width]."""
@@ -110,7 +115,7 @@ class Outline:
         """Return every pixel's signed distance from the outline, negative inside, exact outside and at edges."""
         if len(self.points) == 1:
             return grid.distance(*self.points[0]) - self.nose
-        inside = np.full((len(grid.v), len(grid.u)), -np.inf, np.float32)
+        inside = np.full(grid.shape, -np.inf, np.float32)
         outside = np.full_like(inside, np.inf)
         for start, end in pairwise((*self.points, self.points[0])):
             line, beyond = _edge(grid, start, end)
@@ -172,7 +177,9 @@ def draw_grid(dice: Dice, outline: Outline, height: int, width: int) -> Grid:
 
 
 def _axis(length: int, short: int) -> Floats:
-    return (2 * np.arange(length, dtype=np.float32) + (1 - length)) / short
+    places: Floats = np.arange(1 - length, length, 2, dtype=np.float32)
+    places /= short
+    return places
 
 
 def _edge_distance(start: Point, end: Point) -> float:

@@ -26,6 +26,8 @@ _COATINGS: tuple[tuple[Tint, float, float], ...] = (
 )
 """Tint and the least and greatest share of the light that it reflects."""
 _FIXTURES: tuple[Tint, ...] = ((1.0, 1.0, 1.0), (0.86, 0.97, 1.16), (1.1, 1.0, 0.86), (0.88, 1.06, 0.94))
+_CAMOUFLAGE = 0.12
+"""An insert as grey as its background would have no outline: its brightness differs by this at least."""
 _STREAKS = 1024
 """Length of the table of brush streaks; it repeats far beyond an insert's width."""
 
@@ -49,12 +51,15 @@ class Scene:
 
     def paint(self, cover: Floats, level: Floats | float, tint: Tint) -> None:
         """Lay a material over the picture; `cover` is its share of each pixel, 0-1."""
-        for plane, gain in zip(self.albedo, tint, strict=True):
+        for channel, gain in enumerate(tint):
+            plane = self.albedo[channel]
             plane += cover * (level * gain - plane)
 
-    def share_below(self, edge: Floats) -> Floats:
-        """Turn a signed distance (insert units) into each pixel's share on its negative side, 0-1."""
-        return unit(0.5 - edge * (1 / self.grid.pixel))
+    def share_below(self, distance: Floats, limit: float = 0.0) -> Floats:
+        """Return the share of each pixel, 0-1, where a distance (insert units) is below a limit."""
+        share = distance * (-1 / self.grid.pixel)
+        share += 0.5 + limit / self.grid.pixel
+        return unit(share)
 
 
 def unit(values: Floats) -> Floats:
@@ -79,11 +84,10 @@ def draw_scene(dice: Dice, grid: Grid, outline: Outline) -> Scene:
 
 def _background(dice: Dice, grid: Grid) -> tuple[Floats, float]:
     """Draw a fixture plate: blotches, a gradient, sometimes milled grooves."""
-    height, width = len(grid.v), len(grid.u)
     level = dice.pick((dice.uniform(0.08, 0.22), dice.uniform(0.22, 0.4), dice.uniform(0.68, 0.85)))
-    field = smooth_noise(dice, height, width, dice.uniform(0.15, 0.5))
+    field = smooth_noise(dice, grid.shape, dice.uniform(0.15, 0.5))
     field *= dice.uniform(0.03, 0.12)
-    field += dice.uniform(0.01, 0.06) * smooth_noise(dice, height, width, 0.03)
+    field += dice.uniform(0.01, 0.06) * smooth_noise(dice, grid.shape, 0.03)
     angle, slope = dice.uniform(0, math.tau), dice.uniform(0, 0.12)
     field += grid.plane(slope * math.cos(angle), slope * math.sin(angle), 1)
     if dice.chance(0.4):
@@ -114,8 +118,8 @@ def _insert(scene: Scene, dice: Dice, background: float) -> None:
     """Paint the ground land, the chip-breaker groove and the brushed plateau; carve groove and honed edge."""
     tint, low, high = dice.pick(_COATINGS)
     level = dice.uniform(low, high)
-    if abs(level - background) < 0.1:
-        level += 0.14
+    if abs(level - background) < _CAMOUFLAGE:
+        level += _CAMOUFLAGE
     size = scene.outline.inradius
     land, groove = size * dice.uniform(0.06, 0.16), size * dice.uniform(0.12, 0.3)
     share = unit((scene.depth - land) * (1 / groove))
@@ -139,7 +143,7 @@ def _brush(scene: Scene, dice: Dice) -> Floats:
     streaks: Floats = table.take(across.astype(np.int32) & (_STREAKS - 1))
     wide: Floats = table.take((across * 0.23).astype(np.int32) & (_STREAKS - 1))
     streaks += wide
-    patches = smooth_noise(dice, len(grid.v), len(grid.u), 0.2)
+    patches = smooth_noise(dice, grid.shape, 0.2)
     streaks *= dice.uniform(0.03, 0.14) * (1 + 0.6 * patches)
     return streaks
 
@@ -151,7 +155,7 @@ def _hole(scene: Scene, dice: Dice) -> None:
     distance = grid.distance(0, 0)
     wall = unit(1 - (distance - radius) * (1 / sink))
     scene.relief -= dice.uniform(0.4, 0.9) * sink * wall
-    bore = scene.share_below(distance - radius)
+    bore = scene.share_below(distance, radius)
     angle = dice.uniform(0, math.tau)
     glint = grid.plane(0.2 * math.cos(angle) / radius, 0.2 * math.sin(angle) / radius, 0.3)
     scene.paint(bore, dice.uniform(0.1, 0.35) * glint, CARBIDE)
@@ -161,7 +165,7 @@ def _hole(scene: Scene, dice: Dice) -> None:
 def _innocent_marks(scene: Scene, dice: Dice) -> None:
     """Add what no inspector minds: a stain, straight scratches, dust."""
     if dice.chance(0.4):
-        stain = smooth_noise(dice, *scene.depth.shape, 0.3)
+        stain = smooth_noise(dice, scene.depth.shape, 0.3)
         scene.albedo *= 1 - dice.uniform(0.1, 0.35) * unit(2 * stain)
     for _ in range(int(dice.uniform(0, 3.5))):
         _scratch(scene, dice)
@@ -173,8 +177,8 @@ def _scratch(scene: Scene, dice: Dice) -> None:
     angle, offset = dice.uniform(0, math.tau), dice.uniform(-0.5, 0.5)
     across = np.abs(scene.grid.plane(math.cos(angle), math.sin(angle), offset))
     along = np.abs(scene.grid.plane(-math.sin(angle), math.cos(angle), dice.uniform(-0.5, 0.5)))
-    cover = scene.share_below(across - dice.uniform(0.001, 0.006))
-    cover *= unit((dice.uniform(0.1, 0.5) - along) * 8) * scene.metal
+    cover = scene.share_below(across, dice.uniform(0.001, 0.006))
+    cover *= scene.share_below(along, dice.uniform(0.1, 0.5)) * scene.metal
     scene.albedo *= 1 + dice.uniform(-0.2, 0.45) * cover
 
 
@@ -183,5 +187,5 @@ def _dust(scene: Scene, dice: Dice) -> None:
     grid, radius = scene.grid, dice.uniform(0.008, 0.022)
     x, y = dice.uniform(-1, 1), dice.uniform(-1, 1)
     level = dice.pick((dice.uniform(0.05, 0.2), dice.uniform(0.7, 0.95)))
-    cover = scene.share_below(grid.distance(x, y) - radius)
+    cover = scene.share_below(grid.distance(x, y), radius)
     scene.paint(cover, level, CARBIDE)
