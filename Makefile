@@ -18,7 +18,7 @@ EXTRAS = --extra dev --extra training --extra deploy --extra demo --extra camera
 LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 # What needs no camera, broker or model to prove: how the project is written and described.
-HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_messages.py tests/test_service.py
+HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test check bench rig demo-model schemas docs lock clean mosquitto

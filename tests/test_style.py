@@ -21,9 +21,9 @@ MAX_FILE_LINES = 300
 REGISTRIES = re.compile(
     r"\b(pypi|pythonhosted|npmjs|piwheels|crates)\.(org|com|io)\b|index-url|find-links", re.IGNORECASE
 )
-"""Hosts and options that would tie an install to one index."""
+"""Hosts and an option that would tie an install to one index."""
 MAY_NAME_OPTIONS = {"Makefile", "tests/test_style.py"}
-"""Where such an option stands to be switched off, or to be looked for."""
+"""Where that option stands to be switched off, or to be looked for."""
 
 
 def tracked() -> list[Path]:
