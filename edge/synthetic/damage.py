@@ -83,7 +83,7 @@ def _chipped_corner(scene: Scene, dice: Dice, size: float) -> Wound:
     cover = scene.share_below(edge) * scene.share_below(-scene.depth)
     relief = np.minimum(edge, 0) * dice.uniform(0.3, 0.9) + 0.02 * rough
     level = dice.uniform(0.2, 0.42) * (1 + 0.4 * rough)
-    return Wound(cover, level, CARBIDE, relief * cover, lost=scene.share_below(edge, -facet))
+    return Wound(cover, level, CARBIDE, relief * cover, lost=scene.share_below(edge, -facet) * cover)
 
 
 def _flank_wear(scene: Scene, dice: Dice, size: float) -> Wound:

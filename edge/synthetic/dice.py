@@ -24,11 +24,16 @@ _MANTISSA_STEP = 2.0**-53
 
 
 class Dice:
-    """One stream of draws for part (seed, index); streams of different numbers are independent."""
+    """One stream of draws for part (seed, index); streams of different numbers are independent.
+
+    Arrays come from a stream of their own, so that a larger picture shows the same part.
+    """
 
     def __init__(self, seed: int, index: int, stream: int) -> None:
         # Philox turns (key, counter) into words directly: part one million costs no more than part one.
-        self._bits = np.random.Philox(key=seed % _WORD << 64 | index, counter=stream << 192)
+        key = seed % _WORD << 64 | index
+        self._bits = np.random.Philox(key=key, counter=2 * stream << 192)
+        self._array_bits = np.random.Philox(key=key, counter=2 * stream + 1 << 192)
 
     def uniform(self, low: float, high: float) -> float:
         """Draw from [low, high)."""
@@ -45,7 +50,7 @@ class Dice:
     def triangular(self, *shape: int) -> Floats:
         """Draw an array from the triangular distribution on (-1, 1), whose deviation is 1/sqrt(6)."""
         count = int(np.prod(shape))
-        pairs = self._bits.random_raw((count + 3) // 4).view(np.uint8)[: 2 * count].reshape(2, *shape)
+        pairs = self._array_bits.random_raw((count + 3) // 4).view(np.uint8)[: 2 * count].reshape(2, *shape)
         total: Floats = np.add(pairs[0], pairs[1], dtype=np.uint16).astype(np.float32)
         total -= 255
         total *= 1 / 255
