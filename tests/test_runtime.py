@@ -1,0 +1,161 @@
+"""Opening an interpreter: first in a child process, because a damaged model can end a runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge import runtime
+from edge.config import Runtime
+from edge.contract import bundle
+from edge.errors import BundleError, ConfigError, RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AUTO = Runtime()
+
+
+@pytest.fixture(scope="module")
+def model(demo_bundle: Path) -> bytes:
+    """The model that the project ships."""
+    return bundle.read(demo_bundle).model
+
+
+def sha256(model: bytes) -> str:
+    return hashlib.sha256(model).hexdigest()
+
+
+def markers(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.iterdir()]
+
+
+def impostor(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Let child processes find another LiteRT and tflite-runtime, made of these lines."""
+    for package in ("ai_edge_litert", "tflite_runtime"):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").touch()
+        (folder / package / "interpreter.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_a_good_model_opens(model: bytes) -> None:
+    """The interpreter is ready to run, and its engine can be named with its version."""
+    opened = runtime.open_interpreter(model, AUTO)
+    opened.interpreter.invoke()
+    name, _, version = runtime.version(opened.engine).partition(" ")
+    assert name in {"ai-edge-litert", "tflite-runtime"}
+    assert version[0].isdigit()
+
+
+def test_a_chosen_engine_is_the_one(model: bytes) -> None:
+    """Each engine that is installed can be chosen; one that is not says what to install."""
+    found = []
+    for engine, package in (("litert", "ai-edge-litert"), ("tflite-runtime", "tflite-runtime")):
+        settings = Runtime(engine=engine)  # type: ignore[arg-type]
+        try:
+            found.append(runtime.open_interpreter(model, settings).engine)
+        except RuntimeUnavailableError as error:
+            assert str(error) == f"no TFLite runtime is installed; pip install {package}"  # noqa: PT017 - either way
+        else:
+            assert found[-1] == engine
+    assert found
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", bytes(1000), b"\x20\0\0\0TFL3" + bytes(100)])
+def test_what_is_no_model_is_refused(content: bytes) -> None:
+    """Bytes that are no flatbuffer are a BundleError with the runtime's reason on one line."""
+    with pytest.raises(BundleError) as caught:
+        runtime.probe(content, sha256(content), AUTO, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_probe_is_remembered(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a state folder the child runs once a model: afterwards not even an impatient limit is reached."""
+    runtime.probe(model, sha256(model), AUTO, tmp_path)
+    monkeypatch.setattr(runtime, "PROBE_SECONDS", 0.001)
+    runtime.probe(model, sha256(model), AUTO, tmp_path)
+    with pytest.raises(BundleError, match=r"hung the runtime for 0\.001 s"):
+        runtime.probe(model, sha256(model), AUTO, None)
+    with pytest.raises(BundleError, match="hung the runtime"):
+        runtime.probe(model, sha256(b"another"), AUTO, tmp_path)
+
+
+def test_a_memory_of_another_runtime_does_not_count(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade, or with a damaged memory, the model is probed again and the memory mended."""
+    runtime.probe(model, sha256(model), AUTO, tmp_path)
+    (good,) = markers(tmp_path)
+    (path,) = tmp_path.iterdir()
+    for other in (b"", b"\xff\xfe", good[:-1], good + b".1"):
+        path.write_bytes(other)
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime, "PROBE_SECONDS", 0.001)
+            with pytest.raises(BundleError, match="hung the runtime"):
+                runtime.probe(model, sha256(model), AUTO, tmp_path)
+    runtime.probe(model, sha256(model), AUTO, tmp_path)
+    assert markers(tmp_path) == [good]
+
+
+def test_a_refused_model_is_not_remembered(tmp_path: Path) -> None:
+    """Nothing is written for a model that did not pass."""
+    with pytest.raises(BundleError):
+        runtime.probe(b"no model", sha256(b"no model"), AUTO, tmp_path)
+    assert markers(tmp_path) == []
+
+
+def test_a_state_folder_that_cannot_be_written_is_named(model: bytes, tmp_path: Path) -> None:
+    """A probe that cannot be remembered is the configuration's fault, and says which folder."""
+    with pytest.raises(ConfigError, match=r"state_dir .*gone: No such file or directory; choose a folder"):
+        runtime.probe(model, sha256(model), AUTO, tmp_path / "gone")
+
+
+def test_a_runtime_that_dies_takes_only_the_child(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that ends the runtime with SIGSEGV is a BundleError that names the signal."""
+    impostor(tmp_path, monkeypatch, "import os, signal\nInterpreter = lambda **_: os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(BundleError, match=r"the model crashes the runtime \(signal 11\); rebuild the bundle"):
+        runtime.probe(model, sha256(model), AUTO, None)
+
+
+def test_a_runtime_that_hangs_is_ended(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that never comes back is a BundleError after the limit."""
+    monkeypatch.setattr(runtime, "PROBE_SECONDS", 2)
+    impostor(tmp_path, monkeypatch, "import time\nInterpreter = lambda **_: time.sleep(600)")
+    with pytest.raises(BundleError, match="the model hung the runtime for 2 s"):
+        runtime.probe(model, sha256(model), AUTO, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise ModuleNotFoundError", "no TFLite runtime is installed; pip install ai-edge-litert or tflite-runtime"),
+        ("raise ImportError('built for another numpy')", r"does not load \(built for another numpy\); reinstall it"),
+    ],
+)
+def test_a_missing_or_broken_runtime_is_no_fault_of_the_bundle(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
+) -> None:
+    """Without a runtime that loads, the error is RuntimeUnavailableError with the package to install."""
+    impostor(tmp_path, monkeypatch, code)
+    with pytest.raises(RuntimeUnavailableError, match=reason):
+        runtime.probe(model, sha256(model), AUTO, None)
+
+
+def test_any_other_failure_of_the_child_is_one_line(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that nobody foresaw in the child becomes its last line, not its traceback."""
+    impostor(tmp_path, monkeypatch, "def Interpreter(**_):\n    raise KeyError('odd')")
+    with pytest.raises(BundleError, match=r"^KeyError: 'odd'$"):
+        runtime.probe(model, sha256(model), AUTO, None)
+
+
+def test_a_runtime_from_elsewhere_has_no_known_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime that pip did not install is named without a version instead of failing."""
+    monkeypatch.setitem(runtime._PACKAGES, "litert", "a-package-nobody-installs")
+    assert runtime.version("litert") == "a-package-nobody-installs of unknown version"
