@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,15 +19,18 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.bundle import Bundle, Manifest
 from edge.contract.preprocess import PreprocessSpec
-from edge.errors import BundleError
+from edge.errors import BundleError, ConfigError, DataError
 from training import backend
-from training.recipe import Recipe
+from training.recipe import IMAGENET, Recipe
 from training.split import Parts, divide
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from training.dataset import Dataset
+
+_HIGHEST_SEED = 2**32 - 1
+"""What NumPy's and TensorFlow's generators take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,22 +39,34 @@ class Options:
 
     out: Path
     """The bundle's folder, or its zip by the ending .zip; an older bundle there is replaced."""
-    weights: str | None = "imagenet"
+    weights: str | None = IMAGENET
     """To start from: "imagenet" (downloaded), a .h5 file, or None: train from scratch."""
     seed: int = 1
     spec: PreprocessSpec = field(default_factory=PreprocessSpec)
     recipe: Recipe = field(default_factory=Recipe)
     signing_key: Ed25519PrivateKey | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what would fail only after the training: raises BundleError, ConfigError or DataError."""
+        bundles.refuse_overwrite(self.out)
+        place = next(parent for parent in self.out.absolute().parents if parent.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            raise BundleError(f"--out {self.out} cannot be written: {place} is not a folder that you may write to")
+        if not 0 <= self.seed <= _HIGHEST_SEED:
+            raise ConfigError(f"seed {self.seed} is not a number from 0 to {_HIGHEST_SEED}")
+        if self.weights not in (None, IMAGENET) and not Path(str(self.weights)).is_file():
+            raise DataError(
+                f"--weights {self.weights}: no such file; or say {IMAGENET} to download, none to train from scratch"
+            )
+
 
 def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     """Train on `data` (read at the recipe's size with the options' spec) and write the bundle.
 
     The report's figures come from `test`, or without it from a fifth of `data` that is held out.
-    Raises DataError for a data set that cannot be split or weights that do not fit, BundleError if `out`
-    cannot be written, RuntimeUnavailableError without TensorFlow. Nothing is written unless all goes well.
+    Raises DataError for a data set that cannot be split or weights that do not fit, RuntimeUnavailableError
+    without TensorFlow, BundleError if `out` cannot be written. Nothing is written unless all goes well.
     """
-    bundles.refuse_overwrite(options.out)
     parts = divide(data, test, seed=options.seed)
     backend.start(options.seed)
     from training import evaluate, golden, model, quantize, report, train
@@ -93,7 +109,7 @@ def _draft(manifest: Manifest, tflite: bytes, path: Path) -> Bundle:
 
 def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[str, Any]:
     """Return how the model was made, as plain values."""
-    weights = options.weights if options.weights in (None, "imagenet") else Path(options.weights).name
+    weights = options.weights if options.weights in (None, IMAGENET) else Path(options.weights).name
     return {
         "data": {
             "sha256": data.sha256,

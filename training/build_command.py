@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from edge.contract import signing
-from edge.contract.bundle import refuse_overwrite
 from edge.contract.preprocess import PreprocessSpec, ResizeMode
 from edge.errors import EXIT_CODES, ConfigError
 from training import dataset
 from training.build import Options, build
-from training.recipe import ALPHAS, Recipe
+from training.recipe import ALPHAS, IMAGENET, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -56,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
         help="classes that mean an intact part; without it every class is a defect",
     )  # fmt: skip
     add(
-        "--weights", default="imagenet", metavar="imagenet|none|FILE",
+        "--weights", default=IMAGENET, metavar="imagenet|none|FILE",
         help="start from ImageNet (downloaded once), from nothing, or from a .h5 file of MobileNetV2 without top",
     )  # fmt: skip
     add("--alpha", type=float, default=0.35, help=f"width of the model: {', '.join(map(str, ALPHAS))} (default 0.35)")
@@ -73,7 +72,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Check everything cheap first, then read, train and write; prints the headline figures."""
-    refuse_overwrite(arguments.out)
     options = Options(
         out=arguments.out,
         weights=None if arguments.weights == "none" else arguments.weights,

@@ -48,7 +48,8 @@ def batches(rows: Integers, size: int) -> list[Integers]:
 def cache(trunk: Any, data: Dataset, recipe: Recipe, rng: np.random.Generator) -> Inputs:
     """Return the trunk's features of every picture, plain and then augmented, float16 [passes, n, h, w, c]."""
     count = len(data.sources)
-    passes = max(2, math.ceil(recipe.feature_pictures / count))
+    fewest, most = recipe.feature_passes
+    passes = min(most, max(fewest, math.ceil(recipe.feature_pictures / count)))
     features = np.empty((passes, count, *trunk.output.shape[1:]), np.float16)
     parts = batches(np.arange(count), recipe.batch)
     infer = inference(trunk, recipe.batch)

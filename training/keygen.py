@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.contract import signing
-from edge.errors import ConfigError
+from edge.errors import EXIT_CODES, ConfigError
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
 _OWNER_ONLY = 0o600
+_DESCRIPTION = """Write a new private key (Ed25519, PEM) and print its public half.
+
+Sign bundles with `edge-train build --key FILE`. List the public half under trusted_keys in a device's
+configuration, and the device takes no other bundles.
+"""
+_EXAMPLE = """example:
+  edge-train keygen --out ~/signing-key.pem
+
+"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,9 +31,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "keygen",
         help="make a key to sign bundles with",
-        description="Write a new private key (Ed25519, PEM) and print its public half. Sign with "
-        "`edge-train build --key FILE`; list the public half under trusted_keys in a device's configuration, "
-        "and the device takes no other bundles.",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE + EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the private key; never overwritten")
     parser.set_defaults(run=run)

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from edge.errors import DataError
+from training.recipe import IMAGENET
 
 if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels
     from training.recipe import Recipe
 
-IMAGENET = "imagenet"
 _TRUNK_ENDS = "block_12_add"
 """Below it: general edges and textures. Above it: a quarter of the arithmetic and most of the weights."""
 _LONGEST_REASON = 200
@@ -113,8 +113,6 @@ def _download(recipe: Recipe) -> Any:
 
 
 def _from_file(recipe: Recipe, path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(f"--weights {path}: no such file; or say imagenet to download, none to train from scratch")
     base = _mobilenet(recipe, None)
     kernels = [layer for layer in base.layers if hasattr(layer, "kernel")]
     before = [layer.kernel.numpy() for layer in kernels]
@@ -147,10 +145,8 @@ def _random_base(recipe: Recipe) -> Any:
     """Return MobileNetV2 with random weights and batch normalisation that trains fast."""
 
     def clone(layer: Any) -> Any:
-        settings = layer.get_config()
-        if not isinstance(layer, keras.layers.BatchNormalization):
-            return type(layer).from_config(settings)
-        return _FusedNormalization.from_config({**settings, "momentum": recipe.scratch_momentum})
+        slow = isinstance(layer, keras.layers.BatchNormalization)
+        return (_FusedNormalization if slow else type(layer)).from_config(layer.get_config())
 
     return keras.models.clone_model(_mobilenet(recipe, None), clone_function=clone)
 

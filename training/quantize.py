@@ -10,7 +10,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from edge.errors import BundleError
-from training import backend
+from training import backend, progress
 from training.model import normalise
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 CALIBRATION_PICTURES = 300
 """In all, the same number of each class."""
 _INPUT_QUANTIZATION = (1 / 128, 0)
-_SAFE_OPS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "PAD"})
-"""What MobileNetV2 and the head come to. Above all no FULLY_CONNECTED: older runtimes get it silently wrong."""
+_SAFE_OPS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "PAD", "RESHAPE"})
+"""What MobileNetV2 and the head come to; at 32 pixels the mean over a single place is a reshape.
+
+Above all no FULLY_CONNECTED: older runtimes get it silently wrong.
+"""
 _INTEGERS = frozenset({schema.TensorType.INT8, schema.TensorType.INT32})
 """Activations and weights; biases and shapes."""
 
@@ -40,7 +43,7 @@ def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
     sample = pin_range(data.pixels[_stratified(data, seed)])
     spec = tf.TensorSpec([1, *sample.shape[1:]], tf.float32, name="pixels")
     graph = tf.function(lambda pixels: network.whole(pixels, training=False)).get_concrete_function(spec)
-    with backend.quiet(), warnings.catch_warnings():
+    with progress.stage("quantizing", 1), backend.quiet(), warnings.catch_warnings():
         # It asks for the model as well, with which it fails (READ_VARIABLE), and for statistics it then measures.
         warnings.simplefilter("ignore")
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])

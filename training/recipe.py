@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from edge.errors import ConfigError
 
+IMAGENET = "imagenet"
+"""Weights to start from: those that Keras downloads."""
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """The widths that Keras has ImageNet weights for."""
 STRIDE = 32
@@ -22,25 +24,26 @@ class Recipe:
     dropout: float = 0.2  # share of the features that a training step does not see
 
     # every stage
-    batch: int = 64  # pictures a step
+    batch: int = 64  # pictures a step, at most; an eighth of a small set, but 16 at least
     weight_decay: float = 1e-4  # AdamW's, times the learning rate; kernels only
     label_smoothing: float = 0.05  # keeps the logits' range small, which int8 resolves better
     warm_up: float = 0.1  # share of the steps until the peak learning rate; a cosine to 0 follows
 
     # pretrained: the frozen trunk's features are computed once, then the head, then the top blocks learn from them
-    feature_pictures: int = 6_000  # augmented pictures whose features are kept, at least two of each picture
+    feature_pictures: int = 6_000  # variants of pictures whose features are kept, within feature_passes
+    feature_passes: tuple[int, int] = (2, 32)  # fewest and most variants of each picture, the plain one included
     head_pictures: int = 80_000  # seen while the head converges
-    head_epochs: tuple[int, int] = (20, 100)  # fewest and most rounds over the data
+    head_epochs: tuple[int, int] = (20, 60)  # fewest and most rounds over the data
     head_rate: float = 3e-3  # peak learning rate of the head alone
     tune_pictures: int = 24_000  # seen while the top blocks are fine-tuned
-    tune_epochs: tuple[int, int] = (6, 40)  # fewest and most rounds over the data
+    tune_epochs: tuple[int, int] = (6, 30)  # fewest and most rounds over the data
     tune_rate: float = 3e-4  # peak; 1e-3 diverged
 
     # from scratch: everything learns
     scratch_pictures: int = 130_000  # seen in all, within scratch_epochs
     scratch_epochs: tuple[int, int] = (10, 60)  # fewest and most rounds over the data
     scratch_rate: float = 3e-3  # peak learning rate
-    scratch_momentum: float = 0.97  # of the moving statistics; Keras' 0.999 needs thousands of steps to settle
+    scratch_memory: float = 0.1  # share of the steps over which the moving statistics average, 10 to 100 steps
 
     # augmentation, drawn anew for every picture
     mirror: bool = True  # left-right, every second picture

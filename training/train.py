@@ -89,6 +89,9 @@ def _from_scratch(
         epochs=recipe.scratch_epochs,
         peak_rate=recipe.scratch_rate,
     )
+    memory = min(100.0, max(10.0, recipe.scratch_memory * _steps(task, recipe)))
+    for norm in [*batch_norms(network.trunk), *batch_norms(network.tail)]:
+        norm.momentum = 1 - 1 / memory
     return [_fit(task, recipe, rng)]
 
 
@@ -140,14 +143,14 @@ def _moving_statistics(network: Network) -> list[npt.NDArray[np.float32]]:
 def _fit(task: _Task, recipe: Recipe, rng: np.random.Generator) -> Stage:
     """Run one stage and leave the model with the weights of the best epoch, or of before it if none was better."""
     epochs = _epochs(task)
-    step = _make_step(task, recipe, epochs * math.ceil(len(task.truth) / recipe.batch))
+    step = _make_step(task, recipe)
     infer = features.inference(task.model, recipe.batch)
     start = best = _score(infer, task)
     weights = task.model.get_weights()
     with progress.stage(f"training {task.name}", epochs) as advance:
         for _ in range(epochs):
             order = rng.permutation(len(task.truth))
-            losses = [step(task.draw(rows), task.truth[rows]) for rows in features.batches(order, recipe.batch)]
+            losses = [step(task.draw(rows), task.truth[rows]) for rows in features.batches(order, _batch(task, recipe))]
             now = _score(infer, task)
             if now > best:
                 best, weights = now, task.model.get_weights()
@@ -162,8 +165,17 @@ def _epochs(task: _Task) -> int:
     return min(most, max(fewest, round(task.pictures / len(task.truth))))
 
 
-def _make_step(task: _Task, recipe: Recipe, steps: int) -> Callable[[Any, Integers], Any]:
+def _batch(task: _Task, recipe: Recipe) -> int:
+    return min(recipe.batch, max(16, len(task.truth) // 8))
+
+
+def _steps(task: _Task, recipe: Recipe) -> int:
+    return _epochs(task) * math.ceil(len(task.truth) / _batch(task, recipe))
+
+
+def _make_step(task: _Task, recipe: Recipe) -> Callable[[Any, Integers], Any]:
     """Return one optimisation step, AdamW with warm-up and cosine; it gives the batch's loss."""
+    steps = _steps(task, recipe)
     warm_up = max(1, round(recipe.warm_up * steps))
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=task.peak_rate, warmup_steps=warm_up

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+from tiny_parts import CLASSES, draw, make_folder
+
+from edge.classifier import Classifier
+from edge.contract import bundle as bundles
+from edge.contract import signing
+from edge.contract.pictures import load_picture
+from edge.decision import decide
+from edge.errors import BundleError, ConfigError, DataError, RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run edge-train as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "training", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+class Built(NamedTuple):
+    """One build of a tiny model, and where it came from."""
+
+    data: Path
+    out: Path
+    key: Path
+    public: str
+    result: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Train a tiny model from scratch, once, through the command line, signed, with a damaged picture left out."""
+    folder = tmp_path_factory.mktemp("built")
+    data, out, key = make_folder(folder / "data", each=20), folder / "tiny.bundle", folder / "key.pem"
+    (data / "spot" / "torn.png").write_bytes(b"torn")
+    public = run("keygen", "--out", key).stdout.strip()
+    result = run(
+        "build", "--data", data, "--out", out, "--pass", "intact", "--weights", "none", "--size", 32,
+        "--seed", 5, "--skip-bad", "--key", key,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return Built(data, out, key, public, result)
+
+
+def test_a_built_bundle_judges_its_held_out_files_as_its_report_says(built: Built) -> None:
+    """Replaying the report's test files through the device's classifier gives its labels and its accuracy."""
+    bundle = bundles.read(built.out, trusted_keys=[built.public])
+    report = json.loads(bundle.files["report.json"])
+    classifier = Classifier(bundle)
+    right = 0
+    for row in report["test"]:
+        scores = classifier.classify(load_picture(built.data / row["file"])).scores.tolist()
+        decision = decide(scores, bundle.manifest.labels, bundle.manifest.thresholds)
+        assert (decision.label, str(decision.verdict)) == (row["label"], row["verdict"])
+        right += decision.label == Path(row["file"]).parent.name == row["truth"]
+    assert len(report["test"]) == bundle.manifest.metrics["test_pictures"] == 12
+    assert right / 12 == pytest.approx(bundle.manifest.metrics["accuracy_int8"], abs=1e-6)
+    assert bundle.manifest.metrics["accuracy_int8"] >= 0.9
+
+
+def test_a_bundle_says_what_it_was_made_of(built: Built) -> None:
+    """Labels, counts, the skipped picture, the recipe, the seed and the versions are in the report."""
+    bundle = bundles.read(built.out)
+    report = json.loads(bundle.files["report.json"])
+    assert {label.name: label.verdict for label in bundle.manifest.labels} == {
+        "intact": "PASS",
+        "scratch": "DEFECT",
+        "spot": "DEFECT",
+    }
+    assert bundle.manifest.dataset.pictures == 60
+    assert report["data"]["test"] == dict.fromkeys(CLASSES, 4)
+    assert "torn.png" in report["data"]["skipped"][0]
+    assert (report["seed"], report["weights"], report["recipe"]["size"]) == (5, "none", 32)
+    assert report["versions"]["tensorflow"]
+    assert np.trace(report["confusion"]) == round(12 * bundle.manifest.metrics["accuracy_int8"])
+    assert bundle.manifest.metrics.keys() == {
+        "accuracy_int8", "accuracy_float", "test_pictures", "missed_defects", "false_alarms",
+    }  # fmt: skip
+
+
+def test_golden_pictures_give_their_expected_scores(built: Built, tmp_path: Path) -> None:
+    """Each golden frame, read from its file, scores within the bundle's tolerance; non-square ones stay so."""
+    bundle = bundles.read(built.out)
+    expected = json.loads(bundle.files["golden/expected.json"])
+    classifier = Classifier(bundle)
+    assert len(expected) == 3
+    for name, scores in expected.items():
+        (tmp_path / name).write_bytes(bundle.files[f"golden/{name}"])
+        pixels = load_picture(tmp_path / name)
+        assert pixels.shape == (40, 48, 3)
+        found = classifier.classify(pixels).scores
+        assert np.abs(found - [scores[label.name] for label in bundle.manifest.labels]).max() <= 1e-5
+
+
+def test_the_page_stands_alone_and_is_small(built: Built) -> None:
+    """report.html loads nothing from elsewhere and stays below 400 KB."""
+    page = bundles.read(built.out).files["report.html"]
+    assert len(page) < 400_000
+    assert b"http" not in page
+    assert page.count(b"data:image/jpeg") == 24
+
+
+def test_a_long_run_shows_plain_lines_without_a_terminal_and_no_noise(built: Built) -> None:
+    """Stderr holds progress and nothing of TensorFlow's; stdout the headline figures in one line."""
+    lines = built.result.stderr.splitlines()
+    assert any(line.startswith("training from scratch 1/") for line in lines)
+    strange = [line for line in lines if not line.startswith(("reading", "training", "quantizing", "evaluating"))]
+    assert strange == []
+    assert built.result.stdout.count("\n") == 1
+    assert "of 12 held-out pictures" in built.result.stdout
+
+
+def test_pretrained_weights_and_own_test_data(built: Built, tmp_path: Path) -> None:
+    """--weights FILE trains head and top blocks; --test-data is judged whole, in another resize mode, into a zip."""
+    weights = tmp_path / "base.weights.h5"
+    make = "import sys, keras; keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, include_top=False, "
+    subprocess.run([sys.executable, "-c", make + "weights=None).save_weights(sys.argv[1])", str(weights)], check=True)
+    test = make_folder(tmp_path / "test", each=5, start=100)
+    result = run(
+        "build", "--data", built.data, "--test-data", test, "--out", tmp_path / "b.zip", "--weights", weights,
+        "--size", 32, "--mode", "letterbox", "--skip-bad",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    bundle = bundles.read(tmp_path / "b.zip")
+    report = json.loads(bundle.files["report.json"])
+    assert [stage["name"] for stage in report["training"]] == ["head", "top blocks"]
+    assert report["weights"] == "base.weights.h5"
+    assert sorted(row["file"] for row in report["test"]) == sorted(
+        f"{kind}/{number}.png" for kind in CLASSES for number in range(100, 105)
+    )
+    assert bundle.manifest.preprocess.mode == "letterbox"
+    assert all(label.verdict == "DEFECT" for label in bundle.manifest.labels)
+    assert Classifier(bundle).classify(draw("spot", 1)).scores.sum() == pytest.approx(1, abs=1e-5)
+
+
+def no_spots(data: Path) -> Sequence[object]:
+    for path in (data / "spot").iterdir():
+        path.unlink()
+    return ()
+
+
+def one_class(data: Path) -> Sequence[object]:
+    for kind in ("scratch", "spot"):
+        for path in (data / kind).iterdir():
+            path.unlink()
+        (data / kind).rmdir()
+    return ()
+
+
+def torn_picture(data: Path) -> Sequence[object]:
+    (data / "spot" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    return ()
+
+
+def two_labels(data: Path) -> Sequence[object]:
+    (data / "spot" / "same.png").write_bytes((data / "intact" / "000.png").read_bytes())
+    return ()
+
+
+def leaked_test(data: Path) -> Sequence[object]:
+    return ("--test-data", data)
+
+
+def too_few(data: Path) -> Sequence[object]:
+    for path in sorted((data / "spot").iterdir())[2:]:
+        path.unlink()
+    return ()
+
+
+def damaged_weights(data: Path) -> Sequence[object]:
+    (data.parent / "bad.h5").write_bytes(b"no weights")
+    return ("--weights", data.parent / "bad.h5")
+
+
+def foreign_folder(data: Path) -> Sequence[object]:
+    return ("--out", data)
+
+
+def bad_key(data: Path) -> Sequence[object]:
+    (data.parent / "key.pem").write_text("no key")
+    return ("--key", data.parent / "key.pem")
+
+
+def out_below_a_file(data: Path) -> Sequence[object]:
+    (data.parent / "file").write_text("")
+    return ("--out", data.parent / "file" / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "message"),
+    [
+        (no_spots, DataError.exit_code, "class spot has no pictures"),
+        (one_class, DataError.exit_code, "only one class folder, intact"),
+        (torn_picture, DataError.exit_code, "1 unreadable of 13"),
+        (two_labels, DataError.exit_code, "are the same picture under two labels"),
+        (leaked_test, DataError.exit_code, "12 test pictures are also in --data"),
+        (too_few, DataError.exit_code, "class spot has 2 distinct pictures; it takes at least 3"),
+        (lambda _: ("--data", "/nowhere"), DataError.exit_code, "/nowhere: no such folder of pictures"),
+        (lambda _: ("--pass", "intakt"), DataError.exit_code, "did you mean intact?"),
+        (lambda _: ("--weights", "gone.h5"), DataError.exit_code, "gone.h5: no such file"),
+        (damaged_weights, DataError.exit_code, "not the weights of MobileNetV2 alpha 0.35"),
+        (lambda _: ("--alpha", "0.4"), ConfigError.exit_code, "0.35, 0.5, 0.75, 1, 1.3, 1.4"),
+        (lambda _: ("--size", "100"), ConfigError.exit_code, "size 100 is not a multiple of 32"),
+        (lambda _: ("--seed", "-1"), ConfigError.exit_code, "seed -1"),
+        (lambda _: ("--key", "gone.pem"), ConfigError.exit_code, "make one with edge-train keygen"),
+        (bad_key, ConfigError.exit_code, "make one with edge-train keygen"),
+        (foreign_folder, BundleError.exit_code, "exists and is not a bundle"),
+        (out_below_a_file, BundleError.exit_code, "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    tmp_path: Path, spoil: Callable[[Path], Sequence[object]], code: int, message: str
+) -> None:
+    """Each mistake ends with its documented exit code and one line that names it; no traceback, no bundle."""
+    data = make_folder(tmp_path / "data", each=4)
+    extra = spoil(data)
+    result = run("build", "--data", data, "--out", tmp_path / "out", "--weights", "none", "--size", "32", *extra)
+    assert result.returncode == code, result.stderr
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("reading")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_download_points_to_weights_from_a_file(tmp_path: Path) -> None:
+    """Without internet, --weights imagenet is one line that tells of --weights FILE."""
+    data = make_folder(tmp_path / "data", each=4)
+    result = run(
+        "build", "--data", data, "--out", tmp_path / "out", "--size", 32,
+        https_proxy="http://127.0.0.1:9", KERAS_HOME=str(tmp_path / "keras"),
+    )  # fmt: skip
+    assert result.returncode == DataError.exit_code
+    assert "cannot be downloaded" in result.stderr.splitlines()[-1]
+    assert "--weights FILE" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_without_tensorflow_the_extra_to_install_is_named(tmp_path: Path) -> None:
+    """On a machine with the core install only, build says what to install; help and keygen still work."""
+    (tmp_path / "hidden" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "hidden" / "tensorflow" / "__init__.py").write_text("raise ModuleNotFoundError('No tensorflow')")
+    data = make_folder(tmp_path / "data", each=4)
+    hidden = str(tmp_path / "hidden")
+    result = run("build", "--data", data, "--out", tmp_path / "out", PYTHONPATH=hidden)
+    assert result.returncode == RuntimeUnavailableError.exit_code
+    assert "pip install 'edge-inspect[training]'" in result.stderr.splitlines()[-1]
+    assert run("build", "--help", PYTHONPATH=hidden).returncode == 0
+
+
+def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of training ends with 130 and neither a bundle nor a scratch folder."""
+    data = make_folder(tmp_path / "data", each=40)
+    command = [sys.executable, "-m", "training", "build", "--data", data, "--out", tmp_path / "out" / "b"]
+    with subprocess.Popen(
+        [*map(str, command), "--weights", "none", "--size", "64"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("training from scratch 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_keygen_makes_a_key_that_only_its_owner_reads_and_never_overwrites(tmp_path: Path) -> None:
+    """The printed text is the public half; a second run refuses and changes nothing."""
+    key = tmp_path / "key.pem"
+    first = run("keygen", "--out", key)
+    assert first.returncode == 0
+    assert first.stdout.strip() == signing.public_text(signing.load_key(key.read_bytes()))
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    before = key.read_bytes()
+    second = run("keygen", "--out", key)
+    assert second.returncode == ConfigError.exit_code
+    assert "never overwritten" in second.stderr
+    assert key.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [(), ("build",), ("keygen",)])
+def test_help_shows_examples_and_exit_codes(command: tuple[str, ...]) -> None:
+    """A newcomer finds what to type and what the exit codes mean."""
+    result = run(*command, "--help")
+    assert result.returncode == 0
+    assert "exit codes:" in result.stdout
+    assert "edge-train" in result.stdout
