@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from edge.errors import EXIT_CODES, run_command
-from training import build_command, keygen
+from training import build_command, keygen, synthetic
 
-COMMANDS = (build_command, keygen)
+COMMANDS = (build_command, keygen, synthetic)
 
 
 def main() -> int:
