@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge.synthetic.dice import Floats
-    from edge.synthetic.shapes import Point
+    from edge.synthetic.shapes import Grid, Point
     from edge.synthetic.surface import Scene, Tint
 
 Label: TypeAlias = Literal["intact", "chipped_corner", "flank_wear", "crack", "built_up_edge"]
@@ -111,10 +111,13 @@ def _crack(scene: Scene, dice: Dice, size: float) -> Wound:
     """Open a jagged line that starts at the edge and narrows inward."""
     path = _crack_path(scene, dice, size * dice.uniform(0.4, 0.75))
     width = size * dice.uniform(0.011, 0.02)
-    edge = np.full(scene.depth.shape, np.inf, np.float32)
+    edge = np.ones_like(scene.depth)
     for number, (start, end) in enumerate(pairwise(path)):
         taper = 1 - 0.6 * number / (len(path) - 2)
-        np.minimum(edge, _segment(scene, start, end) - width * taper, out=edge)
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        window = scene.grid.window(*middle, math.dist(start, end) / 2 + width)
+        near = _segment(scene.grid.crop(*window), start, end) - width * taper
+        np.minimum(edge[window], near, out=edge[window])
     cover = scene.share_below(edge) * scene.metal
     level = np.full_like(edge, dice.uniform(0.03, 0.1))
     return Wound(cover, level, CARBIDE, -1.5 * width * cover)
@@ -131,13 +134,13 @@ def _crack_path(scene: Scene, dice: Dice, length: float) -> list[Point]:
     return path
 
 
-def _segment(scene: Scene, start: Point, end: Point) -> Floats:
+def _segment(grid: Grid, start: Point, end: Point) -> Floats:
     """Return every pixel's distance from a line segment."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     square = dx * dx + dy * dy
-    share = unit(scene.grid.plane(dx / square, dy / square, -(start[0] * dx + start[1] * dy) / square))
-    x = scene.grid.plane(1, 0, -start[0]) - dx * share
-    y = scene.grid.plane(0, 1, -start[1]) - dy * share
+    share = unit(grid.plane(dx / square, dy / square, -(start[0] * dx + start[1] * dy) / square))
+    x = grid.plane(1, 0, -start[0]) - dx * share
+    y = grid.plane(0, 1, -start[1]) - dy * share
     field: Floats = np.sqrt(x * x + y * y)
     return field
 

@@ -6,7 +6,7 @@ Lengths are in insert units: a rhombic insert's far corners lie about 1 from its
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -38,16 +38,13 @@ class Grid:
     """Picture units per insert unit."""
     centre: Point
     """The insert's centre in picture units."""
+    pixel: float
+    """A pixel's side in insert units."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """The picture's (height, width) in pixels."""
         return len(self.v), len(self.u)
-
-    @property
-    def pixel(self) -> float:
-        """A pixel's side in insert units."""
-        return 2 / (min(self.shape) * self.scale)
 
     def plane(self, a: float, b: float, c: float = 0.0) -> Floats:
         """Return a x + b y + c of every pixel, float32 [height, width]."""
@@ -63,6 +60,22 @@ class Grid:
         """Turn a direction in insert coordinates into the picture's."""
         cosine, sine = math.cos(self.turn), math.sin(self.turn)
         return a * cosine - b * sine, a * sine + b * cosine
+
+    def window(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
+        """Return the rows and columns that a disc touches; empty if it lies outside the picture."""
+        right, down = self.direction(x, y)
+        places = (down * self.scale + self.centre[1], right * self.scale + self.centre[0])
+        reach = radius / self.pixel + 1
+        middles = [
+            place / (self.scale * self.pixel) + (length - 1) / 2
+            for place, length in zip(places, self.shape, strict=True)
+        ]
+        rows, columns = (slice(max(0, int(m - reach)), max(0, int(m + reach) + 2)) for m in middles)
+        return rows, columns
+
+    def crop(self, rows: slice, columns: slice) -> Grid:
+        """Return the grid of a part of the picture."""
+        return replace(self, u=self.u[columns], v=self.v[rows])
 
     def distance(self, x: float, y: float) -> Floats:
         """Return every pixel's distance from a point."""
@@ -166,13 +179,14 @@ def draw_grid(dice: Dice, outline: Outline, height: int, width: int) -> Grid:
     """Draw the pose: any rotation, size and place that keep the insert within the central square."""
     short = min(height, width)
     size = dice.uniform(0.74, 0.93)
-    slack = 1 - _MARGIN - size
+    slack, scale = 1 - _MARGIN - size, size / outline.reach
     return Grid(
         u=_axis(width, short),
         v=_axis(height, short),
         turn=dice.uniform(0, math.tau),
-        scale=size / outline.reach,
+        scale=scale,
         centre=(dice.uniform(-slack, slack), dice.uniform(-slack, slack)),
+        pixel=2 / (short * scale),
     )
 
 

@@ -55,6 +55,20 @@ class Scene:
             plane = self.albedo[channel]
             plane += cover * (level * gain - plane)
 
+    def near(self, x: float, y: float, radius: float) -> Scene:
+        """Return the part of the scene around a disc; painting it paints the whole."""
+        window = self.grid.window(x, y, radius)
+        planes = (slice(None), *window)
+        return Scene(
+            grid=self.grid.crop(*window),
+            outline=self.outline,
+            depth=self.depth[window],
+            metal=self.metal[window],
+            albedo=self.albedo[planes],
+            floor=self.floor[planes],
+            relief=self.relief[window],
+        )
+
     def share_below(self, distance: Floats, limit: float = 0.0) -> Floats:
         """Return the share of each pixel, 0-1, where a distance (insert units) is below a limit."""
         share = distance * (-1 / self.grid.pixel)
@@ -184,8 +198,7 @@ def _scratch(scene: Scene, dice: Dice) -> None:
 
 def _dust(scene: Scene, dice: Dice) -> None:
     """Put one speck anywhere in the picture."""
-    grid, radius = scene.grid, dice.uniform(0.008, 0.022)
-    x, y = dice.uniform(-1, 1), dice.uniform(-1, 1)
+    radius, x, y = dice.uniform(0.008, 0.022), dice.uniform(-1, 1), dice.uniform(-1, 1)
     level = dice.pick((dice.uniform(0.05, 0.2), dice.uniform(0.7, 0.95)))
-    cover = scene.share_below(grid.distance(x, y), radius)
-    scene.paint(cover, level, CARBIDE)
+    spot = scene.near(x, y, radius)
+    spot.paint(spot.share_below(spot.grid.distance(x, y), radius), level, CARBIDE)
