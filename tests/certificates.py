@@ -15,6 +15,19 @@ from cryptography.x509.oid import NameOID
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SIGNS_ONLY = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""From Python 3.13 on a CA that does not say so is refused (RFC 5280, 4.2.1.3)."""
+
 
 class Authority:
     """A CA that keeps its files in one folder."""
@@ -29,6 +42,7 @@ class Authority:
         signed = (
             self._builder(self._name, self._key.public_key())
             .add_extension(basics, critical=True)
+            .add_extension(_SIGNS_ONLY, critical=True)
             .add_extension(identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )
