@@ -20,7 +20,7 @@ _PUSH = """Installs or updates the daemon, its configuration and its model bundl
 only if something changed, and waits until it is online and has given a verdict with this bundle. If that does not
 come, the old program, configuration and bundle are put back together.
 
-The device needs Debian 12 or newer (or Raspberry Pi OS), ssh, and root: by login, or by sudo without a password.
+The device needs Debian 12 or newer (or Raspberry Pi OS), ssh, and root: by login or by sudo (a password is asked for).
 The same FILE serves here and there: files that [mqtt] names by a relative path travel with it, and its `bundle` is
 set to the place on the device.
 """

@@ -143,22 +143,26 @@ def _plan_program(device: Device, program: Program, name: str, scratch: str) -> 
     from pyinfra.operations import files, pip, server
 
     venv = f"{HOME}/venvs/{name}"
-    offline = f"--no-index --find-links={scratch}" if program.wheelhouse else ""
+    offline = f"--no-index -f {scratch}" if program.wheelhouse else ""
     for path in (program.requirements, *program.wheelhouse, program.wheel):
         device.plan(f"send {path.name}", files.put, src=str(path), dest=f"{scratch}/{path.name}", _sudo=False)
     device.plan("clear an unfinished environment", files.directory, path=venv, present=False)
-    device.plan(f"make {venv}", pip.venv, path=venv, python="python3", site_packages=program.system_packages)
+    device.plan(
+        f"make {venv}", pip.venv, path=venv, python="python3", site_packages=program.system_packages, _get_pty=True
+    )
+    # On a terminal, so that an interrupted push ends pip too: it must not meet the next push's.
     device.plan(
         "install the locked Python packages",
         pip.packages,
         requirements=f"{scratch}/{program.requirements.name}",
         pip=f"{venv}/bin/pip",
-        extra_install_args=f"--quiet --disable-pip-version-check --no-cache-dir --only-binary=:all: "
+        extra_install_args=f"--quiet --no-color --disable-pip-version-check --no-cache-dir --only-binary=:all: "
         f"--require-hashes {offline}".rstrip(),
+        _get_pty=True,
     )
-    finish = f"{venv}/bin/pip install --quiet --no-index --no-deps {scratch}/{program.wheel.name}"
+    finish = f"{venv}/bin/pip install --quiet --no-color --no-index --no-deps {scratch}/{program.wheel.name}"
     commands = [f"{finish} && chmod -R a+rX {venv} && touch {venv}/.complete"]
-    device.plan(f"install {program.wheel.name}", server.shell, commands=commands)
+    device.plan(f"install {program.wheel.name}", server.shell, commands=commands, _get_pty=True)
 
 
 def _plan_release(device: Device, release: Release, place: str, name: str, scratch: str) -> None:
@@ -210,7 +214,8 @@ def roll_back(device: Device, found: Survey) -> None:
     if found.running:
         device.ask(_switch(found.running))
         return
-    device.ask(f"{_LOCK}; systemctl disable --now {UNIT}; rm -f current {_INSTALLED_UNIT}; systemctl daemon-reload")
+    stop = f"systemctl disable --now {UNIT}; systemctl reset-failed {UNIT} 2>/dev/null"
+    device.ask(f"{_LOCK}; {stop}; rm -f current {_INSTALLED_UNIT}; systemctl daemon-reload")
 
 
 def last_words(device: Device) -> str:

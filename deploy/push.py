@@ -136,7 +136,6 @@ def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseExcepti
         provision.roll_back(device, found)
         if found.running:
             proof.wait(None, earlier)
-        provision.prune(device, found)
     except DeployError as trouble:
         return DeployError(f"{error or 'interrupted'}; going back to the old release failed too: {trouble}")
     outcome = "the old release is back and judges" if found.running else "it is stopped: there was no earlier release"

@@ -115,7 +115,11 @@ def _point_to_bundle(config_path: Path) -> str:
     end = first_table.start() if first_table else len(text)
     head = _TOP_LEVEL_BUNDLE.sub(f'bundle = "{BUNDLE_ON_DEVICE}"', text[:end], count=1)
     result = head + text[end:]
-    if tomllib.loads(result) != {**tomllib.loads(text), "bundle": BUNDLE_ON_DEVICE}:
+    try:
+        rewritten = tomllib.loads(result) == {**tomllib.loads(text), "bundle": BUNDLE_ON_DEVICE}
+    except tomllib.TOMLDecodeError:
+        rewritten = False
+    if not rewritten:
         raise ConfigError(f'{config_path}: write the key bundle on one line, such as bundle = "my-bundle"')
     return result
 

@@ -1,0 +1,209 @@
+"""Pushes to a whole Debian host: real ssh, systemd, unit, daemon and broker."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from conftest import DEMO_BUNDLE, Broker, free_port, make_broker
+from device import write_config
+from recorder import Recorder
+from rigs import FITTER, STATION, Station, deploy, start_station, wheelhouse
+
+from deploy.program import build_wheel
+from edge.contract import bundle as bundles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge.contract.bundle import Bundle
+
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
+INSTALLED = r"install the locked Python packages"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A station, its broker and what the operator pushes with."""
+
+    station: Station
+    broker: Broker
+    config: Path
+    options: tuple[object, ...]
+
+    def order(self, bundle: Path, *more: object) -> tuple[object, ...]:
+        """Return the arguments of edge-deploy."""
+        host = f"{FITTER}@{self.station.address}"
+        return ("push", host, bundle, "--config", self.config, *self.options, *more)
+
+    def push(self, bundle: Path, *more: object) -> subprocess.CompletedProcess[str]:
+        """Push as an operator does."""
+        return deploy(*self.order(bundle, *more))
+
+    def judging_with(self, recorder: Recorder) -> str:
+        """Wait for a verdict of the daemon that is online now and return its bundle's SHA-256."""
+        boot = recorder.wait_for_status("online")["boot_id"]
+        recorder.wait(lambda r: any(e["boot_id"] == boot for e in r.named("event")))
+        return next(str(m["bundle_sha256"]) for m in recorder.named("model") if m["boot_id"] == boot)
+
+
+def start_line(folder: Path, wheel: Path) -> Line:
+    """Boot a station and a broker that both of them reach, under two names."""
+    packages = wheelhouse()
+    station = start_station(folder)
+    port = free_port()
+    broker = make_broker(folder, "allow_anonymous true", f"listener {port} {station.gateway}")
+    broker.start()
+    config = write_config(
+        folder / "device.toml",
+        bundle=DEMO_BUNDLE,
+        camera={"kind": "synthetic", "rate": 10.0},
+        mqtt={"host": station.gateway, "port": port},
+        device={"site": "test"},
+    )
+    options = ("--broker", f"127.0.0.1:{broker.port}", "--wheel", wheel, "--wheelhouse", packages)
+    return Line(station, broker, config, (*options, "--ssh-key", station.key, "--known-hosts", station.known_hosts))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This checkout's wheel."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Line]:
+    """A station as it left the box; the tests below go through its life in order."""
+    line = start_line(tmp_path_factory.mktemp("station"), wheel)
+    yield line
+    line.station.stop()
+    line.broker.stop()
+
+
+@pytest.fixture(scope="module")
+def line(fresh: Line) -> Line:
+    """The station after a push of the demo bundle."""
+    pushed = fresh.push(DEMO_BUNDLE)
+    assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+    return fresh
+
+
+@pytest.fixture
+def mislabelled(tmp_path: Path) -> Path:
+    """A bundle whose hashes are right and whose labels are one more than its model's scores."""
+    demo = bundles.read(DEMO_BUNDLE)
+    labels = (*demo.manifest.labels, bundles.Label(name="surplus", verdict="DEFECT"))
+    return written(tmp_path / "mislabelled", demo, labels=labels).path
+
+
+def written(path: Path, bundle: Bundle, **changes: object) -> Bundle:
+    """Write a bundle with a changed manifest."""
+    return bundles.write(path, msgspec.structs.replace(bundle.manifest, **changes), bundle.files)
+
+
+def starts(station: Station) -> str:
+    """Return what changes with every start of the service."""
+    return station.shell("systemctl show edge-inspect --property=ActiveState,InvocationID")
+
+
+def test_a_dry_run_leaves_a_fresh_station_untouched(fresh: Line) -> None:
+    """`--dry-run` names every step of a first push and changes nothing on the device."""
+    before = fresh.station.shell("ls -A / /etc /opt /root /home")
+    shown = fresh.push(DEMO_BUNDLE, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(f"would {INSTALLED}.*would switch to .* and restart", shown.stdout, re.DOTALL)
+    assert fresh.station.shell("ls -A / /etc /opt /root /home") == before
+
+
+def test_a_first_push_of_a_broken_bundle_leaves_nothing_running(fresh: Line, mislabelled: Path) -> None:
+    """Where nothing ran before, a bundle that cannot judge ends with the service stopped and code 9."""
+    pushed = fresh.push(mislabelled)
+    assert pushed.returncode == 9, pushed.stdout + pushed.stderr
+    assert "the manifest names 6 labels" in pushed.stderr
+    assert "there was no earlier release" in pushed.stderr
+    assert "ActiveState=inactive" in starts(fresh.station)
+
+
+def test_a_push_installs_a_daemon_that_judges(line: Line) -> None:
+    """After a push the station's own daemon gives verdicts with the pushed bundle, under its host name."""
+    with Recorder(line.broker.port) as recorder:
+        assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
+        assert {message.topic.split("/")[3] for message in recorder.messages} == {STATION}
+
+
+def test_a_second_push_changes_nothing(line: Line) -> None:
+    """Pushing the same again says so and does not restart the daemon; a dry run agrees."""
+    before = starts(line.station)
+    pushed = line.push(DEMO_BUNDLE)
+    assert pushed.returncode == 0, pushed.stderr
+    assert "nothing changed" in pushed.stdout
+    assert starts(line.station) == before
+    assert "nothing would change" in line.push(DEMO_BUNDLE, "--dry-run").stdout
+
+
+def test_a_broken_bundle_leaves_the_old_one_judging(line: Line, mislabelled: Path) -> None:
+    """A bundle that cannot judge is refused with code 9 and its reason, and the old one judges on."""
+    pushed = line.push(mislabelled)
+    assert pushed.returncode == 9, pushed.stdout + pushed.stderr
+    assert len(pushed.stderr.strip().splitlines()) == 1
+    assert "the manifest names 6 labels" in pushed.stderr
+    assert "the old release is back and judges" in pushed.stderr
+    with Recorder(line.broker.port) as recorder:
+        assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
+
+
+def test_an_interrupted_push_leaves_the_old_bundle_judging(line: Line, tmp_path: Path) -> None:
+    """Ctrl-C after the switch, before the proof, ends with code 130 and the old bundle judging."""
+    other = written(tmp_path / "other", bundles.read(DEMO_BUNDLE), name="other").path
+    command = [sys.executable, "-m", "deploy", *map(str, line.order(other))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as push:
+        assert push.stdout is not None
+        assert push.stderr is not None
+        next(text for text in push.stdout if "switch to" in text)
+        push.send_signal(signal.SIGINT)
+        rest, errors = push.stdout.read(), push.stderr.read()
+    assert push.returncode == 130, rest + errors
+    assert errors == "edge-deploy: interrupted\n"
+    with Recorder(line.broker.port) as recorder:
+        assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
+
+
+def test_a_new_bundle_replaces_the_old_one(line: Line, tmp_path: Path) -> None:
+    """A push of another bundle switches to it without installing the program again, and keeps the one before."""
+    other = written(tmp_path / "other", bundles.read(DEMO_BUNDLE), name="other")
+    pushed = line.push(other.path)
+    assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+    assert not re.search(INSTALLED, pushed.stdout)
+    with Recorder(line.broker.port) as recorder:
+        assert line.judging_with(recorder) == other.sha256
+    demo_manifest = line.station.shell("sha256sum < /opt/edge-inspect/previous/bundle/manifest.json")
+    assert demo_manifest.split()[0] == bundles.read(DEMO_BUNDLE).sha256
+
+
+def test_a_killed_daemon_comes_back(line: Line) -> None:
+    """After kill -9 systemd starts the daemon again and it judges."""
+    with Recorder(line.broker.port) as recorder:
+        old = recorder.wait_for_status("online")["boot_id"]
+        line.station.shell("systemctl kill --kill-whom=main --signal=KILL edge-inspect")
+        recorder.wait(lambda r: r.named("status")[-1]["boot_id"] != old, seconds=40)
+        line.judging_with(recorder)
+
+
+def test_a_hung_daemon_is_replaced(line: Line) -> None:
+    """A daemon that judges no frame any more is killed by the watchdog and started again."""
+    folder = "/run/systemd/system/edge-inspect.service.d"
+    line.station.shell(f"mkdir {folder} && printf '[Service]\\nWatchdogSec=3\\n' > {folder}/quick.conf")
+    line.station.shell("systemctl daemon-reload && systemctl restart edge-inspect")
+    with Recorder(line.broker.port) as recorder:
+        line.judging_with(recorder)
+        old = recorder.named("status")[-1]["boot_id"]
+        line.station.shell("systemctl kill --kill-whom=main --signal=STOP edge-inspect")
+        recorder.wait(lambda r: r.named("event")[-1]["boot_id"] != old, seconds=40)
+    assert "watchdog" in line.station.shell("journalctl --unit=edge-inspect --output=cat --no-pager")
