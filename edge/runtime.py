@@ -1,7 +1,9 @@
 """Opens a TFLite interpreter: LiteRT or tflite-runtime, whichever this device has.
 
 `python -m edge.runtime ENGINE THREADS < model.tflite` loads a model and runs it once: the probe that
-`open_probed` starts in a child process, because a damaged model can end a runtime with SIGSEGV.
+`probe` starts in a child process, because a damaged model can end a runtime with SIGSEGV. LiteRT checks a
+model's structure first; tflite-runtime does not, and what crashes it now and then may pass its probe. Against
+accidents there are the bundle's hashes, against strangers its signature.
 """
 
 from __future__ import annotations

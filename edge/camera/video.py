@@ -63,11 +63,11 @@ class VideoCamera:
             container = self._av.open(
                 source if self._config.is_stream else f"file:{source}",
                 options=options,
-                metadata_errors="replace",
                 timeout=(OPEN_SECONDS, READ_SECONDS),
             )
-        except self._av.FFmpegError as error:
-            raise self._error(f"cannot be opened ({error.strerror}); is it there, and a video?") from error
+        except (self._av.FFmpegError, UnicodeDecodeError) as error:  # the latter: its title is not UTF-8
+            reason = getattr(error, "strerror", error)
+            raise self._error(f"cannot be opened ({reason}); is it there, and a video?") from error
         if not container.streams.video:
             raise self._error("holds no video")
         return container
