@@ -86,14 +86,14 @@ class Result:
         return table
 
     def per_class(self) -> dict[str, dict[str, Any]]:
-        """Return the count of each class, its recall and precision, 0-1 (precision None if it was never named)."""
+        """Return the count of each class, its recall and precision, 0-1 or None of nothing."""
         table = self.confusion
         result = {}
         for i, label in enumerate(self.labels):
             right, pictures, named = (int(n) for n in (table[i, i], table[i].sum(), table[:, i].sum()))
             result[label.name] = {
                 "pictures": pictures,
-                "recall": round(right / pictures, _DIGITS),
+                "recall": round(right / pictures, _DIGITS) if pictures else None,
                 "precision": round(right / named, _DIGITS) if named else None,
             }
         return result

@@ -36,6 +36,10 @@ class Score:
     """Cross-entropy in nats, negated: it decides between equal accuracies."""
 
 
+_NOTHING = Score(-1.0, -math.inf)
+"""Worse than any model, however little that has learnt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What one stage of training came to, for the report."""
@@ -66,6 +70,8 @@ class _Task:
     pictures: int
     epochs: tuple[int, int]
     peak_rate: float
+    earlier: bool = False
+    """Whether the model is already worth keeping should validation get worse."""
 
 
 def train(network: Network, parts: Parts, *, pretrained: bool, recipe: Recipe, seed: int) -> list[Stage]:
@@ -128,6 +134,7 @@ def _on_features(
         pictures=recipe.tune_pictures,
         epochs=recipe.tune_epochs,
         peak_rate=recipe.tune_rate,
+        earlier=True,
     )
     stages = [_fit(head, recipe, rng), _fit(top, recipe, rng)]
     if not all(np.array_equal(a, b) for a, b in zip(statistics, _moving_statistics(network), strict=True)):
@@ -141,11 +148,12 @@ def _moving_statistics(network: Network) -> list[npt.NDArray[np.float32]]:
 
 
 def _fit(task: _Task, recipe: Recipe, rng: np.random.Generator) -> Stage:
-    """Run one stage and leave the model with the weights of the best epoch, or of before it if none was better."""
+    """Run one stage and leave the weights of its best epoch, or the earlier ones if no epoch was better."""
     epochs = _epochs(task)
     step = _make_step(task, recipe)
     infer = features.inference(task.model, recipe.batch)
-    start = best = _score(infer, task)
+    start = _score(infer, task)
+    best = start if task.earlier else _NOTHING
     weights = task.model.get_weights()
     with progress.stage(f"training {task.name}", epochs) as advance:
         for _ in range(epochs):
@@ -157,7 +165,7 @@ def _fit(task: _Task, recipe: Recipe, rng: np.random.Generator) -> Stage:
             loss = float(np.mean([float(value) for value in losses]))
             advance(f"loss {loss:.3f}, validation loss {-now.minus_loss:.3f}, accuracy {now.accuracy:.1%}")
     task.model.set_weights(weights)
-    return Stage(task.name, epochs, start, best, kept=best > start)
+    return Stage(task.name, epochs, start, best, kept=best is not start)
 
 
 def _epochs(task: _Task) -> int:

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tiny_parts import make_folder, read_folder
+
+from edge.config import Runtime
+from edge.errors import BundleError
+from edge.runtime import open_interpreter
+from training import backend
+from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from training.dataset import Dataset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Pictures to calibrate with."""
+    backend.start(1)
+    return read_folder(make_folder(tmp_path_factory.mktemp("parts"), each=8))
+
+
+@pytest.fixture(scope="module")
+def network(data: Dataset) -> Any:
+    """An untrained network of two places by two, with a head that gives the classes different logits."""
+    from training import model
+
+    made = model.build(len(data.labels), Recipe(size=64), None)
+    rng = np.random.default_rng(1)
+    made.head.set_weights([rng.normal(size=w.shape) / 20 for w in made.head.get_weights()])
+    return made
+
+
+@pytest.fixture(scope="module")
+def tflite(network: Any, data: Dataset) -> bytes:
+    """The network, quantized."""
+    from training import quantize
+
+    return quantize.quantize(network, big(data), seed=1)
+
+
+def big(data: Dataset) -> Dataset:
+    """Return the same pictures at 64 pixels."""
+    from dataclasses import replace
+
+    return replace(data, pixels=data.pixels.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_the_device_finds_pixels_minus_128_and_the_three_outputs_in_order(tflite: bytes) -> None:
+    """Input is int8 (1/128, 0); outputs are int8 embedding, logit map and logits, as edge.classifier sorts them."""
+    interpreter = open_interpreter(tflite, Runtime()).interpreter
+    (given,) = interpreter.get_input_details()
+    assert given["quantization"] == (1 / 128, 0)
+    assert given["dtype"] == np.int8
+    outputs = interpreter.get_output_details()
+    assert [tuple(out["shape"]) for out in outputs] == [(1, 1280), (1, 2, 2, 3), (1, 3)]
+    assert all(out["dtype"] == np.int8 for out in outputs)
+
+
+def test_int8_logits_follow_the_float_ones(tflite: bytes, network: Any, data: Dataset) -> None:
+    """On the calibration pictures the quantized logits lie within a few of their own steps of the float ones."""
+    from training import features, model
+
+    pixels = big(data).pixels
+    expected = features.inference(network.whole, 8)(model.normalise(pixels))
+    interpreter = open_interpreter(tflite, Runtime()).interpreter
+    out = interpreter.get_output_details()[-1]
+    scale, zero = out["quantization"]
+    found = []
+    for picture in pixels:
+        interpreter.set_tensor(0, (picture ^ np.uint8(0x80)).view(np.int8)[np.newaxis])
+        interpreter.invoke()
+        found.append(scale * (interpreter.get_tensor(out["index"])[0].astype(np.float32) - zero))
+    assert np.abs(np.array(found) - expected).max() < 0.25 * np.ptp(expected)
+    assert np.corrcoef(np.array(found).ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_no_operator_is_one_that_older_runtimes_get_wrong(tflite: bytes) -> None:
+    """Read independently of our own check, the file holds convolutions, sums and means, and no dense layer."""
+    import tflite as reader
+
+    model = reader.Model.GetRootAsModel(tflite, 0)
+    used = {reader.opcode2name(model.OperatorCodes(i).BuiltinCode()) for i in range(model.OperatorCodesLength())}
+    assert used <= {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "PAD"}
+    versions = {
+        reader.opcode2name(model.OperatorCodes(i).BuiltinCode()): model.OperatorCodes(i).Version()
+        for i in range(model.OperatorCodesLength())
+    }
+    assert all(version <= 3 for version in versions.values())
+
+
+def convert(network: Any, sample: Any) -> bytes:
+    """Quantize any Keras model the same way, without the check."""
+    import tensorflow as tf
+
+    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(
+        tf.TensorSpec([1, 32, 32, 3], tf.float32)
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([picture[np.newaxis]] for picture in sample)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("last", "lowest", "message"),
+    [("dense", 0, "used FULLY_CONNECTED"), ("mean", 60, r"quantized the input as .* not \(1/128, 0\)")],
+)
+def test_a_model_outside_the_contract_is_refused(data: Dataset, last: str, lowest: int, message: str) -> None:
+    """A dense layer, or an input range that was not pinned, never becomes a bundle."""
+    import keras
+
+    from training import model, quantize
+
+    start = keras.Input((32, 32, 3))
+    value = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(start))
+    made = keras.Model(start, keras.layers.Dense(3)(value) if last == "dense" else value)
+    sample = model.normalise(np.maximum(quantize.pin_range(data.pixels), np.uint8(lowest)))
+    with pytest.raises(BundleError, match=message):
+        quantize.check(convert(made, sample))
