@@ -130,7 +130,7 @@ class Device:
                 with self._translated(title), ctx_state.use(self._state), ctx_host.use(self._host):
                     done = run_host_op(self._state, self._host, op_hash)
                 if not done:
-                    raise DeployError(f"{self.name}: {title}: {self._last_words()}")
+                    raise DeployError(f"{self.name}: {title}: {self._last_words() or 'the connection broke'}")
         finally:
             self._state.is_executing = False
         return any(meta.did_change() for _, _, meta in planned)

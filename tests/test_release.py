@@ -94,9 +94,14 @@ def test_a_packed_release_holds_the_whole_bundle_and_no_open_secret(tmp_path: Pa
     assert received.sha256 == signed.sha256
 
 
-def test_a_program_is_named_by_its_content(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This checkout's wheel."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def test_a_program_is_named_by_its_content(wheel: Path, tmp_path: Path) -> None:
     """Two builds of the same sources have one name, and a changed file in the wheel another."""
-    wheel = build_wheel(tmp_path)
     again, other = tmp_path / f"again-{wheel.name}", tmp_path / f"other-{wheel.name}"
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(again, "w") as same, zipfile.ZipFile(other, "w") as changed:
         for name in reversed(source.namelist()):
@@ -110,11 +115,12 @@ def test_a_program_is_named_by_its_content(tmp_path: Path) -> None:
     assert first == second != third
 
 
-def test_a_built_wheel_has_nothing_of_an_earlier_build(tmp_path: Path) -> None:
-    """The wheel holds the checkout's modules as they are, even beside a stale build folder."""
-    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
-        modules = {name for name in wheel.namelist() if name.startswith("edge/") and name.endswith(".py")}
-    assert modules == {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "edge").rglob("*.py")}
+def test_a_built_wheel_holds_the_whole_program(wheel: Path) -> None:
+    """The wheel has exactly the checkout's modules: none is missing from the list of packages."""
+    for package in ("edge", "training", "deploy"):
+        with zipfile.ZipFile(wheel) as archive:
+            built = {name for name in archive.namelist() if name.startswith(f"{package}/") and name.endswith(".py")}
+        assert built == {path.relative_to(PROJECT).as_posix() for path in (PROJECT / package).rglob("*.py")}
 
 
 def test_unusable_wheels_are_refused(tmp_path: Path) -> None:

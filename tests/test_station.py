@@ -14,7 +14,7 @@ import pytest
 from conftest import DEMO_BUNDLE, Broker, free_port, make_broker
 from device import write_config
 from recorder import Recorder
-from rigs import FITTER, STATION, Station, deploy, start_station, wheelhouse
+from rigs import FITTER, STATION, Station, deploy, need, start_station, wheelhouse
 
 from deploy.program import build_wheel
 from edge.contract import bundle as bundles
@@ -56,6 +56,7 @@ class Line:
 
 def start_line(folder: Path, wheel: Path) -> Line:
     """Boot a station and a broker that both of them reach, under two names."""
+    need("mosquitto", "mosquitto")
     packages = wheelhouse()
     station = start_station(folder)
     port = free_port()
@@ -113,6 +114,12 @@ def starts(station: Station) -> str:
     return station.shell("systemctl show edge-inspect --property=ActiveState,InvocationID")
 
 
+def order(line: Line, bundle: Path) -> subprocess.Popen[str]:
+    """Begin a push, to be disturbed."""
+    command = [sys.executable, "-m", "deploy", *map(str, line.order(bundle))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def test_a_dry_run_leaves_a_fresh_station_untouched(fresh: Line) -> None:
     """`--dry-run` names every step of a first push and changes nothing on the device."""
     before = fresh.station.shell("ls -A / /etc /opt /root /home")
@@ -159,16 +166,49 @@ def test_a_broken_bundle_leaves_the_old_one_judging(line: Line, mislabelled: Pat
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
 
 
+def test_what_was_edited_on_the_device_is_put_right(line: Line) -> None:
+    """A configuration that somebody changed on the device is replaced by the pushed one, with a restart."""
+    line.station.shell("sed -i 's/^rate.*/rate = 0.5/' /etc/edge-inspect/device.toml")
+    before = starts(line.station)
+    pushed = line.push(DEMO_BUNDLE)
+    assert pushed.returncode == 0, pushed.stderr
+    assert "rate = 10.0" in line.station.shell("cat /etc/edge-inspect/device.toml")
+    assert starts(line.station) != before
+
+
+def test_a_package_that_apt_does_not_know_stops_a_push(line: Line, tmp_path: Path) -> None:
+    """A camera that needs a Debian package which the device cannot get is one clear line, and nothing restarts."""
+    before = starts(line.station)
+    camera = tmp_path / "device.toml"
+    camera.write_text(line.config.read_text().replace('"synthetic"', '"picamera2"'))
+    pushed = deploy(*(camera if word == line.config else word for word in line.order(DEMO_BUNDLE)))
+    assert pushed.returncode == 9, pushed.stdout + pushed.stderr
+    assert "install Debian packages: python3-picamera2: E: " in pushed.stderr
+    assert starts(line.station) == before
+
+
+def test_a_pulled_cable_ends_a_push_and_not_the_judging(line: Line, tmp_path: Path) -> None:
+    """When the link dies before the switch, the push ends with one line and the old bundle judges on."""
+    before = starts(line.station)
+    with order(line, written(tmp_path / "other", bundles.read(DEMO_BUNDLE), name="other").path) as push:
+        assert push.stdout is not None
+        next(text for text in push.stdout if "lay out" in text)
+        line.station.pull_the_cable()
+        errors = push.communicate(timeout=120)[1]
+        line.station.plug_the_cable()
+    assert push.returncode == 9, errors
+    assert re.fullmatch(r"edge-deploy: [^\n]*the connection broke[^\n]*\n", errors), errors
+    assert starts(line.station) == before
+
+
 def test_an_interrupted_push_leaves_the_old_bundle_judging(line: Line, tmp_path: Path) -> None:
     """Ctrl-C after the switch, before the proof, ends with code 130 and the old bundle judging."""
     other = written(tmp_path / "other", bundles.read(DEMO_BUNDLE), name="other").path
-    command = [sys.executable, "-m", "deploy", *map(str, line.order(other))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as push:
+    with order(line, other) as push:
         assert push.stdout is not None
-        assert push.stderr is not None
         next(text for text in push.stdout if "switch to" in text)
         push.send_signal(signal.SIGINT)
-        rest, errors = push.stdout.read(), push.stderr.read()
+        rest, errors = push.communicate(timeout=120)
     assert push.returncode == 130, rest + errors
     assert errors == "edge-deploy: interrupted\n"
     with Recorder(line.broker.port) as recorder:
