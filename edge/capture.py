@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from typing import TYPE_CHECKING
+
+from edge.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.camera.base import BadFrame, Camera, Frame
+
+log = logging.getLogger(__name__)
 
 
 class Capture:
@@ -52,15 +58,22 @@ class Capture:
         return frame
 
     def stop(self, timeout: float) -> bool:
-        """Close the camera and wait for the thread; False if it still hangs after `timeout` seconds."""
+        """Close the camera and wait for its thread; False if one still hangs after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        closer = threading.Thread(target=self._camera.close, name="camera-close", daemon=True)
+        closer = threading.Thread(target=self._close, name="camera-close", daemon=True)
         closer.start()
-        closer.join(timeout)
-        self._thread.join(0 if closer.is_alive() else timeout)
+        for thread in (closer, self._thread):
+            thread.join(max(0.0, deadline - time.monotonic()))
         return not closer.is_alive() and not self._thread.is_alive()
+
+    def _close(self) -> None:
+        try:
+            self._camera.close()
+        except CameraError as error:
+            log.warning("the camera did not close cleanly: %s", error)
 
     def _read(self) -> None:
         try:

@@ -61,7 +61,8 @@ class Judge:
         bundle = self._classifier.bundle
         verdict = self._smoother.smooth(decision.verdict)
         names = (label.name for label in bundle.manifest.labels)
-        scores = prediction.scores.tolist() if prediction else []
+        # Without a label the scores are no numbers that JSON could carry.
+        scores = prediction.scores.tolist() if prediction and decision.label is not None else []
         return Event(
             id=new_ulid(),
             seq=self._seq,

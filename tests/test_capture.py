@@ -47,6 +47,13 @@ class HangingCamera(ListCamera):
         threading.Event().wait()
 
 
+class ComplainingCamera(ListCamera):
+    """Its close reports that something is left open."""
+
+    def close(self) -> None:
+        raise CameraError("still busy")
+
+
 def numbers(capture: Capture) -> list[int]:
     taken = []
     while not capture.ended:
@@ -112,3 +119,9 @@ def test_stop_does_not_wait_for_ever() -> None:
     started = time.monotonic()
     assert not capture.stop(0.1)
     assert time.monotonic() - started < SECONDS
+
+
+def test_a_camera_that_closes_with_a_complaint(caplog: pytest.LogCaptureFixture) -> None:
+    """What a camera says while it closes is logged, and the end goes on."""
+    assert Capture(ComplainingCamera(1, keeps_pace=False)).stop(SECONDS)
+    assert "still busy" in caplog.text
