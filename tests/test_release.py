@@ -123,6 +123,13 @@ def test_a_built_wheel_holds_the_whole_program(wheel: Path) -> None:
         assert built == {path.relative_to(PROJECT).as_posix() for path in (PROJECT / package).rglob("*.py")}
 
 
+def test_an_installed_wheel_can_push_too(wheel: Path) -> None:
+    """What a push sends besides the program travels in the wheel: the lock file, the unit and the daemon's user."""
+    with zipfile.ZipFile(wheel) as archive:
+        shared = {name.partition("share/edge-inspect/")[2] for name in archive.namelist()}
+    assert {"requirements-device.txt", "systemd/edge-inspect.service", "systemd/edge-inspect.sysusers"} <= shared
+
+
 def test_unusable_wheels_are_refused(tmp_path: Path) -> None:
     """A file that is no wheel of this project, or a folder without wheels, is an error with the remedy."""
     shutil.copy(__file__, tmp_path / "edge_inspect-1.whl")
