@@ -1,7 +1,7 @@
 """The yardstick: load a model and run it once, with nothing of edge-inspect.
 
-`python bare.py model.tflite` prints when the first result was there (seconds since the epoch) and the resident
-memory then (MiB).
+`python bare.py model.tflite` prints when the first result was there (seconds since the epoch), the CPU seconds spent
+until then and the resident memory (MiB).
 """
 
 import sys
@@ -16,7 +16,7 @@ details = interpreter.get_input_details()[0]
 interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
 interpreter.invoke()
 interpreter.get_tensor(interpreter.get_output_details()[-1]["index"])
-done = time.time()
+done, cpu = time.time(), time.process_time()
 with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - nothing else may be imported
     kib = next(line.split()[1] for line in status if line.startswith("VmRSS:"))
-print(done, int(kib) / 1024)
+print(done, cpu, int(kib) / 1024)

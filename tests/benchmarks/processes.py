@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-IDLE_RATE = 2.0
+IDLE_RATE = 5.0
 """Frames per second of a daemon that has next to nothing to do."""
 IDLE_EVENTS = 8
 """Its memory is read after so many verdicts."""
@@ -34,10 +34,11 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start: seconds until the first verdict was there, until the subscriber had it, and MiB once idle."""
+    """One start: seconds until the first verdict was there, until the subscriber had it (and of CPU), MiB once idle."""
 
     verdict_s: float
     delivered_s: float
+    cpu_s: float
     rss_mib: float
 
 
@@ -89,8 +90,8 @@ def bare(bundle: Path) -> Start:
     started = time.time()
     command = [sys.executable, str(HERE / "bare.py"), str(bundle / MODEL)]
     output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
-    done, rss = map(float, output.split())
-    return Start(done - started, done - started, rss)
+    done, cpu, rss = map(float, output.split())
+    return Start(done - started, done - started, cpu, rss)
 
 
 def daemon(bundle: Path, port: int, events: Subscriber, state_dir: Path) -> Start:
@@ -108,13 +109,15 @@ def daemon(bundle: Path, port: int, events: Subscriber, state_dir: Path) -> Star
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             arrived, event = _first(events, started)
+            cpu = _cpu_s(process.pid)
             for _ in range(IDLE_EVENTS):
                 events.event()
             rss = _rss_mib(process.pid)
         finally:
             process.terminate()
             process.wait()
-    return Start(exposed(event) + event["latency_ms"]["total"] / 1e3 - started, arrived - started, rss)
+    verdict = exposed(event) + event["latency_ms"]["total"] / 1e3
+    return Start(verdict - started, arrived - started, cpu, rss)
 
 
 def exposed(event: dict[str, Any]) -> float:
@@ -128,6 +131,11 @@ def _first(events: Subscriber, since: float) -> tuple[float, dict[str, Any]]:
         arrived, event = events.event()
         if exposed(event) > since:
             return arrived, event
+
+
+def _cpu_s(pid: int) -> float:
+    """Sum up what all threads of a process have run (proc(5), schedstat: nanoseconds)."""
+    return sum(int(path.read_text("ascii").split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def _rss_mib(pid: int) -> float:
