@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 DAMAGES = LABELS[1:]
 DIGESTS = {
     "intact": "66cb1d3ec7c8db2b",
-    "chipped_corner": "6dacc24386608f04",
-    "flank_wear": "a22812c54fa3fe70",
-    "crack": "6d0460fe2ea51352",
+    "chipped_corner": "ed8636de7697b734",
+    "flank_wear": "6ef0a2f7c18b26c5",
+    "crack": "5788b7fa51435412",
     "built_up_edge": "bf5903523d47e36b",
 }
 

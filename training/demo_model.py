@@ -54,12 +54,12 @@ def make(out: Path, seed: int) -> int:
     from training import localise
 
     # Three sets in a row of seeds: no part is in two of them.
-    lessons = _lessons(Order(seed=3 * seed, count=_LESSONS, width=RECIPE.size, height=RECIPE.size))
+    taught = lessons(Order(seed=3 * seed, count=_LESSONS, width=RECIPE.size, height=RECIPE.size))
     data = _read(Order(seed=3 * seed + 1, count=_PICTURES))
     test = _read(Order(seed=3 * seed + 2, count=_TEST_PICTURES))
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(scratch, "rendered.weights.h5")
-        localise.teach(lessons, RECIPE, weights, seed=seed)
+        localise.teach(taught, RECIPE, weights, seed=seed)
         options = Options(out=out, weights=str(weights), seed=seed, spec=SPEC, recipe=RECIPE)
         metrics = build(data, test, options).manifest.metrics
     print(f"{out}: {metrics['accuracy_int8']:.2%} of {_TEST_PICTURES} fresh parts right on the device's path")
@@ -78,7 +78,8 @@ def _pixels(order: Order, index: int) -> Pixels:
     return order.render(index).pixels
 
 
-def _lessons(order: Order) -> Lessons:
+def lessons(order: Order) -> Lessons:
+    """Render a set for `localise.teach`."""
     from training.localise import CELL, Lessons
 
     pixels = np.empty((order.count, order.height, order.width, 3), np.uint8)

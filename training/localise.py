@@ -18,7 +18,7 @@ import tensorflow as tf
 from training import model, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -42,6 +42,8 @@ _DAMAGED_WEIGHT = 0.3
 """What all damaged cells of a batch weigh together, against the others' 1."""
 _CENTRED = 0.65
 """Share of the damaged parts' crops that show the damage; the others lie anywhere."""
+_MEMORY = 0.97
+"""Of the moving statistics: Keras' 0.999 would still remember the crops at the end of the whole pictures."""
 _NOTE_EVERY = 100
 """Steps between two lines of progress."""
 
@@ -71,24 +73,33 @@ class Course:
 
 
 COURSES = (
-    Course(title="learning from crops", size=64, pictures=180_000, batch=64, rate=3e-3, fade=0.0),
+    Course(title="learning from crops", size=64, pictures=150_000, batch=64, rate=3e-3, fade=0.0),
     Course(title="learning from whole pictures", size=128, pictures=60_000, batch=32, rate=1.5e-3, fade=0.3),
 )
 
 
-def teach(lessons: Lessons, recipe: Recipe, path: Path, seed: int) -> None:
-    """Train through all courses and write MobileNetV2's weights without its top to `path`, a .weights.h5 file."""
+def teach(
+    lessons: Lessons, recipe: Recipe, path: Path, *, seed: int, courses: Sequence[Course] = COURSES
+) -> list[list[float]]:
+    """Train through all courses and write MobileNetV2's weights without its top to `path`, a .weights.h5 file.
+
+    Returns the loss of every step of each course.
+    """
     rng = np.random.default_rng(seed)
     labels = int(lessons.truth.max()) + 1
     weights = None
-    for course in COURSES:
+    losses = []
+    for course in courses:
         network = model.build(labels, replace(recipe, size=course.size), None)
+        for norm in [*model.batch_norms(network.trunk), *model.batch_norms(network.tail)]:
+            norm.momentum = _MEMORY
         student = _with_eyes(network, labels)
         if weights is not None:
             student.set_weights(weights)
-        _attend(student, course, lessons, recipe, rng)
+        losses.append(_attend(student, course, lessons, recipe, rng))
         weights = student.get_weights()
     _save(network, recipe, path)
+    return losses
 
 
 def _save(network: model.Network, recipe: Recipe, path: Path) -> None:
@@ -112,20 +123,21 @@ def _with_eyes(network: model.Network, labels: int) -> Any:
     return keras.Model(start, {"logits": outputs["logits"], "maps": [*maps, outputs["logit_map"]]})
 
 
-def _attend(student: Any, course: Course, lessons: Lessons, recipe: Recipe, rng: np.random.Generator) -> None:
+def _attend(student: Any, course: Course, lessons: Lessons, recipe: Recipe, rng: np.random.Generator) -> list[float]:
     steps = course.pictures // course.batch
     step = _make_step(student, course, recipe, steps)
     losses: list[float] = []
     with progress.stage(course.title, steps) as advance:
         for number in range(steps):
             rows = rng.integers(len(lessons.truth), size=course.batch)
-            pixels, masks, truth, weights = _turned(_cut(lessons, rows, course.size, rng), rng)
+            pixels, masks, truth, weights = _turned(cut(lessons, rows, course.size, rng), rng)
             left = (steps - number) / steps
             share = min(1.0, left / course.fade) if course.fade else 1.0
             cells = [_cells(masks, truth, stride) for stride in _STRIDES]
             losses.append(float(step(pixels, truth, weights, cells, np.float32(share))))
             noted = number % _NOTE_EVERY == _NOTE_EVERY - 1
             advance(f"loss {np.mean(losses[-_NOTE_EVERY:]):.3f}" if noted else "")
+    return losses
 
 
 def _make_step(student: Any, course: Course, recipe: Recipe, steps: int) -> Callable[..., Any]:
@@ -143,7 +155,7 @@ def _make_step(student: Any, course: Course, recipe: Recipe, steps: int) -> Call
         with tf.GradientTape() as tape:
             outputs = student((tf.cast(pixels, tf.float32) - 128) / 128, training=True)
             labels = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, outputs["logits"])
-            of_labels = tf.reduce_sum(weights * labels) / tf.reduce_sum(weights)
+            of_labels = tf.math.divide_no_nan(tf.reduce_sum(weights * labels), tf.reduce_sum(weights))
             of_maps = [_map_loss(*pair) for pair in zip(cells, outputs["maps"], strict=True)]
             loss = of_labels + share * tf.add_n(of_maps)
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -170,8 +182,8 @@ def _cells(masks: Pixels, truth: Integers, stride: int) -> Integers:
     return np.where(sums >= enough, truth[:, np.newaxis, np.newaxis], INTACT)
 
 
-def _cut(lessons: Lessons, rows: Integers, size: int, rng: np.random.Generator) -> Batch:
-    """Cut a square of `size` out of each picture, on the grid of the finest map."""
+def cut(lessons: Lessons, rows: Integers, size: int, rng: np.random.Generator) -> Batch:
+    """Cut a square of `size` out of each picture of `rows`, on the grid of the finest map."""
     pixels = np.empty((len(rows), size, size, 3), np.uint8)
     masks = np.empty((len(rows), size // CELL, size // CELL), np.uint8)
     truth, weights = lessons.truth[rows], np.ones(len(rows), np.float32)
