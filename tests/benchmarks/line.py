@@ -74,8 +74,9 @@ class Timed(Classifier):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run: frames a second until the broker had all verdicts, CPU milliseconds a frame by thread."""
+    """One run: frames judged, how many a second until the broker had all verdicts, CPU ms a frame by thread."""
 
+    judged: int
     fps: float
     cpu_ms: dict[str, float]
 
@@ -115,7 +116,7 @@ class Bench:
             self._bare.invoke()
             self._bare.get_tensor(self._output)
         seconds = time.perf_counter() - started
-        return Measured(count / seconds, {"bare": (time.thread_time() - cpu) * 1e3 / count})
+        return Measured(count, count / seconds, {"bare": (time.thread_time() - cpu) * 1e3 / count})
 
     def preprocess(self, pixels: Pixels) -> Pixels:
         """Call the function that the device calls."""
@@ -140,7 +141,9 @@ class Bench:
             spent = {name: after - cpu[name] for name, after in _cpu().items()}
             spent |= {"classify": self._classifier.cpu, "capture": camera.cpu}
             line.capture.stop(1.0)
-        return Measured(count / seconds, {name: s * 1e3 / count for name, s in spent.items()})
+        # A camera at its own rate loses frames on a machine too busy for them.
+        judged = count - line.capture.dropped
+        return Measured(judged, judged / seconds, {name: s * 1e3 / judged for name, s in spent.items()})
 
     @contextmanager
     def _publisher(self) -> Iterator[Publisher]:
