@@ -43,7 +43,7 @@ class Recipe:
     scratch_pictures: int = 130_000  # seen in all, within scratch_epochs
     scratch_epochs: tuple[int, int] = (10, 60)  # fewest and most rounds over the data
     scratch_rate: float = 3e-3  # peak learning rate
-    scratch_memory: float = 0.1  # share of the steps over which the moving statistics average, 10 to 100 steps
+    scratch_momentum: float = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
 
     # augmentation, drawn anew for every picture
     mirror: bool = True  # left-right, every second picture

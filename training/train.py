@@ -95,9 +95,8 @@ def _from_scratch(
         epochs=recipe.scratch_epochs,
         peak_rate=recipe.scratch_rate,
     )
-    memory = min(100.0, max(10.0, recipe.scratch_memory * _steps(task, recipe)))
     for norm in [*batch_norms(network.trunk), *batch_norms(network.tail)]:
-        norm.momentum = 1 - 1 / memory
+        norm.momentum = recipe.scratch_momentum
     return [_fit(task, recipe, rng)]
 
 
