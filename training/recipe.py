@@ -42,7 +42,7 @@ class Recipe:
     # from scratch: everything learns
     scratch_pictures: int = 130_000  # seen in all, within scratch_epochs
     scratch_epochs: tuple[int, int] = (10, 60)  # fewest and most rounds over the data
-    scratch_rate: float = 3e-3  # peak learning rate
+    scratch_rate: float = 5e-3  # peak learning rate
     scratch_momentum: float = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
 
     # augmentation, drawn anew for every picture
