@@ -175,10 +175,10 @@ def state_dir(config: Config) -> Path | None:
 
 
 def _info(config: Config, classifier: Classifier, boot_id: str) -> Info:
-    from edge import runtime, version
+    from edge import __version__, runtime
 
     return Info(
-        version=version(),
+        version=__version__,
         python=platform.python_version(),
         platform=f"{sys.platform} {platform.machine()}",
         runtime=runtime.version(classifier.engine),

@@ -109,12 +109,12 @@ def _remember(marker: Path, stack: bytes) -> None:
 
 def version(engine: str) -> str:
     """Return an engine's name and version, as `info` publishes it."""
-    from importlib import metadata
-
+    # Not importlib.metadata: a tenth of a start goes into importing it, and a build from apt has no entry there.
     try:
-        return f"{_PACKAGES[engine]} {metadata.version(_PACKAGES[engine])}"
-    except metadata.PackageNotFoundError:
-        return f"{_PACKAGES[engine]} of unknown version"  # or none: one from apt or a renamed build has no such entry
+        package: Any = importlib.import_module(_MODULES[engine].partition(".")[0])
+    except ModuleNotFoundError:
+        package = None
+    return f"{_PACKAGES[engine]} {getattr(package, '__version__', 'of unknown version')}"
 
 
 def _find(engine: str) -> tuple[str, Any]:

@@ -155,7 +155,8 @@ def test_any_other_failure_of_the_child_is_one_line(
         runtime.probe(model, sha256(model), AUTO, None)
 
 
-def test_a_runtime_from_elsewhere_has_no_known_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime that pip did not install is named without a version instead of failing."""
-    monkeypatch.setitem(runtime._PACKAGES, "litert", "a-package-nobody-installs")
-    assert runtime.version("litert") == "a-package-nobody-installs of unknown version"
+@pytest.mark.parametrize("module", ["email.message", "nowhere.interpreter"])
+def test_a_runtime_without_a_version(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """A runtime that does not say its version, or is not there, is named without one instead of failing."""
+    monkeypatch.setitem(runtime._MODULES, "litert", module)
+    assert runtime.version("litert") == "ai-edge-litert of unknown version"

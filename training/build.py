@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+import edge
 from edge import runtime
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
@@ -93,7 +94,7 @@ def _manifest(data: Dataset, options: Options) -> Manifest:
     return Manifest(
         name=options.out.name.removesuffix(".zip"),
         created=datetime.now(UTC).replace(microsecond=0),
-        code_version=version("edge-inspect"),
+        code_version=edge.__version__,
         labels=data.labels,
         preprocess=options.spec,
         dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
@@ -122,7 +123,7 @@ def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[s
         "recipe": asdict(options.recipe),
         "preprocess": msgspec.to_builtins(options.spec),
         "versions": {
-            "edge-inspect": version("edge-inspect"),
+            "edge-inspect": edge.__version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
             "runtime": runtime.version(engine),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -91,6 +90,8 @@ def write(path: Path, content: Mapping[str, bytes]) -> None:
     older one back, after a power cut it lies in a hidden folder beside `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    import tempfile  # Only writers need it, and a device's start does not write.
+
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
         fresh = Path(scratch, "new")
         (_write_zip if path.suffix == ".zip" else _write_folder)(fresh, content)
