@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,3 +51,14 @@ def read_folder(folder: Path, *, skip_bad: bool = False) -> Dataset:
     labels = dataset.folder_labels(folder, ["intact"])
     sources = dataset.folder_sources(folder, labels)
     return dataset.read(labels, sources, size=SIZE, spec=PreprocessSpec(), skip_bad=skip_bad)
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run edge-train as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "training", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
