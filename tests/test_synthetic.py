@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 DAMAGES = LABELS[1:]
 DIGESTS = {
     "intact": "66cb1d3ec7c8db2b",
-    "chipped_corner": "ed8636de7697b734",
-    "flank_wear": "6ef0a2f7c18b26c5",
+    "chipped_corner": "2c2c417114c0f097",
+    "flank_wear": "fe4c5614f6c81df9",
     "crack": "5788b7fa51435412",
-    "built_up_edge": "bf5903523d47e36b",
+    "built_up_edge": "0683a1eb597de9af",
 }
 
 

@@ -26,8 +26,8 @@ LABELS: tuple[Label, ...] = get_args(Label)
 
 _STREAM = 3
 _GROWTH = 1.25
-_STEEL: tuple[Tint, ...] = ((0.98, 1.0, 1.05), (0.9, 0.98, 1.16), (1.12, 0.99, 0.8))
-"""What sticks to an edge: bright, blued or straw-coloured workpiece steel."""
+_STEEL: tuple[Tint, ...] = ((0.82, 0.96, 1.24), (1.2, 0.98, 0.68))
+"""What sticks to an edge: workpiece steel that the cut's heat has coloured blue or straw."""
 _SEEN = 0.35
 """A pixel counts as damaged from this share."""
 
@@ -82,7 +82,7 @@ def _chipped_corner(scene: Scene, dice: Dice, size: float) -> Wound:
     rough = smooth_noise(dice, edge.shape, 0.025)
     cover = scene.share_below(edge) * scene.share_below(-scene.depth)
     relief = np.minimum(edge, 0) * dice.uniform(0.3, 0.9) + 0.02 * rough
-    level = dice.uniform(0.2, 0.42) * (1 + 0.4 * rough)
+    level = dice.uniform(0.12, 0.32) * (1 + 0.4 * rough)
     return Wound(cover, level, CARBIDE, relief * cover, lost=scene.share_below(edge, -facet) * cover)
 
 
@@ -91,7 +91,7 @@ def _flank_wear(scene: Scene, dice: Dice, size: float) -> Wound:
     site = scene.outline.edge(dice)
     (nx, ny), (tx, ty) = site.normal, site.tangent
     length = min(size * dice.uniform(0.2, 0.45), site.room + 0.5 * scene.outline.nose)
-    width = size * dice.uniform(0.06, 0.13)
+    width = size * dice.uniform(0.07, 0.14)
     along = scene.grid.plane(tx, ty, -tx * site.x - ty * site.y)
     share = along * (1 / length)
     ragged = smooth_noise(dice, along.shape, 0.05)
@@ -101,8 +101,8 @@ def _flank_wear(scene: Scene, dice: Dice, size: float) -> Wound:
     cover *= scene.share_below(scene.grid.plane(-nx, -ny))
     table = dice.triangular(256)
     striae = table.take((along * (1 / dice.uniform(0.012, 0.03))).astype(np.int32) & 255)
-    burnt = unit(edge * (-3 / width))
-    level = dice.uniform(0.62, 0.9) * (0.2 + 0.8 * burnt) * (1 + 0.4 * striae)
+    burnt = unit(edge * (-2 / width))
+    level = dice.uniform(0.72, 0.95) * (0.12 + 0.88 * burnt) * (1 + 0.4 * striae)
     recession = scene.share_below(edge, -0.85 * width)
     return Wound(cover, level, CARBIDE, np.minimum(edge, 0) * cover * 0.3, lost=recession * cover)
 
@@ -151,7 +151,7 @@ def _built_up_edge(scene: Scene, dice: Dice, size: float) -> Wound:
     (nx, ny), (tx, ty) = site.normal, site.tangent
     width = size * dice.uniform(0.07, 0.13)
     length = width * (dice.uniform(1.5, 2.6) if site.room else dice.uniform(0.9, 1.4))
-    x, y = site.inward(width * dice.uniform(0.1, 0.6))
+    x, y = site.inward(width * dice.uniform(-0.1, 0.4))
     along = scene.grid.plane(tx / length, ty / length, -(tx * x + ty * y) / length)
     across = scene.grid.plane(nx / width, ny / width, -(nx * x + ny * y) / width)
     edge: Floats = np.sqrt(along * along + across * across)
@@ -159,7 +159,7 @@ def _built_up_edge(scene: Scene, dice: Dice, size: float) -> Wound:
     rough = smooth_noise(dice, edge.shape, 0.03)
     cover = scene.share_below(edge * width)
     relief = cover * (0.08 * unit(-2 * edge) + 0.025 * rough)
-    level = dice.uniform(0.45, 0.75) * (1 + 0.25 * rough)
+    level = dice.uniform(0.5, 0.8) * (1 + 0.25 * rough)
     return Wound(cover, level, dice.pick(_STEEL), relief)
 
 
