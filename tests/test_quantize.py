@@ -29,9 +29,14 @@ def network(data: Dataset) -> Any:
     from training import model
 
     made = model.build(len(data.labels), Recipe(size=64), None)
-    rng = np.random.default_rng(1)
-    made.head.set_weights([rng.normal(size=w.shape) / 20 for w in made.head.get_weights()])
+    made.head.set_weights(head_weights())
     return made
+
+
+def head_weights() -> list[Any]:
+    """Return the network's kernel and bias."""
+    rng = np.random.default_rng(1)
+    return [(rng.normal(size=shape) / 20).astype(np.float32) for shape in ((1, 1, 1280, 3), (3,))]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,36 @@ def test_int8_logits_follow_the_float_ones(tflite: bytes, network: Any, data: Da
         found.append(scale * (interpreter.get_tensor(out["index"])[0].astype(np.float32) - zero))
     assert np.abs(np.array(found) - expected).max() < 0.25 * np.ptp(expected)
     assert np.corrcoef(np.array(found).ravel(), expected.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.usefixtures("tflite")
+def test_the_float_network_stays_as_it_was(network: Any) -> None:
+    """The head that was corrected for int8 goes into the file alone: float figures are of what was trained."""
+    assert all(np.array_equal(a, b) for a, b in zip(network.head.get_weights(), head_weights(), strict=True))
+
+
+def test_a_head_is_corrected_for_what_int8_made_of_the_features(
+    network: Any, data: Dataset, tflite: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features that int8 shrank and shifted give, under the corrected head, nearly the float logits again."""
+    from training import features, model, quantize
+
+    pixels = big(data).pixels
+    wanted = features.inference(network.whole, 8)(model.normalise(pixels))
+    pooled = features.pool(features_of(network), model.normalise(pixels), Recipe(size=64))[:, 0, 0]
+    skewed = 0.8 * pooled + 0.1
+    monkeypatch.setattr(quantize, "_embeddings", lambda *_: skewed)
+    kernel, bias = quantize._corrected_head(network, tflite, pixels)
+    before = np.abs(skewed @ network.head.get_weights()[0][0, 0] + network.head.get_weights()[1] - wanted).mean()
+    after = np.abs(skewed @ kernel[0, 0] + bias - wanted).mean()
+    assert after < 0.2 * before
+
+
+def features_of(network: Any) -> Any:
+    """Return the model without its head."""
+    from training import model
+
+    return model.join(network.trunk, network.tail)
 
 
 def test_no_operator_is_one_that_older_runtimes_get_wrong(tflite: bytes) -> None:

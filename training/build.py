@@ -83,7 +83,7 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     facts = _facts(data, parts, options, classifier.engine) | {"training": [stage.summary() for stage in stages]}
     files = {
         bundles.MODEL: tflite,
-        "report.json": json.dumps(result.plain() | facts, indent=1).encode() + b"\n",
+        "report.json": _json(result.plain() | facts, "test"),
         "report.html": report.html(manifest.name, classifier, parts.test, result, facts).encode(),
         **golden.golden_files(classifier, parts.test),
     }
@@ -129,6 +129,13 @@ def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[s
             "runtime": runtime.version(engine),
         },
     }
+
+
+def _json(content: dict[str, Any], rows: str) -> bytes:
+    """Encode with one line for each of `rows`, of which there may be thousands; the rest is indented."""
+    listed = ",\n".join(f"  {json.dumps(row)}" for row in content[rows])
+    rest = json.dumps({name: value for name, value in content.items() if name != rows}, indent=1)
+    return f'{rest.removesuffix("}").rstrip()},\n "{rows}": [\n{listed}\n ]\n}}\n'.encode()
 
 
 def _write(manifest: Manifest, files: dict[str, bytes], options: Options) -> Bundle:
