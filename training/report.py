@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,10 @@ def html(title: str, classifier: Classifier, test: Dataset, result: Result, fact
             '<div class="pictures">',
             *(_figure(classifier, test.pixels[row], judged[row]) for row in worst),
             "</div><h2>How it was made</h2>",
-            *(f"<p>{escape(name)}</p><pre>{escape(str(value))}</pre>" for name, value in facts.items()),
+            *(
+                f"<p>{escape(name)}</p><pre>{escape(json.dumps(value, indent=1))}</pre>"
+                for name, value in facts.items()
+            ),
             "</html>\n",
         ]
     )
@@ -93,7 +97,8 @@ def _row(tag: str, values: Iterable[str]) -> str:
 
 def _cell(count: int, total: int, *, right: bool) -> str:
     colour = "18, 130, 90" if right else "217, 45, 32"
-    strength = count / total if right else min(1.0, 4 * count / total)
+    # A single mistake among hundreds must still be seen.
+    strength = count / total if right else min(1.0, 0.3 + 4 * count / total) * bool(count)
     return f'<td style="background: rgba({colour}, {0.75 * strength:.2f})">{count or ""}</td>'
 
 
@@ -103,7 +108,7 @@ def _figure(classifier: Classifier, pixels: Pixels, judged: Judgement) -> str:
     logits = classifier.logit_map()
     names = list(judged.scores)
     heat = None if logits is None else _overlay(pixels, logits[..., names.index(judged.label)])
-    pictures = "".join(f'<img src="{_data_url(shown)}">' for shown in (pixels, heat) if shown is not None)
+    pictures = "".join(f'<img alt="" src="{_data_url(shown)}">' for shown in (pixels, heat) if shown is not None)
     frame = "" if judged.right else ' class="wrong"'
     said = f"says <b>{escape(judged.label)}</b> {judged.score:.1%} ({judged.verdict})"
     truth = f"truth {escape(judged.truth)} {judged.truth_score:.1%}"
