@@ -92,7 +92,7 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
 
 def _manifest(data: Dataset, options: Options) -> Manifest:
     return Manifest(
-        name=options.out.name.removesuffix(".zip"),
+        name=options.out.absolute().name.removesuffix(".zip"),
         created=datetime.now(UTC).replace(microsecond=0),
         code_version=edge.__version__,
         labels=data.labels,
@@ -115,7 +115,7 @@ def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[s
         "data": {
             "sha256": data.sha256,
             "pictures": len(data.sources),
-            "skipped": list(data.skipped),
+            "skipped": [*data.skipped, *parts.test.skipped],
             **{name: part.counts() for name, part in parts._asdict().items()},
         },
         "seed": options.seed,
