@@ -21,7 +21,7 @@ LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench rig demo-model schemas docs lock clean mosquitto
+.PHONY: help demo install test check bench rig demo-model schemas docs picture lock clean mosquitto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -54,6 +54,10 @@ schemas: $(VENV)/.installed ## write the messages' JSON Schemas again
 
 docs: $(VENV)/.installed ## write CONFIGURATION.md again
 	$(RUN) tests/configuration_page.py
+
+picture: $(DEMO_VENV)/.installed ## draw demo.svg, the README's picture, again
+	$(DEMO_VENV)/bin/edge-inspect demo --count 80 --picture demo.svg >/dev/null
+	sed -i '/@font-face/,/}/d' demo.svg # the fonts would come from somebody's server
 
 lock: $(LOCK_VENV)/.installed ## resolve the dependencies again (newest allowed) into requirements-*.txt
 	$(LOCK) --upgrade $(EXTRAS) pyproject.toml -o requirements-ci.txt
