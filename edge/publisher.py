@@ -85,7 +85,8 @@ class Publisher:
         self._resent: set[int] = set()
         """In flight when the link broke: paho sends these again first, so newer ones wait for them."""
         self._retained: dict[str, Message] = {}
-        self._connected = False
+        self._connected: bool | None = None
+        """None: the first attempt is still under way."""
         self._stop: _Stop | None = None
         self._offline = threading.Event()
         self._offline.set()
@@ -226,7 +227,8 @@ class Publisher:
     def _finished(self) -> bool:
         if self._stop is None:
             return False
-        delivered = self._inbox.empty() and not self.waiting
+        # A start that fails at once still waits for the broker's first answer: its reason must be heard.
+        delivered = self._inbox.empty() and not self.waiting and self._connected is not None
         return delivered or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
