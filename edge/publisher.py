@@ -11,19 +11,19 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from edge import clock
 from edge.broker import address, make_client, refusal, unreachable
-from edge.contract.messages import Status, encode, topic
+from edge.contract.messages import Event, Message, Status, encode, topic
 
 if TYPE_CHECKING:
     import paho.mqtt.client as paho
 
     from edge.config import Config
-    from edge.contract.messages import Event, Message
 
 log = logging.getLogger(__name__)
 
@@ -34,35 +34,29 @@ MAX_WAITING = 50_000
 RECONNECT_SECONDS = (1, 30)
 
 
-@dataclass(frozen=True, slots=True)
-class _Connected:
+class _Connected(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Away:
+class _Away(msgspec.Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Acknowledged:
+class _Acknowledged(msgspec.Struct, frozen=True):
     mid: int
     refused: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Send:
+class _Send(msgspec.Struct, frozen=True):
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class _Retain:
+class _Retain(msgspec.Struct, frozen=True):
     name: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class _Stop:
+class _Stop(msgspec.Struct, frozen=True):
     reason: str
     deadline: float
 

@@ -9,7 +9,6 @@ accidents there are the bundle's hashes, against strangers its signature.
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,6 +82,8 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
     stack = _stack().encode() if marker else b""
     if marker is not None and marker.is_file() and marker.read_bytes() == stack:
         return
+    import subprocess  # A start whose model is known needs none.
+
     command = [sys.executable, "-m", "edge.runtime", settings.engine, str(settings.threads)]
     try:
         child = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_SECONDS, check=False)
