@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 DAMAGES = LABELS[1:]
 DIGESTS = {
-    "intact": "66cb1d3ec7c8db2b",
-    "chipped_corner": "2c2c417114c0f097",
-    "flank_wear": "fe4c5614f6c81df9",
-    "crack": "5788b7fa51435412",
-    "built_up_edge": "0683a1eb597de9af",
+    "intact": "16067e58dd53c2b5",
+    "chipped_corner": "38ddb02472020256",
+    "flank_wear": "8db1ae4b1f16d4a8",
+    "crack": "313993ff17f20a72",
+    "built_up_edge": "27972cf1d130e79a",
 }
 
 
@@ -76,7 +76,7 @@ def test_the_truth_is_known_without_rendering() -> None:
 
 
 def test_damage_is_where_the_mask_says_and_nowhere_else() -> None:
-    """Beside its intact twin a damaged part differs clearly within its mask, and hardly a pixel elsewhere."""
+    """Beside its intact twin a damaged part differs clearly within its mask; elsewhere at most a fine tail, 0.5%."""
     for index in range(60):
         twin = render(7, index, height=128, width=128, label="intact")
         assert not twin.mask.any()
@@ -84,7 +84,7 @@ def test_damage_is_where_the_mask_says_and_nowhere_else() -> None:
             part = render(7, index, height=128, width=128, label=label)
             change = np.abs(part.pixels.astype(np.int16) - twin.pixels).max(axis=2)
             assert np.median(change[part.mask]) > 12, (index, label)
-            assert np.count_nonzero(change[~near(part.mask, 6)]) <= 25, (index, label)
+            assert np.count_nonzero(change[~near(part.mask, 6)]) <= 80, (index, label)
             assert part.mask.mean() >= MIN_AREA
 
 

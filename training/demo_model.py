@@ -36,7 +36,7 @@ RECIPE = Recipe(size=128, crop=0.0, contrast=0.05, brightness=0.03, noise=0.0, f
 SPEC = PreprocessSpec(mode="centre-crop")
 """Parts lie within the central square of a frame of any shape."""
 _LABELS = tuple(Label(name=name, verdict="PASS" if name == "intact" else "DEFECT") for name in LABELS)
-_LESSONS, _PICTURES, _TEST_PICTURES = 30_000, 6_000, 2_000
+_LESSONS, _PICTURES, _TEST_PICTURES = 20_000, 6_000, 2_000
 
 
 def main() -> int:

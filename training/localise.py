@@ -73,8 +73,8 @@ class Course:
 
 
 COURSES = (
-    Course(title="learning from crops", size=64, pictures=140_000, batch=64, rate=3e-3, fade=0.0),
-    Course(title="learning from whole pictures", size=128, pictures=75_000, batch=32, rate=1.5e-3, fade=0.3),
+    Course(title="learning from crops", size=64, pictures=90_000, batch=64, rate=3e-3, fade=0.0),
+    Course(title="learning from whole pictures", size=128, pictures=45_000, batch=32, rate=1.5e-3, fade=0.3),
 )
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LABELS", "MIN_AREA", "SHAPES", "Label", "Part", "Shape", "render", "truth"]
 
-MIN_AREA = 0.006
-"""No damage covers less of the picture than this, unless `render` is told so: 98 pixels of 128 x 128."""
+MIN_AREA = 0.012
+"""No damage covers less of the picture than this, unless `render` is told so: 197 pixels of 128 x 128."""
 
 _TRUTH, _SCENE, _OPTICS = range(3)
 

@@ -22,6 +22,8 @@ Point: TypeAlias = tuple[float, float]
 _ROUND_RADIUS = 0.8
 _MARGIN = 0.04
 """Of half the short side: no insert comes closer to the picture's border."""
+_TURN = 0.2
+"""Radians: the play of the nest each way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +178,14 @@ def draw_outline(dice: Dice) -> Outline:
 
 
 def draw_grid(dice: Dice, outline: Outline, height: int, width: int) -> Grid:
-    """Draw the pose: any rotation, size and place that keep the insert within the central square."""
+    """Draw the pose: a nest holds the insert in the central square, with some play in rotation, height and place."""
     short = min(height, width)
-    size = dice.uniform(0.74, 0.93)
+    size = dice.uniform(0.84, 0.93)
     slack, scale = 1 - _MARGIN - size, size / outline.reach
     return Grid(
         u=_axis(width, short),
         v=_axis(height, short),
-        turn=dice.uniform(0, math.tau),
+        turn=dice.uniform(-_TURN, _TURN),
         scale=scale,
         centre=(dice.uniform(-slack, slack), dice.uniform(-slack, slack)),
         pixel=2 / (short * scale),

@@ -97,26 +97,16 @@ def draw_scene(dice: Dice, grid: Grid, outline: Outline) -> Scene:
 
 
 def _background(dice: Dice, grid: Grid) -> tuple[Floats, float]:
-    """Draw a fixture plate: blotches, a gradient, sometimes milled grooves."""
-    level = dice.pick((dice.uniform(0.08, 0.22), dice.uniform(0.22, 0.4), dice.uniform(0.68, 0.85)))
+    """Draw a dark fixture plate: blotches and a gradient."""
+    level = dice.uniform(0.08, 0.2)
     field = smooth_noise(dice, grid.shape, dice.uniform(0.15, 0.5))
     field *= dice.uniform(0.03, 0.12)
     field += dice.uniform(0.01, 0.06) * smooth_noise(dice, grid.shape, 0.03)
     angle, slope = dice.uniform(0, math.tau), dice.uniform(0, 0.12)
     field += grid.plane(slope * math.cos(angle), slope * math.sin(angle), 1)
-    if dice.chance(0.4):
-        field *= _grooves(dice, grid)
     field *= level
     albedo = np.stack([field * gain for gain in dice.pick(_FIXTURES)])
     return albedo, level
-
-
-def _grooves(dice: Dice, grid: Grid) -> Floats:
-    angle, pitch = dice.uniform(0, math.tau), dice.uniform(0.15, 0.6)
-    phase = grid.plane(math.cos(angle) / pitch, math.sin(angle) / pitch, dice.uniform(10, 20))
-    phase -= np.floor(phase)
-    width = dice.uniform(0.06, 0.2)
-    return 1 - dice.uniform(0.1, 0.4) * unit((width - phase) * (8 / width))
 
 
 def _cast_shadow(scene: Scene, dice: Dice) -> None:
