@@ -17,6 +17,10 @@ RUN = $(VENV)/bin/python
 EXTRAS = --extra dev --extra training --extra deploy --extra demo --extra camera --group build
 LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+# Python 3.11 is Debian 12, whose picamera2 is built for numpy 1: there numpy 2, and an ml-dtypes that needs it, would
+# keep the camera from loading. Everything else is what the tests ran with.
+DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version >= "3.12"/; /==/p' requirements-ci.txt; \
+	echo 'numpy<2; python_version < "3.12"'; }
 # What needs no camera, broker or model to prove: how the project is written and described.
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
@@ -61,7 +65,8 @@ picture: $(DEMO_VENV)/.installed ## draw demo.svg, the README's picture, again
 
 lock: $(LOCK_VENV)/.installed ## resolve the dependencies again (newest allowed) into requirements-*.txt
 	$(LOCK) --upgrade $(EXTRAS) pyproject.toml -o requirements-ci.txt
-	$(LOCK) --upgrade -c requirements-ci.txt pyproject.toml -o requirements-device.txt
+	$(DEVICE_PINS) | $(LOCK) --upgrade -c - pyproject.toml -o requirements-device.txt
+	$(DEVICE_PINS) | $(LOCK) --upgrade -c - --extra camera pyproject.toml -o requirements-device-camera.txt
 	$(LOCK) --upgrade -c requirements-ci.txt --extra demo --group build pyproject.toml -o requirements-demo.txt
 
 clean: ## remove the environments, caches and build leftovers

@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.release import PROJECT, shared_file
+from edge.config import PicameraConfig, VideoConfig
 from edge.errors import DeployError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.config import CameraConfig
+
 REQUIREMENTS = "requirements-device.txt"
-_SOURCES = ("pyproject.toml", "README.md", "LICENSE", REQUIREMENTS, "edge", "training", "deploy", "systemd")
+REQUIREMENTS_WITH_CAMERA = "requirements-device-camera.txt"
+"""The same with the extra `camera`, which reads videos."""
+_LOCKS = (REQUIREMENTS, REQUIREMENTS_WITH_CAMERA)
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", *_LOCKS, "edge", "training", "deploy", "systemd")
 _SETUPTOOLS = 77
 """From this major version on, setuptools understands this project's pyproject.toml."""
 
@@ -45,19 +51,21 @@ class Program:
 
 
 @contextmanager
-def program(wheel: Path | None, wheelhouse: Path | None, *, system_packages: bool) -> Iterator[Program]:
-    """Collect the program, building the wheel from this checkout unless one is given.
+def program(wheel: Path | None, wheelhouse: Path | None, *, camera: CameraConfig) -> Iterator[Program]:
+    """Collect the program that can open `camera`, building the wheel from this checkout unless one is given.
 
     Raises DeployError for a wheel, wheelhouse or checkout that cannot be used.
     """
+    lock = REQUIREMENTS_WITH_CAMERA if isinstance(camera, VideoConfig) else REQUIREMENTS
     if wheelhouse is not None and not any(wheelhouse.glob("*.whl")):
-        raise DeployError(f"{wheelhouse} holds no wheels; fill it with pip download -r {REQUIREMENTS} -d {wheelhouse}")
+        remedy = f"on a machine like the device, fill it with pip download -r {lock} -d {wheelhouse}"
+        raise DeployError(f"{wheelhouse} holds no wheels; {remedy}")
     with tempfile.TemporaryDirectory(prefix="edge-deploy-") as scratch:
         yield Program(
             wheel=_checked(wheel) if wheel else build_wheel(Path(scratch)),
-            requirements=shared_file(REQUIREMENTS),
+            requirements=shared_file(lock),
             wheelhouse=tuple(sorted(wheelhouse.glob("*.whl"))) if wheelhouse else (),
-            system_packages=system_packages,
+            system_packages=isinstance(camera, PicameraConfig),
         )
 
 

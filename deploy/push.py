@@ -12,7 +12,6 @@ from deploy.device import Device
 from deploy.program import program
 from deploy.release import assemble
 from deploy.watch import Watch
-from edge.config import PicameraConfig
 from edge.errors import ConfigError, DeployError
 
 if TYPE_CHECKING:
@@ -50,9 +49,8 @@ def run(order: Push) -> int:
     """
     release = assemble(order.bundle, order.config)
     broker = _broker(order, release.config.mqtt)
-    system_packages = isinstance(release.config.camera, PicameraConfig)
     with (
-        program(order.wheel, order.wheelhouse, system_packages=system_packages) as software,
+        program(order.wheel, order.wheelhouse, camera=release.config.camera) as software,
         Device(order.access) as device,
     ):
         print(f"{device.name}: bundle {release.bundle.manifest.name!r}, model {_short(release.bundle.model_sha256)}")

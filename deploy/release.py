@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import config as configs
 from edge.contract import bundle as bundles
+from edge.contract import storage
 from edge.errors import BundleError, ConfigError, DeployError
 
 if TYPE_CHECKING:
@@ -149,19 +150,13 @@ def _require_absolute_source(camera: dict[str, Any], config_path: Path) -> None:
 
 
 def _bundle_files(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
-    manifest = _raw(bundle.path, bundles.MANIFEST)
-    if manifest is None or hashlib.sha256(manifest).hexdigest() != bundle.sha256:
-        raise BundleError(f"{bundle.path} changed while it was read; push again")
-    yield bundles.MANIFEST, manifest
-    signature = _raw(bundle.path, bundles.SIGNATURE)
-    if signature is not None:
-        yield bundles.SIGNATURE, signature
+    """Yield the bundle's files; the two that its manifest does not list are read as strictly as the others were."""
+    with storage.opened(bundle.path) as source:
+        manifest = storage.read_file(source, bundles.MANIFEST, bundles.MAX_MANIFEST_BYTES)
+        if hashlib.sha256(manifest).hexdigest() != bundle.sha256:
+            raise BundleError(f"{bundle.path} changed while it was read; push again")
+        yield bundles.MANIFEST, manifest
+        names = source.namelist() if isinstance(source, zipfile.ZipFile) else [path.name for path in source.iterdir()]
+        if bundles.SIGNATURE in names:
+            yield bundles.SIGNATURE, storage.read_file(source, bundles.SIGNATURE, bundles.MAX_MANIFEST_BYTES)
     yield from bundle.files.items()
-
-
-def _raw(path: Path, name: str) -> bytes | None:
-    """Read one of the two files that a manifest does not list; None if it is not there."""
-    if path.is_dir():
-        return (path / name).read_bytes() if (path / name).is_file() else None
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(name) if name in archive.namelist() else None

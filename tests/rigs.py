@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import PROJECT, free_port, wait_for_port
+from packaging.requirements import Requirement
+
+from deploy.program import REQUIREMENTS_WITH_CAMERA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REQUIREMENTS = PROJECT / "requirements-device.txt"
 STATION = "station-1"
 FITTER = "fitter"
 _ROOTFS = "rootfs-bookworm-1"
@@ -159,15 +161,29 @@ def start_station(folder: Path) -> Station:
     return station
 
 
+def locked(lock: str, python: str) -> dict[str, str]:
+    """Return a lock file's entries for one version of Python on a Raspberry Pi, by name: version and hashes."""
+    device = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": "aarch64"}
+    entries = {}
+    for line in (PROJECT / lock).read_text("utf-8").replace("\\\n", "").splitlines():
+        wanted, _, hashes = line.partition(" --hash=")
+        if hashes and ((entry := Requirement(wanted)).marker is None or entry.marker.evaluate(device)):
+            entries[entry.name] = f"{entry.name}{entry.specifier} --hash={hashes}"
+    return entries
+
+
 def wheelhouse() -> Path:
     """Return a folder with the locked packages' wheels for a station; skip where they cannot be downloaded."""
-    folder = _cache() / f"wheels-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
+    # pip download would judge the markers by the Python it runs on.
+    lock = "\n".join(locked(REQUIREMENTS_WITH_CAMERA, "3.11").values())
+    folder = _cache() / f"wheels-{hashlib.sha256(lock.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
         platforms = [f"--platform=manylinux{abi}_{platform.machine()}" for abi in ("_2_28", "_2_27", "2014")]
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version=3.11"]
         with tempfile.TemporaryDirectory(dir=_cache()) as scratch:
-            fresh = Path(scratch, "wheels")
-            _fetch([*command, *platforms, "--require-hashes", "-r", str(REQUIREMENTS), "-d", str(fresh)])
+            fresh, wanted = Path(scratch, "wheels"), Path(scratch, "requirements.txt")
+            wanted.write_text(lock)
+            _fetch([*command, *platforms, "--require-hashes", "-r", str(wanted), "-d", str(fresh)])
             fresh.rename(folder)
     return folder
 

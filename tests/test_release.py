@@ -14,12 +14,14 @@ import pytest
 from conftest import DEMO_BUNDLE, PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
+from rigs import locked
 
 from deploy.device import Access
-from deploy.program import Program, build_wheel, program
+from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, build_wheel, program
 from deploy.release import BUNDLE_ON_DEVICE, CONFIG, assemble, pack
+from edge.config import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
 from edge.contract import bundle as bundles
-from edge.errors import ConfigError, DeployError
+from edge.errors import BundleError, ConfigError, DeployError
 
 CAMERA = '[camera]\nkind = "synthetic"\n'
 
@@ -94,6 +96,42 @@ def test_a_packed_release_holds_the_whole_bundle_and_no_open_secret(tmp_path: Pa
     assert received.sha256 == signed.sha256
 
 
+def packed(folder: Path, kind: str, signature: bytes | Path) -> Path:
+    """Copy the demo bundle, as a folder or zip, with a manifest.sig of this content or that is a link."""
+    demo = bundles.read(DEMO_BUNDLE)
+    path = bundles.write(folder / f"bundle{kind}", demo.manifest, demo.files).path
+    if isinstance(signature, Path):
+        (path / bundles.SIGNATURE).symlink_to(signature)
+    elif kind:
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(bundles.SIGNATURE, signature)
+    else:
+        (path / bundles.SIGNATURE).write_bytes(signature)
+    return path
+
+
+def test_a_signature_that_is_a_link_takes_no_file_of_this_machine_along(tmp_path: Path) -> None:
+    """A manifest.sig that links to a file outside the bundle is refused, not sent to the device."""
+    (tmp_path / "secret").write_text("mine")
+    with pytest.raises(BundleError, match=r"manifest\.sig cannot be read \(it points outside the bundle"):
+        assemble(packed(tmp_path, "", tmp_path / "secret"), config(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["", ".zip"])
+def test_a_signature_is_read_within_bounds(tmp_path: Path, kind: str) -> None:
+    """A manifest.sig of any size, however small it packs, costs no more memory than the manifest may."""
+    path = packed(tmp_path, kind, bytes(bundles.MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(BundleError, match=r"manifest\.sig is larger than"):
+        assemble(path, config(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["", ".zip"])
+def test_a_signature_travels_though_this_configuration_trusts_no_key(tmp_path: Path, kind: str) -> None:
+    """A folder's or zip's signature comes along as it is, for whoever checks it later."""
+    release = assemble(packed(tmp_path, kind, b"signed"), config(tmp_path))
+    assert release.files[f"bundle/{bundles.SIGNATURE}"] == b"signed"
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This checkout's wheel."""
@@ -107,7 +145,7 @@ def test_a_program_is_named_by_its_content(wheel: Path, tmp_path: Path) -> None:
         for name in reversed(source.namelist()):
             same.writestr(zipfile.ZipInfo(name, (2001, 1, 1, 0, 0, 0)), source.read(name))
             changed.writestr(name, source.read(name) + b"\n")
-    requirements = PROJECT / "requirements-device.txt"
+    requirements = PROJECT / REQUIREMENTS
     first, second, third = (
         Program(wheel=path, requirements=requirements, wheelhouse=(), system_packages=False).id
         for path in (wheel, again, other)
@@ -124,10 +162,11 @@ def test_a_built_wheel_holds_the_whole_program(wheel: Path) -> None:
 
 
 def test_an_installed_wheel_can_push_too(wheel: Path) -> None:
-    """What a push sends besides the program travels in the wheel: the lock file, the unit and the daemon's user."""
+    """What a push sends besides the program travels in the wheel: the lock files, the unit and the daemon's user."""
     with zipfile.ZipFile(wheel) as archive:
         shared = {name.partition("share/edge-inspect/")[2] for name in archive.namelist()}
-    assert {"requirements-device.txt", "systemd/edge-inspect.service", "systemd/edge-inspect.sysusers"} <= shared
+    units = {"systemd/edge-inspect.service", "systemd/edge-inspect.sysusers"}
+    assert {REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, *units} <= shared
 
 
 def test_unusable_wheels_are_refused(tmp_path: Path) -> None:
@@ -135,11 +174,46 @@ def test_unusable_wheels_are_refused(tmp_path: Path) -> None:
     shutil.copy(__file__, tmp_path / "edge_inspect-1.whl")
     with (
         pytest.raises(DeployError, match="is no wheel of edge-inspect"),
-        program(tmp_path / "edge_inspect-1.whl", None, system_packages=False),
+        program(tmp_path / "edge_inspect-1.whl", None, camera=SyntheticConfig()),
     ):
         pass
-    with pytest.raises(DeployError, match="pip download"), program(None, tmp_path / "none", system_packages=False):
+    with pytest.raises(DeployError, match="pip download"), program(None, tmp_path / "none", camera=SyntheticConfig()):
         pass
+
+
+@pytest.mark.parametrize(
+    ("camera", "lock", "system_packages"),
+    [
+        (SyntheticConfig(), REQUIREMENTS, False),
+        (FolderConfig(path="/pictures"), REQUIREMENTS, False),
+        (PicameraConfig(), REQUIREMENTS, True),
+        (VideoConfig(source="/clip.mkv"), REQUIREMENTS_WITH_CAMERA, False),
+    ],
+)
+def test_a_program_has_what_its_camera_needs(
+    wheel: Path, camera: CameraConfig, lock: str, *, system_packages: bool
+) -> None:
+    """A video brings its decoder, picamera2 is the system's, and no other camera pays for either."""
+    with program(wheel, None, camera=camera) as software:
+        assert software.requirements.name == lock
+        assert software.system_packages == system_packages
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_locks_for_devices_agree(python: str) -> None:
+    """The lock for videos is the other one and PyAV, and both are what this project's tests ran with."""
+    core, with_camera, tested = (
+        locked(name, python) for name in (REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, "requirements-ci.txt")
+    )
+    assert with_camera == {**core, "av": tested["av"]}
+    differing = {name for name, entry in core.items() if tested[name] != entry}
+    assert differing == ({"numpy", "ml-dtypes"} if python == "3.11" else set())
+
+
+def test_a_device_with_debian_12_gets_the_numpy_that_its_picamera2_loads_with() -> None:
+    """Debian 12 is Python 3.11, and its camera modules are built for numpy 1; later ones are for numpy 2."""
+    assert locked(REQUIREMENTS, "3.11")["numpy"].startswith("numpy==1.26.")
+    assert locked(REQUIREMENTS, "3.13")["numpy"].startswith("numpy==2.")
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True)

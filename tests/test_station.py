@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 from conftest import DEMO_BUNDLE, Broker, free_port, make_broker
 from device import write_config
+from PIL import Image
 from recorder import Recorder
 from rigs import FITTER, STATION, Station, deploy, need, start_station, wheelhouse
 
@@ -120,6 +122,13 @@ def order(line: Line, bundle: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def push_with_camera(line: Line, folder: Path, camera: str) -> subprocess.CompletedProcess[str]:
+    """Push the demo bundle with another camera than the station has."""
+    config = folder / "device.toml"
+    config.write_text(line.config.read_text().replace('kind = "synthetic"', camera))
+    return deploy(*(config if word == line.config else word for word in line.order(DEMO_BUNDLE)))
+
+
 def test_a_dry_run_leaves_a_fresh_station_untouched(fresh: Line) -> None:
     """`--dry-run` names every step of a first push and changes nothing on the device."""
     before = fresh.station.shell("ls -A / /etc /opt /root /home")
@@ -179,9 +188,7 @@ def test_what_was_edited_on_the_device_is_put_right(line: Line) -> None:
 def test_a_package_that_apt_does_not_know_stops_a_push(line: Line, tmp_path: Path) -> None:
     """A camera that needs a Debian package which the device cannot get is one clear line, and nothing restarts."""
     before = starts(line.station)
-    camera = tmp_path / "device.toml"
-    camera.write_text(line.config.read_text().replace('"synthetic"', '"picamera2"'))
-    pushed = deploy(*(camera if word == line.config else word for word in line.order(DEMO_BUNDLE)))
+    pushed = push_with_camera(line, tmp_path, 'kind = "picamera2"')
     assert pushed.returncode == 9, pushed.stdout + pushed.stderr
     assert "install Debian packages: python3-picamera2: E: " in pushed.stderr
     assert starts(line.station) == before
@@ -225,6 +232,19 @@ def test_a_new_bundle_replaces_the_old_one(line: Line, tmp_path: Path) -> None:
         assert line.judging_with(recorder) == other.sha256
     demo_manifest = line.station.shell("sha256sum < /opt/edge-inspect/previous/bundle/manifest.json")
     assert demo_manifest.split()[0] == bundles.read(DEMO_BUNDLE).sha256
+
+
+def test_a_push_with_a_video_brings_its_decoder(line: Line, tmp_path: Path) -> None:
+    """Where the camera becomes a video, the push installs PyAV too and the station judges the video's frames."""
+    with Image.open(DEMO_BUNDLE / "golden" / "0.png") as picture:
+        picture.convert("RGB").save(tmp_path / "clip.mjpeg", "JPEG")
+    clip = base64.b64encode((tmp_path / "clip.mjpeg").read_bytes()).decode()
+    line.station.shell(f"echo {clip} | base64 --decode > /srv/clip.mjpeg")
+    pushed = push_with_camera(line, tmp_path, 'kind = "video"\nsource = "/srv/clip.mjpeg"\nloop = true')
+    assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+    assert re.search(INSTALLED, pushed.stdout)
+    with Recorder(line.broker.port) as recorder:
+        assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
 
 
 def test_a_killed_daemon_comes_back(line: Line) -> None:

@@ -136,7 +136,7 @@ def _picamera2() -> Any:
         raise CameraError(f"camera.kind picamera2: {error}; it needs {remedy}") from error
     except (ImportError, ValueError) as error:
         # ValueError: an extension that was built for another numpy than the one in this environment.
-        remedy = "use the system's numpy: pip uninstall numpy"
+        remedy = "install the numpy that requirements-device.txt names"
         raise CameraError(f"camera.kind picamera2 does not load ({_root(error)}); {remedy}") from error
     return picamera2
 
