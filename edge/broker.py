@@ -48,7 +48,7 @@ def log_in(client: paho.Client, mqtt: Mqtt) -> None:
     client.on_connect, client.on_disconnect = on_connect, on_disconnect
     try:
         client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BrokerError(unreachable(mqtt, error)) from error
     client.loop_start()
     try:
@@ -98,8 +98,9 @@ def unreachable(mqtt: Mqtt, error: BaseException | None) -> str:
 
 def refusal(mqtt: Mqtt, reason: Any) -> str:
     """Say in one line that the broker refuses this client, why, and what to check."""
+    remedy = "mqtt.protocol" if "protocol" in str(reason).lower() else "mqtt.username and the password"
     who = f"user {mqtt.username!r}" if mqtt.username else "a client without a login"
-    return f"broker {address(mqtt)} refuses {who} ({reason}); check mqtt.username and the password"
+    return f"broker {address(mqtt)} refuses {who} ({reason}); check {remedy}"
 
 
 def _password(mqtt: Mqtt) -> str:

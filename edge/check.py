@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from io import BytesIO
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge import config as configs
 from edge.camera import open_camera
@@ -12,7 +13,7 @@ from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.daemon import state_dir
-from edge.errors import BundleError, CameraError
+from edge.errors import BundleError, CameraError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,16 +46,23 @@ def run(path: Path, *, live: bool) -> int:
 def check_golden(classifier: Classifier, bundle: Bundle) -> int:
     """Judge the bundle's golden frames on this device's runtime and return how many there are.
 
-    Raises BundleError if a score is further from the expected one than the manifest's tolerance.
+    Raises BundleError if the frames are damaged, or a score is further off than the manifest's tolerance.
     """
     from edge.contract.pictures import load_picture
 
-    expected: dict[str, dict[str, float]] = json.loads(bundle.files[EXPECTED])
+    try:
+        expected = msgspec.json.decode(bundle.files[EXPECTED], type=dict[str, dict[str, float]])
+        frames = {name: load_picture(BytesIO(bundle.files[GOLDEN + name])) for name in expected}
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, DataError) as error:
+        raise BundleError(f"{EXPECTED}: golden frames that cannot be used ({error}); rebuild the bundle") from error
+    labels = [label.name for label in bundle.manifest.labels]
     tolerance = bundle.manifest.golden_tolerance
     for name, scores in expected.items():
-        found = classifier.classify(load_picture(BytesIO(bundle.files[GOLDEN + name]))).scores
-        worst = max(abs(float(f) - e) for f, e in zip(found, scores.values(), strict=True))
-        if worst > tolerance:
+        if sorted(scores) != sorted(labels):
+            raise BundleError(f"{EXPECTED}: {name} does not have a score for each label; rebuild the bundle")
+        found = dict(zip(labels, classifier.classify(frames[name]).scores.tolist(), strict=True))
+        worst = max(abs(found[label] - scores[label]) for label in labels)
+        if not worst <= tolerance:  # Not `>`: a score that is not a number must fail too.
             raise BundleError(
                 f"golden frame {name}: a score is {worst:.3f} off, more than {tolerance:g}; "
                 "this runtime computes the model wrongly: install another one"

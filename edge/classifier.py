@@ -67,9 +67,8 @@ class _Tensor:
 
     @property
     def is_softmax(self) -> bool:
-        """TFLite fixes a quantized softmax's output to steps of 1/256 from 0; no other op has to have that."""
-        lowest = np.iinfo(self.dtype).min if self.dtype.kind in "iu" else None
-        return self.scale == 1 / 256 and self.zero_point == lowest
+        """TFLite fixes a quantized softmax's output to steps of 1/256 from 0; logits would only have it by chance."""
+        return self.scale == 1 / 256 and self.zero_point == np.iinfo(self.dtype).min
 
 
 class Classifier:
@@ -181,6 +180,8 @@ def _sort_outputs(outputs: list[_Tensor], labels: int) -> tuple[_Tensor, _Tensor
     if not flat or flat[-1].shape != (1, labels):
         found = f"{list(flat[-1].shape)}" if flat else "no"
         raise BundleError(f"the model gives {found} scores but the manifest names {labels} labels; rebuild the bundle")
-    if not 0 <= flat[-1].scale < math.inf:
+    if flat[-1].dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
+        raise BundleError(f"the model's scores are {flat[-1].dtype}, not int8 or uint8; rebuild the bundle")
+    if not 0 < flat[-1].scale < math.inf:
         raise BundleError(f"the model's scores have the quantization step {flat[-1].scale}; rebuild the bundle")
     return flat[-1], maps[0] if maps else None, flat[0] if len(flat) > 1 else None

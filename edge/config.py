@@ -54,7 +54,7 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
     width: Annotated[int, _doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 1280
     height: Annotated[int, _doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 720
     rate: Annotated[float, _doc("frames per second", gt=0, le=240)] = 10.0
-    timeout_s: Annotated[float, _doc("without a frame for this long the camera counts as hung", gt=0)] = 5.0
+    timeout_s: Annotated[float, _doc("without a frame for this long the camera counts as hung", gt=0, le=25)] = 5.0
 
 
 class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
@@ -135,7 +135,11 @@ class Mqtt(Section, frozen=True, kw_only=True):
     keepalive_s: Annotated[int, _doc("a dead link is noticed after 1.5 times this many seconds", ge=5, le=3600)] = 30
 
     def __post_init__(self) -> None:
-        """Refuse combinations that would silently do less than asked; raises ValueError."""
+        """Refuse names that no resolver takes and combinations that would do less than asked; raises ValueError."""
+        try:
+            self.host.encode("idna")
+        except UnicodeError:
+            raise ValueError(f"host {self.host!r} is not a host name or address") from None
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together: set both or neither")
         if not self.tls and (self.ca_file or self.cert_file):

@@ -33,13 +33,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 """How often a loop without frames looks at the stop flag and the health clock."""
-CAMERA_STOP_SECONDS = 0.9
+CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
-QUICK_STOP_SECONDS = 0.7
-"""For the last verdicts after SIGTERM: with the camera's, within the 2 s that a stop may take."""
-PATIENT_STOP_SECONDS = 30.0
+PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
 
 
@@ -59,22 +57,25 @@ def run(config: Config) -> int:
     Raises InspectError if a stage cannot open or the camera fails, BrokerError if the camera ended but
     verdicts could not be delivered.
     """
-    from edge.publisher import Publisher
+    from edge.publisher import QUICK_SECONDS, Publisher
 
     boot_id = new_ulid()
     publisher = Publisher(config, boot_id)
-    publisher.start()
     ended, reason = False, "stopped"
-    try:
-        with _StopSignals() as signals:
+    with _StopSignals() as signals:
+        try:
+            publisher.start()
             ended = _inspect(config, publisher, boot_id, signals)
-    except Exception as error:
-        reason = str(error) or repr(error)
-        raise
-    finally:
-        notify("STOPPING=1")
-        reason = "the camera has no more frames" if ended else reason
-        undelivered = publisher.stop(reason, PATIENT_STOP_SECONDS if ended else QUICK_STOP_SECONDS)
+            reason = "the camera has no more frames" if ended else reason
+        except _StoppedEarlyError:
+            pass
+        except Exception as error:
+            reason = str(error) or repr(error)
+            raise
+        finally:
+            signals.only_set()
+            notify("STOPPING=1")
+            undelivered = publisher.stop(reason, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
         if undelivered:
             log.error("%d verdicts were not delivered to the broker", undelivered)
     if ended and undelivered:
@@ -99,10 +100,7 @@ def inspect(line: Line, stop: threading.Event) -> bool:
 
 
 def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopSignals) -> bool:
-    try:
-        line = _open(config, publisher, boot_id)
-    except _StoppedEarlyError:
-        return False
+    line = _open(config, publisher, boot_id)
     signals.only_set()
     notify("READY=1")
     try:

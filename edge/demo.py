@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         inbox = stack.enter_context(_subscription(port))
         config = folder / "device.toml"
         config.write_text(_config(arguments, port, broker.protocol), "utf-8")
-        command = [sys.executable, "-m", "edge", "run", "--config", str(config)]
+        command = [sys.executable, "-P", "-m", "edge", "run", "--config", str(config)]
         daemon = stack.enter_context(_child(command, folder / "daemon.log"))
         view = stack.enter_context(View(broker.name, arguments.picture))
         _follow(view, inbox, daemon, arguments.count)
@@ -108,11 +108,11 @@ def _config(arguments: argparse.Namespace, port: int, protocol: str) -> str:
         camera = {"kind": "folder", "name": "demo", "rate": RATE, "path": str(arguments.frames.absolute())}
     return "\n".join(
         [
-            f"bundle = {json.dumps(str(bundle))}",
+            f"bundle = {json.dumps(str(bundle), ensure_ascii=False)}",
             "health_every_s = 1.0",
             "[device]\nsite = 'demo'\nid = 'demo'",
             "[camera]",
-            *(f"{key} = {json.dumps(value)}" for key, value in camera.items()),
+            *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in camera.items()),
             f"[mqtt]\nhost = '127.0.0.1'\nport = {port}\nprotocol = '{protocol}'\n",
         ]
     )
@@ -129,7 +129,7 @@ def _choose_broker(folder: Path, port: int) -> _Broker:
         return _Broker([mosquitto, "-c", str(settings)], "5", "mosquitto")
     plugins = "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
     settings.write_text(f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n{plugins}", "utf-8")
-    command = [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(settings)]
+    command = [sys.executable, "-P", "-m", "amqtt.scripts.broker_script", "-c", str(settings)]
     return _Broker(command, "3.1.1", "amqtt, MQTT 3.1.1")
 
 

@@ -135,9 +135,9 @@ def _events(events: deque[Event]) -> Table:
         bar = Text("█" * round(score * BAR), style=COLOURS[event.verdict])
         table.add_row(
             str(event.seq),
-            event.source,
+            Text(event.source),
             Text(event.verdict, style=f"bold {COLOURS[event.verdict]}"),
-            event.label or event.reason,
+            Text(event.label or event.reason),
             Text.assemble(bar, f" {score:.2f}"),
             f"{event.latency_ms.total:.1f}",
         )
@@ -159,6 +159,6 @@ def _cell(count: int, *, right: bool) -> Text:
     return Text(str(count) if count else "·", style="green" if right else "bold red" if count else "dim")
 
 
-def _line(event: Event) -> str:
+def _line(event: Event) -> Text:
     score = f"{event.score:.2f}" if event.score is not None else ""
-    return f"{event.seq:6} {event.source:32} {event.verdict:8} {event.label or event.reason} {score}"
+    return Text(f"{event.seq:6} {event.source:32} {event.verdict:8} {event.label or event.reason} {score}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from edge import clock
 from edge.camera.base import BadFrame
 from edge.contract.bundle import Thresholds
-from edge.contract.messages import Event, Latency
+from edge.contract.messages import Event, Latency, Verdict
 from edge.contract.preprocess import WHOLE_FRAME
 from edge.contract.ulid import new_ulid
-from edge.decision import Decision, Smoother, decide, unknown
+from edge.decision import NO_MAJORITY, Decision, Smoother, decide, unknown
 
 if TYPE_CHECKING:
     from edge.camera.base import Frame
@@ -75,7 +75,7 @@ class Judge:
             source=frame.source,
             verdict=verdict,
             frame_verdict=decision.verdict,
-            reason=decision.reason,
+            reason=(decision.reason or NO_MAJORITY) if verdict is Verdict.UNKNOWN else "",
             label=decision.label,
             score=None if decision.score is None else round(decision.score, SCORE_DIGITS),
             scores={name: round(score, SCORE_DIGITS) for name, score in zip(names, scores, strict=False)},

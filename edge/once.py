@@ -35,7 +35,10 @@ def judge_picture(classifier: Classifier, path: Path) -> dict[str, Any]:
         pixels = load_picture(path)
     except DataError as error:
         return {"image": str(path), "error": str(error)}
-    prediction = classifier.classify(pixels)
+    try:
+        prediction = classifier.classify(pixels)
+    except (ValueError, RuntimeError) as error:
+        return {"image": str(path), "error": f"{path}: the classifier failed: {error}"}
     manifest = classifier.bundle.manifest
     scores = prediction.scores.tolist()
     decision = decide(scores, manifest.labels, manifest.thresholds)

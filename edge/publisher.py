@@ -18,7 +18,7 @@ import msgspec
 
 from edge import clock
 from edge.broker import address, make_client, refusal, unreachable
-from edge.contract.messages import Event, Message, Status, encode, topic
+from edge.contract.messages import RETAINED, Event, Message, Status, encode, topic
 
 if TYPE_CHECKING:
     import paho.mqtt.client as paho
@@ -32,10 +32,13 @@ IN_FLIGHT = 20
 MAX_WAITING = 50_000
 """Events kept in memory while the broker is away: about 50 MB. What comes beyond is refused and counted."""
 RECONNECT_SECONDS = (1, 30)
+QUICK_SECONDS = 0.6
+"""For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
+_SLACK = 0.1
 
 
 class _Connected(msgspec.Struct, frozen=True):
-    pass
+    allowed: int
 
 
 class _Away(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ class Publisher:
         self._boot_id = boot_id
         self._inbox: SimpleQueue[_Note] = SimpleQueue()
         self._backlog: deque[Event] = deque()
+        self._window = IN_FLIGHT
         self._in_flight: set[int] = set()
         self._resent: set[int] = set()
         """In flight when the link broke: paho sends these again first, so newer ones wait for them."""
@@ -108,21 +112,29 @@ class Publisher:
         """Make this the retained message `name`, now and after every reconnect."""
         self._inbox.put(_Retain(name, message))
 
-    def stop(self, reason: str, timeout: float) -> int:
-        """Deliver what is waiting, say offline, disconnect; returns how many events are left undelivered."""
+    def stop(self, reason: str, timeout: float, hurry: threading.Event) -> int:
+        """Deliver what is waiting, say offline, disconnect; returns how many events did not arrive.
+
+        Takes `timeout` seconds at most, and QUICK_SECONDS from when `hurry` is set.
+        """
         deadline = time.monotonic() + timeout
         self._inbox.put(_Stop(reason, deadline))
-        self._sender.join(timeout + 0.2)
+        hurried = False
+        while self._sender.is_alive() and time.monotonic() < deadline + _SLACK:
+            self._sender.join(_SLACK)
+            if hurry.is_set() and not hurried:
+                hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
+                self._inbox.put(_Stop(reason, deadline))
         self._client.disconnect()
         # Not loop_stop: it waits without a limit for a thread that may be connecting to a host that is silent.
-        self._offline.wait(max(0.1, deadline - time.monotonic()))
-        return self.waiting
+        self._offline.wait(max(_SLACK, deadline - time.monotonic()))
+        return self.waiting + self.lost
 
     # --- paho's side: its callbacks only write notes
 
     def _prepare(self) -> paho.Client:
         device = self._config.device
-        client = make_client(self._config.mqtt, f"edge-inspect-{device.site}-{device.id}")
+        client = make_client(self._config.mqtt, f"edge-inspect/{device.site}/{device.id}")
         client.max_inflight_messages_set(2 * IN_FLIGHT)  # The window is ours; paho's must never reorder within it.
         client.reconnect_delay_set(*RECONNECT_SECONDS)
         client.will_set(self._topic("status"), encode(self._status("offline", "connection lost")), qos=1, retain=True)
@@ -132,19 +144,20 @@ class Publisher:
         client.on_publish = self._on_publish
         return client
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._inbox.put(_Away(refusal(self._config.mqtt, reason)))
         else:
             self._offline.clear()
-            self._inbox.put(_Connected())
+            self._inbox.put(_Connected(getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)))
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         # paho calls this while it handles the exception that says why.
         self._inbox.put(_Away(unreachable(self._config.mqtt, sys.exc_info()[1])))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self._inbox.put(_Away(f"broker {address(self._config.mqtt)} closed the connection: {reason}"))
+        if not self._offline.is_set():  # After a refusal this would only repeat it in other words.
+            self._inbox.put(_Away(f"broker {address(self._config.mqtt)} closed the connection: {reason}"))
         self._offline.set()
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
@@ -172,8 +185,10 @@ class Publisher:
 
     def _take(self, note: _Note) -> None:
         match note:
-            case _Connected():
+            case _Connected(allowed):
                 self._connected = True
+                # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
+                self._window = max(1, min(IN_FLIGHT, allowed - len(RETAINED)))
                 self._publish_retained()
             case _Away():
                 self._connected = False
@@ -207,7 +222,7 @@ class Publisher:
             log.error("the broker refused a verdict: %s; check its access rules", refused)
 
     def _fill_window(self) -> None:
-        while self._connected and self._backlog and not self._resent and len(self._in_flight) < IN_FLIGHT:
+        while self._connected and self._backlog and not self._resent and len(self._in_flight) < self._window:
             self._in_flight.add(self._publish("event", self._backlog.popleft(), retain=False))
 
     def _publish_retained(self) -> None:

@@ -9,20 +9,25 @@ accidents there are the bundle's hashes, against strangers its signature.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.config import Runtime
-from edge.errors import BundleError, ConfigError, RuntimeUnavailableError
+from edge.errors import BundleError, RuntimeUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
+log = logging.getLogger(__name__)
+
 _MODULES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 _PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+_PASSED = b"passed"
+"""What the child says last: an exit code of 0 alone could come from anything."""
 PROBE_SECONDS = 60
 """Far above the slowest first load (qemu-emulated arm64: 10 s); beyond it the runtime hangs."""
 
@@ -76,7 +81,7 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
     """Load and run a model once in a child process, unless `state_dir` remembers that it passed.
 
     Raises BundleError if the model crashes or hangs the runtime, or is refused by it; RuntimeUnavailableError
-    without a runtime; ConfigError if `state_dir` cannot be written.
+    without a runtime.
     """
     marker = state_dir / f"probed-{model_sha256}-{settings.engine}" if state_dir else None
     stack = _stack().encode() if marker else b""
@@ -84,7 +89,8 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
         return
     import subprocess  # A start whose model is known needs none.
 
-    command = [sys.executable, "-m", "edge.runtime", settings.engine, str(settings.threads)]
+    # -P: no module is taken from the working folder, which may be a stranger's bundle.
+    command = [sys.executable, "-P", "-m", "edge.runtime", settings.engine, str(settings.threads)]
     try:
         child = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -95,6 +101,8 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
         lines = child.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         error = RuntimeUnavailableError if child.returncode == RuntimeUnavailableError.exit_code else BundleError
         raise error(lines[-1].removeprefix("edge.runtime: "))
+    if child.stdout.split() != [_PASSED]:
+        raise BundleError("the probe ended before it had run the model; reinstall edge-inspect")
     if marker is not None:
         _remember(marker, stack)
 
@@ -103,9 +111,8 @@ def _remember(marker: Path, stack: bytes) -> None:
     try:
         marker.write_bytes(stack)
     except OSError as error:
-        raise ConfigError(
-            f"state_dir {marker.parent}: {error.strerror}; choose a folder that can be written"
-        ) from error
+        # The model has passed: a full disk only means that the next start probes it again.
+        log.warning("state_dir %s: %s; the next start will probe the model again", marker.parent, error.strerror)
 
 
 def version(engine: str) -> str:
@@ -141,6 +148,7 @@ def _probe_child() -> int:
     settings = Runtime(engine=engine, threads=int(threads))  # type: ignore[arg-type]
     opened = open_interpreter(sys.stdin.buffer.read(), settings)
     opened.interpreter.invoke()
+    print(_PASSED.decode())
     return 0
 
 

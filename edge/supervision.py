@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+from functools import cache
+
+log = logging.getLogger(__name__)
 
 
 def notify(state: str) -> None:
@@ -13,6 +17,15 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.connect(address)
-        channel.sendall(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.sendall(state.encode())
+    except OSError as error:
+        _complain(f"{address!r}: {error.strerror}")
+
+
+@cache
+def _complain(what: str) -> None:
+    """Say once that systemd does not listen; its watchdog will act on the silence, judging goes on."""
+    log.warning("NOTIFY_SOCKET %s", what)

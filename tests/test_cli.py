@@ -12,6 +12,7 @@ from conftest import free_port
 from device import assert_one_clear_line, run_inspect, write_config
 from PIL import Image
 
+from edge.contract import bundle as bundles
 from edge.errors import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -103,3 +104,29 @@ def test_a_wrong_command_line_ends_with_2() -> None:
     done = run_inspect("run")
     assert done.returncode == 2
     assert "--config" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        (b"not json", "cannot be used"),
+        (b'{"9.png": {}}', "cannot be used"),
+        (b'{"0.png": {"intact": 1.0}}', "a score for each label"),
+        (None, " off, more than"),
+    ],
+)
+def test_check_refuses_golden_frames_that_do_not_hold(
+    demo_bundle: Path, tmp_path: Path, expected: bytes | None, words: str
+) -> None:
+    """Golden frames that are damaged, or whose scores this runtime does not give, are one line, exit code 4."""
+    sound = bundles.read(demo_bundle)
+    if expected is None:
+        right = json.loads(sound.files["golden/expected.json"])
+        inverted = {
+            name: {label: 1 - round(score) for label, score in scores.items()} for name, scores in right.items()
+        }
+        expected = json.dumps(inverted).encode()
+    files = {**sound.files, "golden/expected.json": expected}
+    bundles.write(tmp_path / "bundle", sound.manifest, files)
+    config = write_config(tmp_path / "device.toml", bundle=tmp_path / "bundle", camera={"kind": "synthetic"}, mqtt={})
+    assert_one_clear_line(run_inspect("check", "--config", config), 4, words)

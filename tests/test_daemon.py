@@ -241,3 +241,15 @@ def test_wrong_password(tmp_path: Path, demo_bundle: Path, pictures: Path) -> No
     with Recorder(broker.port, login=("dut", "right")) as recorder, running_daemon(config):
         assert len(recorder.wait_for("event", 30)) == 30
     broker.stop()
+
+
+def test_a_finished_job_that_was_refused_is_no_success(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:
+    """A broker whose access rules refuse the verdicts makes the end of the folder an error, exit code 7."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic write inspect/v1/test/dut/status\n")
+    rules.chmod(0o600)
+    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
+    broker.start()
+    config = config_for(tmp_path, demo_bundle, broker.port, folder_camera(pictures))
+    assert_one_clear_line(run_inspect("run", "--config", config), 7, "30 verdicts were not delivered")
+    broker.stop()

@@ -14,6 +14,7 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.messages import Verdict
 from edge.contract.ulid import new_ulid
+from edge.decision import NO_MAJORITY
 from edge.judge import Judge
 
 if TYPE_CHECKING:
@@ -83,3 +84,4 @@ def test_smoothing_waits_for_enough_frames(classifier: Classifier, tmp_path: Pat
     events = [judge.judge(frame(number)) for number in (1, 2)]
     assert [event.frame_verdict for event in events] == [Verdict.DEFECT, Verdict.DEFECT]
     assert [event.verdict for event in events] == [Verdict.UNKNOWN, Verdict.DEFECT]
+    assert [event.reason for event in events] == [NO_MAJORITY, ""]

@@ -52,6 +52,7 @@ def test_a_deeply_nested_manifest_is_refused() -> None:
     ("changes", "reason"),
     [
         ({"format": 2}, r"Invalid enum value 2 - at `\$\.format`"),
+        ({"labels": [{"name": name, "verdict": "PASS"} for name in ("a", "b")]}, "would pass every part"),
         ({"preprocess": {"version": 2}}, r"Invalid enum value 2 - at `\$\.preprocess\.version`"),
         ({"preprocess": {"mode": "stretch"}}, "Invalid enum value 'stretch'"),
         ({"preprocess": {"resampler": "bicubic"}}, "Invalid enum value 'bicubic'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def test_a_full_memory_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     away = start(tmp_path, free_port())
     for seq in range(1, 9):
         away.send(event(seq))
-    assert away.stop("test", 0.5) == 5
+    assert away.stop("test", 0.5, threading.Event()) == 5 + 3
     assert away.lost == 3
 
 
@@ -78,7 +79,7 @@ def test_a_refused_verdict_is_counted(tmp_path: Path) -> None:
     refused = start(tmp_path, broker.port)
     for seq in (1, 2):
         refused.send(event(seq))
-    assert refused.stop("test", 10) == 0
+    assert refused.stop("test", 10, threading.Event()) == 2
     broker.stop()
     assert refused.lost == 2
 
@@ -95,5 +96,5 @@ def test_stop_is_quick_while_connecting_to_a_silent_host(tmp_path: Path) -> None
         silent = start(tmp_path, server.getsockname()[1])
         silent.send(event(1))
         started = time.monotonic()
-        assert silent.stop("test", 0.3) == 1
+        assert silent.stop("test", 0.3, threading.Event()) == 1
         assert time.monotonic() - started < 1

@@ -10,7 +10,7 @@ import pytest
 from edge import runtime
 from edge.config import Runtime
 from edge.contract import bundle
-from edge.errors import BundleError, ConfigError, RuntimeUnavailableError
+from edge.errors import BundleError, RuntimeUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,10 +107,28 @@ def test_a_refused_model_is_not_remembered(tmp_path: Path) -> None:
     assert markers(tmp_path) == []
 
 
-def test_a_state_folder_that_cannot_be_written_is_named(model: bytes, tmp_path: Path) -> None:
-    """A probe that cannot be remembered is the configuration's fault, and says which folder."""
-    with pytest.raises(ConfigError, match=r"state_dir .*gone: No such file or directory; choose a folder"):
-        runtime.probe(model, sha256(model), AUTO, tmp_path / "gone")
+def test_a_probe_that_cannot_be_remembered_is_no_reason_to_stop(
+    model: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a state folder that is full or gone the model still runs; the log names the folder."""
+    runtime.probe(model, sha256(model), AUTO, tmp_path / "gone")
+    assert str(tmp_path / "gone") in caplog.text
+
+
+def test_nothing_in_the_working_folder_is_run(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's folder that holds a module of a well-known name gets no say in the probe."""
+    for name in ("numpy", "subprocess", "edge"):
+        (tmp_path / f"{name}.py").write_text("import pathlib\npathlib.Path('run').touch()\nraise SystemExit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    runtime.probe(model, sha256(model), AUTO, None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_exit_code_alone_is_no_proof(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime that ends the child with exit code 0 before the model ran has not passed."""
+    impostor(tmp_path, monkeypatch, "raise SystemExit(0)")
+    with pytest.raises(BundleError, match="before it had run the model"):
+        runtime.probe(model, sha256(model), AUTO, None)
 
 
 def test_a_runtime_that_dies_takes_only_the_child(

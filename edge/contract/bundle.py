@@ -87,7 +87,9 @@ class Manifest(_Part, frozen=True, kw_only=True):
     files: dict[str, _SHA256] = {}
 
     def __post_init__(self) -> None:
-        """Refuse labels that cannot be told apart; raises ValueError."""
+        """Refuse labels that cannot be told apart or would pass every part; raises ValueError."""
+        if all(label.verdict == "PASS" for label in self.labels):
+            raise ValueError("no label means DEFECT: such a model would pass every part")
         name, count = Counter(label.name for label in self.labels).most_common(1)[0]
         if count > 1:
             raise ValueError(f"label {name!r} stands {count} times")

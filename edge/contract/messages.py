@@ -127,7 +127,7 @@ class Health(Message, frozen=True, kw_only=True):
     verdicts: dict[Verdict, Count]
     latency_ms: Annotated[dict[str, Milliseconds], _doc("p50 and p95 of `total` since the last health message")]
     messages_waiting: Annotated[Count, _doc("not yet acknowledged by the broker")]
-    messages_lost: Annotated[Count, _doc("refused by the full queue while the broker was away")]
+    messages_lost: Annotated[Count, _doc("refused: by the full memory while the broker was away, or by the broker")]
     rss_mib: Annotated[float, msgspec.Meta(ge=0)]
 
 

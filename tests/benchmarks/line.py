@@ -153,7 +153,7 @@ class Bench:
         try:
             yield publisher
         finally:
-            publisher.stop("measured", PATIENCE_SECONDS)
+            publisher.stop("measured", PATIENCE_SECONDS, threading.Event())
 
 
 def _cpu() -> dict[str, float]:
