@@ -25,7 +25,7 @@ CONNECT_SECONDS = 10
 DEAD_LINK_SECONDS = 30
 """A command on a link that acknowledges nothing for this long has failed."""
 _HOST = re.compile(
-    r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^@:\[\]\s]+))(?::(?P<port>\d{1,5}))?"
+    r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^@:\[\]\s-][^@:\[\]\s]*))(?::(?P<port>\d{1,5}))?"
 )
 _SUMMARY = re.compile(r"executed \d+ commands")
 

@@ -64,9 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "broker, daemon and a live table of verdicts, in one terminal")
     demo.add_argument("--frames", type=Path, metavar="DIR", help="judge these pictures instead of rendered ones")
     demo.add_argument("--bundle", type=Path, metavar="BUNDLE", help="instead of the built-in demo bundle")
-    demo.add_argument("--count", type=int, default=0, metavar="N", help="stop after N verdicts (0: never)")
+    demo.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N verdicts (0: never)")
     demo.add_argument("--picture", type=Path, metavar="FILE", help="save the last table as an SVG picture")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return int(text)
 
 
 def _command(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edge.config import Config, Mqtt
 
 CONNECT_SECONDS = 5.0
+_LONGEST_PASSWORD = 10_000
+"""Characters; MQTT ends at 65,535 bytes."""
 
 
 def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
@@ -107,7 +109,8 @@ def _password(mqtt: Mqtt) -> str:
     if mqtt.password_file is None:
         return mqtt.password
     try:
-        return mqtt.password_file.read_text("utf-8").partition("\n")[0]
+        with mqtt.password_file.open(encoding="utf-8") as file:
+            return file.readline(_LONGEST_PASSWORD).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file {mqtt.password_file} cannot be read ({error})") from error
 

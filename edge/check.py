@@ -31,7 +31,7 @@ def run(path: Path, *, live: bool) -> int:
     config = configs.load(path)
     print(f"ok  configuration  {path}")
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    print(f"ok  bundle         {bundle.manifest.name} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
+    print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     height, width = classifier.input_size
     print(f"ok  runtime        {classifier.engine}, {width}x{height} pixels")

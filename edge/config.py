@@ -122,10 +122,10 @@ class Decision(Section, frozen=True, kw_only=True):
 class Mqtt(Section, frozen=True, kw_only=True):
     """The broker. A broker that is away is no reason to stop judging."""
 
-    host: Annotated[str, _doc("name or address", min_length=1)] = "localhost"
+    host: Annotated[str, _doc("name or address", min_length=1, max_length=253)] = "localhost"
     port: Annotated[int, _doc("1883 without TLS, 8883 with it, by custom", ge=1, le=65535)] = 1883
     protocol: Annotated[Literal["5", "3.1.1"], _doc("the MQTT version the broker speaks")] = "5"
-    username: Annotated[str, _doc("empty: no login")] = ""
+    username: Annotated[str, _doc("empty: no login", max_length=1000)] = ""
     password: Annotated[str, _doc("better kept in password_file")] = ""
     password_file: Annotated[Path | None, _doc("a file with the password on its first line")] = None
     tls: Annotated[bool, _doc("encrypt, and check the broker's certificate and name")] = False
@@ -193,6 +193,8 @@ def load(path: Path) -> Config:
     Raises ConfigError: one line with the file, the key and the remedy (for an unknown key, the nearest one).
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: not a file")
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see the README's configuration page") from None

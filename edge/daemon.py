@@ -70,8 +70,10 @@ def run(config: Config) -> int:
         except _StoppedEarlyError:
             pass
         except Exception as error:
-            reason = str(error) or repr(error)
-            raise
+            # A signal that breaks into a C extension's import comes out as that import's failure.
+            if not signals.stop.is_set():
+                reason = str(error) or repr(error)
+                raise
         finally:
             signals.only_set()
             notify("STOPPING=1")

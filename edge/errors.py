@@ -9,18 +9,21 @@
     ├── DataError (ValueError)       8  a picture or a data set cannot be used
     └── DeployError (RuntimeError)   9  a device did not come back with what was pushed
 
-Besides these: 0 is success, 2 a wrong command line (argparse), 130 an interrupt (Ctrl-C).
+Besides these: 0 is success, 2 a wrong command line (argparse), 130 an interrupt (Ctrl-C), 141 a closed output (head).
 A message is one line: it names the offending value and the remedy.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+OUTPUT_CLOSED = 141
+"""Exit code when the reader of our output is gone, as shells report it (128 + SIGPIPE)."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it (128 + SIGINT)."""
 
@@ -90,6 +93,10 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     except InspectError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Who read our output went away: nothing is left to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return INTERRUPTED

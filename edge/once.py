@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from edge.classifier import Classifier
@@ -56,7 +57,7 @@ def judge_picture(classifier: Classifier, path: Path) -> dict[str, Any]:
 
 def _expand(images: Iterable[Path]) -> Iterator[Path]:
     for path in images:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
             found = list_pictures(path)
             # An empty folder is reported as a picture that is not there, not passed over.
             yield from found or [path / "*"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from conftest import free_port
-from device import assert_one_clear_line, run_inspect, write_config
+from device import assert_one_clear_line, inspect_command, run_inspect, write_config
 from PIL import Image
 
 from edge.contract import bundle as bundles
@@ -130,3 +132,31 @@ def test_check_refuses_golden_frames_that_do_not_hold(
     bundles.write(tmp_path / "bundle", sound.manifest, files)
     config = write_config(tmp_path / "device.toml", bundle=tmp_path / "bundle", camera={"kind": "synthetic"}, mqtt={})
     assert_one_clear_line(run_inspect("check", "--config", config), 4, words)
+
+
+def test_a_reader_that_goes_away_is_no_traceback(demo_bundle: Path) -> None:
+    """Output into a pipe that nobody reads any more ends quietly, with the shells' code for it."""
+    once = subprocess.Popen(
+        inspect_command("once", "--bundle", demo_bundle, demo_bundle / "golden"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert once.stdout is not None
+    once.stdout.close()
+    assert once.stderr is not None
+    said = once.stderr.read()
+    once.stderr.close()
+    assert once.wait(60) == 141
+    assert "Traceback" not in said
+
+
+def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:
+    """A named pipe in place of a picture, a bundle or a configuration is refused at once."""
+    for name in ("x.png", "b.zip", "d.toml"):
+        os.mkfifo(tmp_path / name)
+    done = run_inspect("once", "--bundle", demo_bundle, tmp_path / "x.png", "a" * 5000)
+    assert done.returncode == 8
+    assert ["error" in json.loads(line) for line in done.stdout.splitlines()] == [True, True]
+    assert_one_clear_line(run_inspect("once", "--bundle", tmp_path / "b.zip", "x.png"), 4, "not a regular file")
+    assert_one_clear_line(run_inspect("check", "--config", tmp_path / "d.toml"), 3, "not a file")

@@ -166,7 +166,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there is a DataError with its path; so is a folder."""
     with pytest.raises(DataError, match=r"gone\.png: no such picture"):
         load_picture(tmp_path / "gone.png")
-    with pytest.raises(DataError, match="Is a directory"):
+    with pytest.raises(DataError, match="not a regular file"):
         load_picture(tmp_path)
 
 

@@ -193,6 +193,8 @@ def _looks_like_bundle(path: Path) -> bool:
     """Tell whether a folder or zip has a bundle's files, damaged or not: a manifest.json alone may be anything's."""
     if path.is_dir():
         return (path / MANIFEST).is_file() and (path / MODEL).is_file()
+    if not path.is_file():
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return {MANIFEST, MODEL} <= set(archive.namelist())

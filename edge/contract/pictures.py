@@ -42,6 +42,7 @@ def load_picture(source: Path | BinaryIO) -> Pixels:
     warnings.filterwarnings("ignore", module="PIL")
     name = source if isinstance(source, Path) else "picture"
     try:
+        _require_regular(source)
         with Image.open(source, formats=FORMATS) as image:
             _require_size(image)
             ImageOps.exif_transpose(image, in_place=True)
@@ -51,6 +52,11 @@ def load_picture(source: Path | BinaryIO) -> Pixels:
     except Exception as error:
         # A decoder raises whatever a damaged file makes of it: OSError, SyntaxError, struct.error, ...
         raise DataError(f"{name}: not a readable picture ({_reason(error)})") from error
+
+
+def _require_regular(source: Path | BinaryIO) -> None:
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise ValueError("not a regular file")  # A pipe would be waited for without end.
 
 
 def _require_size(image: Image) -> None:

@@ -38,6 +38,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 def opened(path: Path) -> Iterator[Source]:
     """Open a folder or a zip; raises BundleError for anything else."""
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise ValueError("not a regular file")  # A pipe would be waited for without end.
         source = path.resolve() if path.is_dir() else zipfile.ZipFile(path)
     except FileNotFoundError:
         raise BundleError(f"{path}: no such bundle; build one with edge-train build --out {path}") from None
