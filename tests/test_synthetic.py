@@ -46,7 +46,7 @@ def near(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_bytes_are_the_same_on_every_machine(label: str) -> None:
-    """These digests hold on numpy 1.26 and 2, x86-64 and arm64: a set is known by its seed alone.
+    """These digests hold for numpy 1.26 and 2: a set is known by its seed alone.
 
     A renderer that gives others needs a new demo bundle as well: make demo-model.
     """

@@ -1,4 +1,4 @@
-"""Makes the bundle that the demo ships: `python -m training.demo_model`, 15 minutes on two cores.
+"""Makes the bundle that the demo ships: `python -m training.demo_model`.
 
 Nothing but rendered parts goes in. A first set, with its masks, teaches a network from random weights where
 damage lies; with those weights the ordinary line (edge-train build) learns from a second set, quantizes, and

@@ -1,7 +1,7 @@
 """Pictures of cutting inserts seen from above, intact or damaged, and the truth about each.
 
 Part (seed, index) is always the same, whatever was rendered before it, and its intact twin differs from it
-only by the damage. Same seed, same bytes: on every platform and version of numpy that this project runs on.
+only by the damage. Same seed, same bytes: shown for numpy 1.26 and 2 on x86-64.
 """
 
 from __future__ import annotations
