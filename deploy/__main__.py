@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
 
 from deploy.device import Access
-from edge.errors import EXIT_CODES, run_command
+from edge.command import add_command, make_parser, run_command, to_path
 
 _EXAMPLES = """examples:
   edge-deploy push pi@station-1 my-bundle --config device.toml --dry-run     what would change?
@@ -57,23 +56,13 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edge-deploy",
-        description="Brings bundles, configurations and the daemon to devices.",
-        epilog=_EXAMPLES + EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("edge-deploy", "Brings bundles, configurations and the daemon to devices.", _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    push = commands.add_parser(
-        "push",
-        help="install or update one device, and keep what judges",
-        description=_PUSH,
-        epilog=_EXAMPLES + EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "install or update one device, and keep what judges"
+    push = add_command(commands, "push", summary=summary, description=_PUSH, examples=_EXAMPLES)
     push.add_argument("host", type=_host, metavar="HOST", help="NAME, USER@NAME or USER@NAME:PORT")
-    push.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle folder or zip, from edge-train build")
-    push.add_argument("--config", type=Path, required=True, metavar="FILE", help="the device's TOML file")
+    push.add_argument("bundle", type=to_path, metavar="BUNDLE", help="a bundle folder or zip, from edge-train build")
+    push.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
     push.add_argument("--dry-run", action="store_true", help="print what would change and touch nothing")
     push.add_argument(
         "--broker",
@@ -91,16 +80,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_access(push: argparse.ArgumentParser) -> None:
     access = push.add_argument_group("ssh", "~/.ssh/config, its keys and the agent are used; unknown hosts are refused")
-    access.add_argument("--ssh-key", type=Path, metavar="FILE", help="log in with this private key")
-    access.add_argument("--known-hosts", type=Path, metavar="FILE", help="host keys (default: ~/.ssh/known_hosts)")
+    access.add_argument("--ssh-key", type=to_path, metavar="FILE", help="log in with this private key")
+    access.add_argument("--known-hosts", type=to_path, metavar="FILE", help="host keys (default: ~/.ssh/known_hosts)")
 
 
 def _add_program(push: argparse.ArgumentParser) -> None:
     program = push.add_argument_group("program", "by default a wheel of this checkout, and packages from the index")
-    program.add_argument("--wheel", type=Path, metavar="FILE", help="install this wheel of edge-inspect")
+    program.add_argument("--wheel", type=to_path, metavar="FILE", help="install this wheel of edge-inspect")
     program.add_argument(
         "--wheelhouse",
-        type=Path,
+        type=to_path,
         metavar="DIR",
         help="for devices without internet: send the locked packages' wheels from this folder",
     )

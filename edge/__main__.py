@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
 
-from edge.errors import EXIT_CODES, run_command
+from edge.command import add_command, make_parser, run_command, to_path
 
 _EXAMPLES = """examples:
   edge-inspect demo                                   see it work, without camera or broker
@@ -46,26 +45,22 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edge-inspect",
-        description="Inspects parts on the device: camera frame, int8 model, verdict, MQTT.",
-        epilog=_EXAMPLES + EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "Inspects parts on the device: camera frame, int8 model, verdict, MQTT."
+    parser = make_parser("edge-inspect", description, _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = _command(commands, "run", "inspect until SIGTERM, Ctrl-C or the camera's last frame")
-    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the device's TOML file")
-    once = _command(commands, "once", "judge pictures and print one JSON object a line")
-    once.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE", help="a bundle folder or zip")
-    once.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="a picture, or a folder of them")
-    check = _command(commands, "check", "validate configuration and bundle without starting")
-    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="the device's TOML file")
+    run = add_command(commands, "run", summary="inspect until SIGTERM, Ctrl-C or the camera's last frame")
+    run.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
+    once = add_command(commands, "once", summary="judge pictures and print one JSON object a line")
+    once.add_argument("--bundle", type=to_path, required=True, metavar="BUNDLE", help="a bundle folder or zip")
+    once.add_argument("images", type=to_path, nargs="+", metavar="IMAGE", help="a picture, or a folder of them")
+    check = add_command(commands, "check", summary="validate configuration and bundle without starting")
+    check.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
     check.add_argument("--live", action="store_true", help="also take a frame and log in to the broker")
-    demo = _command(commands, "demo", "broker, daemon and a live table of verdicts, in one terminal")
-    demo.add_argument("--frames", type=Path, metavar="DIR", help="judge these pictures instead of rendered ones")
-    demo.add_argument("--bundle", type=Path, metavar="BUNDLE", help="instead of the built-in demo bundle")
+    demo = add_command(commands, "demo", summary="broker, daemon and a live table of verdicts, in one terminal")
+    demo.add_argument("--frames", type=to_path, metavar="DIR", help="judge these pictures instead of rendered ones")
+    demo.add_argument("--bundle", type=to_path, metavar="BUNDLE", help="instead of the built-in demo bundle")
     demo.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N verdicts (0: never)")
-    demo.add_argument("--picture", type=Path, metavar="FILE", help="save the last table as an SVG picture")
+    demo.add_argument("--picture", type=to_path, metavar="FILE", help="save the last table as an SVG picture")
     return parser
 
 
@@ -73,18 +68,6 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
     return int(text)
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 if __name__ == "__main__":

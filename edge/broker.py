@@ -56,7 +56,7 @@ def log_in(client: paho.Client, mqtt: Mqtt) -> None:
     try:
         problem = answer.get(timeout=CONNECT_SECONDS)
     except Empty:
-        problem = f"broker {address(mqtt)} accepts the connection but does not answer; is it an MQTT broker?"
+        problem = silent(mqtt)
     client.on_connect = client.on_disconnect = None
     if problem:
         log_out(client)
@@ -96,6 +96,20 @@ def address(mqtt: Mqtt) -> str:
 def unreachable(mqtt: Mqtt, error: BaseException | None) -> str:
     """Say in one line that the broker cannot be reached, why, and what to check."""
     return f"broker {address(mqtt)} cannot be reached ({error}); check mqtt.host, mqtt.port and the network"
+
+
+def silent(mqtt: Mqtt) -> str:
+    """Say in one line that something accepts connections and never says a word of MQTT."""
+    remedy = "is it an MQTT broker, and does it expect TLS?"
+    return f"broker {address(mqtt)} accepts the connection but does not answer; {remedy}"
+
+
+def closed(mqtt: Mqtt, reason: Any) -> str:
+    """Say in one line why a broker ended a connection: two devices with one id keep ending each other's."""
+    # "Session taken over" is MQTT 5's word for it; older brokers and 3.1.1 give no reason.
+    sure = "taken over" in str(reason).lower()
+    hint = "another device has this device.id" if sure else "if that repeats, does another device have this device.id?"
+    return f"broker {address(mqtt)} closed the connection ({reason}); {hint}"
 
 
 def refusal(mqtt: Mqtt, reason: Any) -> str:

@@ -20,17 +20,18 @@ log = logging.getLogger(__name__)
 class Capture:
     """Reads a camera in a thread of its own and hands over one frame at a time.
 
-    From a live camera a frame that was not taken is overwritten by the next one and counted as dropped; a
-    camera that keeps pace waits until each is taken.
+    From a live camera a frame that was not taken is overwritten by the next one and, once judging has begun,
+    counted as dropped; a camera that keeps pace waits until each is taken.
     """
 
     def __init__(self, camera: Camera) -> None:
         self.captured = 0
-        """Frames that the camera delivered."""
+        """Frames that the camera delivered; of those from before the first `take`, the newest only."""
         self.dropped = 0
-        """Frames that a newer one overtook."""
+        """Captured frames that a newer one overtook."""
         self._camera = camera
         self._frame: Frame | BadFrame | None = None
+        self._judging = False
         self._error: BaseException | None = None
         self._ended = False
         self._stopped = False
@@ -50,6 +51,7 @@ class Capture:
         Raises what the camera raised (CameraError), once the frames before it were taken.
         """
         with self._changed:
+            self._judging = True
             self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
@@ -92,7 +94,9 @@ class Capture:
                     self._changed.wait_for(lambda: self._frame is None or self._stopped)
                 if self._stopped:
                     return
-                self.captured += 1
-                self.dropped += self._frame is not None
+                overtakes = self._frame is not None
+                if self._judging or not overtakes:  # What passes while the model still loads is nobody's loss.
+                    self.captured += 1
+                    self.dropped += overtakes
                 self._frame = frame
                 self._changed.notify_all()

@@ -108,8 +108,7 @@ def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopS
     try:
         return inspect(line, signals.stop)
     finally:
-        if not line.capture.stop(CAMERA_STOP_SECONDS):
-            log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
+        _close(line.capture, config)
         publisher.retain("health", line.tally.report(line.capture, publisher))
 
 
@@ -119,16 +118,25 @@ def _open(config: Config, publisher: Publisher, boot_id: str) -> Line:
     from edge.contract import bundle as bundles
 
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
-    camera = open_camera(config.camera)
+    capture = Capture(open_camera(config.camera))  # Before the model: the first frame comes while that loads.
+    try:
+        classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
+    except BaseException:
+        _close(capture, config)
+        raise
     publisher.retain("info", _info(config, classifier, boot_id))
     publisher.retain("model", _model(bundle, boot_id))
     return Line(
-        capture=Capture(camera),
+        capture=capture,
         judge=Judge(classifier, config, boot_id),
         publisher=publisher,
         tally=Tally(boot_id, config.health_every_s),
     )
+
+
+def _close(capture: Capture, config: Config) -> None:
+    if not capture.stop(CAMERA_STOP_SECONDS):
+        log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
 
 
 class _StoppedEarlyError(BaseException):

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.contract.messages import MESSAGES, Event, Message
-from edge.errors import BrokerError, DataError, InspectError, RuntimeUnavailableError
+from edge.errors import BrokerError, DataError, RuntimeUnavailableError, by_exit_code
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +52,7 @@ class _Broker:
 def run(arguments: argparse.Namespace) -> int:
     """Show verdicts until Ctrl-C, `--count` verdicts, or the last of `--frames`; returns 0.
 
-    Raises DataError for a folder that is not there, InspectError with the daemon's own words if it fails.
+    Raises DataError for a folder that is not there, and the daemon's own error if that fails.
     """
     try:
         from edge.demo_view import View
@@ -100,7 +100,8 @@ def _require_success(daemon: subprocess.Popen[bytes]) -> None:
     if daemon.returncode:
         log = Path(str(daemon.args[-1])).with_name("daemon.log")  # type: ignore[index]
         lines = log.read_text("utf-8", "replace").splitlines() or ["it said nothing"]
-        raise InspectError(f"the daemon ended with exit code {daemon.returncode}: {lines[-1]}")
+        reason = lines[-1].removeprefix("edge-inspect: ")
+        raise by_exit_code(daemon.returncode)(f"the daemon ended with exit code {daemon.returncode}: {reason}")
 
 
 def _config(arguments: argparse.Namespace, port: int, protocol: str) -> str:

@@ -15,17 +15,7 @@ A message is one line: it names the offending value and the remedy.
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-OUTPUT_CLOSED = 141
-"""Exit code when the reader of our output is gone, as shells report it (128 + SIGPIPE)."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells report it (128 + SIGINT)."""
+from typing import ClassVar
 
 
 class InspectError(Exception):
@@ -76,27 +66,6 @@ class DeployError(InspectError, RuntimeError):
     exit_code = 9
 
 
-EXIT_CODES = """exit codes:
-  0  success             5  camera             9  deployment failed
-  1  unexpected error    6  no usable runtime  130  interrupted (Ctrl-C)
-  2  wrong command line  7  MQTT broker
-  3  configuration       8  pictures or data set
-  4  model bundle
-"""
-"""The same table for the epilogue of every command's --help."""
-
-
-def run_command(program: str, command: Callable[[], int]) -> int:
-    """Run one console command; a deliberate error becomes one line on stderr and its exit code."""
-    try:
-        return command()
-    except InspectError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # Who read our output went away: nothing is left to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OUTPUT_CLOSED
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+def by_exit_code(code: int) -> type[InspectError]:
+    """Return the class of error that a command ended with, as its exit code tells; the base for any other code."""
+    return next((kind for kind in InspectError.__subclasses__() if kind.exit_code == code), InspectError)

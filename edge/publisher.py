@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from edge import clock
-from edge.broker import address, make_client, refusal, unreachable
+from edge.broker import CONNECT_SECONDS, address, closed, make_client, refusal, silent, unreachable
 from edge.contract.messages import RETAINED, Event, Message, Status, encode, topic
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ RECONNECT_SECONDS = (1, 30)
 QUICK_SECONDS = 0.6
 """For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 _SLACK = 0.1
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    """A connection without MQTT on it yet: by `deadline` the broker should have answered."""
+
+    deadline: float
 
 
 class _Connected(msgspec.Struct, frozen=True):
@@ -64,7 +70,7 @@ class _Stop(msgspec.Struct, frozen=True):
     deadline: float
 
 
-_Note: TypeAlias = _Connected | _Away | _Acknowledged | _Send | _Retain | _Stop
+_Note: TypeAlias = _Opened | _Connected | _Away | _Acknowledged | _Send | _Retain | _Stop
 
 
 class Publisher:
@@ -85,6 +91,8 @@ class Publisher:
         self._retained: dict[str, Message] = {}
         self._connected: bool | None = None
         """None: the first attempt is still under way."""
+        self._silence: _Opened | None = None
+        """A connection whose broker has not answered yet."""
         self._stop: _Stop | None = None
         self._offline = threading.Event()
         self._offline.set()
@@ -138,11 +146,15 @@ class Publisher:
         client.max_inflight_messages_set(2 * IN_FLIGHT)  # The window is ours; paho's must never reorder within it.
         client.reconnect_delay_set(*RECONNECT_SECONDS)
         client.will_set(self._topic("status"), encode(self._status("offline", "connection lost")), qos=1, retain=True)
+        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         return client
+
+    def _on_socket_open(self, _client: Any, _data: Any, _socket: Any) -> None:
+        self._inbox.put(_Opened(time.monotonic() + CONNECT_SECONDS))
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
@@ -157,7 +169,7 @@ class Publisher:
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not self._offline.is_set():  # After a refusal this would only repeat it in other words.
-            self._inbox.put(_Away(f"broker {address(self._config.mqtt)} closed the connection: {reason}"))
+            self._inbox.put(_Away(closed(self._config.mqtt, reason)))
         self._offline.set()
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
@@ -171,7 +183,9 @@ class Publisher:
             try:
                 note = self._inbox.get(timeout=self._patience())
             except Empty:
-                continue
+                if self._silence is None or time.monotonic() < self._silence.deadline:
+                    continue
+                note = _Away(silent(self._config.mqtt))
             if isinstance(note, _Away) and self._stop is None:
                 if note.reason != last_problem:
                     log.warning("%s; judging goes on, %d verdicts wait", note.reason, self.waiting)
@@ -185,13 +199,15 @@ class Publisher:
 
     def _take(self, note: _Note) -> None:
         match note:
+            case _Opened():
+                self._silence = note
             case _Connected(allowed):
-                self._connected = True
+                self._connected, self._silence = True, None
                 # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
                 self._window = max(1, min(IN_FLIGHT, allowed - len(RETAINED)))
                 self._publish_retained()
             case _Away():
-                self._connected = False
+                self._connected, self._silence = False, None
                 self._resent = set(self._in_flight)
             case _Acknowledged(mid, refused):
                 self._settle(mid, refused)
@@ -241,7 +257,8 @@ class Publisher:
         return delivered or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
-        return None if self._stop is None else max(0.0, self._stop.deadline - time.monotonic())
+        deadlines = [due.deadline for due in (self._silence, self._stop) if due is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _say_goodbye(self) -> None:
         if not self._connected or self._stop is None:

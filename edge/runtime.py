@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.config import Runtime
-from edge.errors import BundleError, RuntimeUnavailableError
+from edge.errors import BundleError, RuntimeUnavailableError, by_exit_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,8 +99,8 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
         raise BundleError(f"the model crashes the runtime (signal {-child.returncode}); rebuild the bundle")
     if child.returncode:
         lines = child.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        error = RuntimeUnavailableError if child.returncode == RuntimeUnavailableError.exit_code else BundleError
-        raise error(lines[-1].removeprefix("edge.runtime: "))
+        error = by_exit_code(child.returncode)
+        raise (error if error is RuntimeUnavailableError else BundleError)(lines[-1].removeprefix("edge.runtime: "))
     if child.stdout.split() != [_PASSED]:
         raise BundleError("the probe ended before it had run the model; reinstall edge-inspect")
     if marker is not None:
@@ -108,7 +108,10 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
 
 
 def _remember(marker: Path, stack: bytes) -> None:
+    """Keep the last passed model only: a device sees many in its life."""
     try:
+        for older in marker.parent.glob("probed-*"):
+            older.unlink()
         marker.write_bytes(stack)
     except OSError as error:
         # The model has passed: a full disk only means that the next start probes it again.
@@ -153,6 +156,6 @@ def _probe_child() -> int:
 
 
 if __name__ == "__main__":
-    from edge.errors import run_command
+    from edge.command import run_command
 
     sys.exit(run_command("edge.runtime", _probe_child))

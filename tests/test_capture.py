@@ -64,12 +64,33 @@ def numbers(capture: Capture) -> list[int]:
 
 
 def test_newest_frame_wins() -> None:
-    """Of frames that came while nobody looked, only the newest is handed over; the others are counted."""
+    """Of frames that came while one was judged, only the newest is handed over; the others are counted."""
+    judging = threading.Event()
+
+    class Live(ListCamera):
+        def frames(self) -> Iterator[Frame]:
+            frames = super().frames()
+            yield next(frames)
+            judging.wait()
+            yield from frames
+
+    camera = Live(50, keeps_pace=False)
+    capture = Capture(camera)
+    first = capture.take(SECONDS)
+    judging.set()
+    assert camera.delivered.wait(SECONDS)
+    assert first is not None
+    assert [first.number, *numbers(capture)] == [1, 50]
+    assert (capture.captured, capture.dropped) == (50, 48)
+
+
+def test_frames_before_the_first_judgement_are_no_loss() -> None:
+    """What a live camera showed while the model was loading counts as neither captured nor dropped."""
     camera = ListCamera(50, keeps_pace=False)
     capture = Capture(camera)
     assert camera.delivered.wait(SECONDS)
     assert numbers(capture) == [50]
-    assert (capture.captured, capture.dropped) == (50, 49)
+    assert (capture.captured, capture.dropped) == (1, 0)
 
 
 def test_a_camera_that_keeps_pace_loses_nothing() -> None:

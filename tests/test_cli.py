@@ -14,8 +14,8 @@ from conftest import free_port
 from device import assert_one_clear_line, inspect_command, run_inspect, write_config
 from PIL import Image
 
+from edge.command import EXIT_CODES
 from edge.contract import bundle as bundles
-from edge.errors import EXIT_CODES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,3 +160,31 @@ def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:
     assert ["error" in json.loads(line) for line in done.stdout.splitlines()] == [True, True]
     assert_one_clear_line(run_inspect("once", "--bundle", tmp_path / "b.zip", "x.png"), 4, "not a regular file")
     assert_one_clear_line(run_inspect("check", "--config", tmp_path / "d.toml"), 3, "not a file")
+
+
+def test_a_full_disk_is_one_line(demo_bundle: Path) -> None:
+    """Output that no disk takes ends with one line and a code, not with a traceback."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, not a path of the project
+        done = subprocess.run(
+            inspect_command("once", "--bundle", demo_bundle, demo_bundle / "golden"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert_one_clear_line(done, 1, "No space left", "make room")
+
+
+def test_an_empty_path_is_refused(demo_bundle: Path) -> None:
+    """An unset shell variable does not mean the working folder."""
+    done = run_inspect("once", "--bundle", demo_bundle, "")
+    assert done.returncode == 2
+    assert "an empty path" in done.stderr
+
+
+def test_a_name_with_control_characters_stays_one_line(tmp_path: Path) -> None:
+    """Whatever a file is called, its error is one line that a terminal survives."""
+    done = run_inspect("check", "--config", tmp_path / "a\nb\x1b[31m.toml")
+    assert_one_clear_line(done, 3, r"a\nb\x1b[31m.toml")
+    assert len(done.stderr.splitlines()) == 1

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from device import inspect_command, run_inspect
+from device import assert_one_clear_line, inspect_command, run_inspect
 
 
 def children_of(pid: int) -> list[int]:
@@ -71,6 +71,12 @@ def test_demo_on_a_missing_folder(tmp_path: Path) -> None:
     assert "none: no such folder" in done.stderr
 
 
+def test_the_daemons_failure_is_the_demos(tmp_path: Path) -> None:
+    """A bundle that the daemon refuses ends the demo with the daemon's own words and exit code."""
+    done = run_inspect("demo", "--bundle", tmp_path / "none")
+    assert_one_clear_line(done, 4, "no such bundle", str(tmp_path / "none"))
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_running(how: signal.Signals) -> None:
     """However the demo ends, Ctrl-C or kill -9, its broker and daemon end too."""
@@ -82,9 +88,11 @@ def test_nothing_is_left_running(how: signal.Signals) -> None:
         assert demo.stdout.readline().split()[0] == "1"
         children = children_of(demo.pid)
         assert len(children) == 2
-    finally:
         demo.send_signal(how)
         _, errors = demo.communicate(timeout=15)
+    finally:
+        demo.kill()
+        demo.communicate()
     wait_until_gone(children)
     assert "Traceback" not in errors
     assert demo.returncode == (-how if how == signal.SIGKILL else 130)

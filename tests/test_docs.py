@@ -11,8 +11,9 @@ import pytest
 from configuration_page import PAGE, page
 
 from edge import config
+from edge.command import EXIT_CODES
 from edge.contract import messages
-from edge.errors import EXIT_CODES, InspectError
+from edge.errors import InspectError
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"

@@ -98,3 +98,37 @@ def test_stop_is_quick_while_connecting_to_a_silent_host(tmp_path: Path) -> None
         started = time.monotonic()
         assert silent.stop("test", 0.3, threading.Event()) == 1
         assert time.monotonic() - started < 1
+
+
+def wait_for_text(caplog: pytest.LogCaptureFixture, text: str, seconds: float = 10) -> None:
+    """Wait until something that was logged contains a text."""
+    deadline = time.monotonic() + seconds
+    while text not in caplog.text:
+        assert time.monotonic() < deadline, caplog.text
+        time.sleep(0.01)
+
+
+def test_a_broker_that_never_answers_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something that accepts connections but speaks no MQTT is said at once, not when the keep-alive runs out."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(publisher, "CONNECT_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mute = start(tmp_path, server.getsockname()[1])
+        wait_for_text(caplog, "accepts the connection but does not answer")
+        mute.stop("test", 0.1, threading.Event())
+
+
+def test_two_devices_with_one_id_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The device whose place another one takes at the broker says what to look for."""
+    caplog.set_level("INFO")
+    broker = make_broker(tmp_path)
+    broker.start()
+    first = start(tmp_path, broker.port)
+    wait_for_text(caplog, "connected to broker")
+    second = start(tmp_path, broker.port)
+    wait_for_text(caplog, "another device")
+    for one in (first, second):
+        one.stop("test", 1, threading.Event())
+    broker.stop()

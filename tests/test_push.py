@@ -10,7 +10,7 @@ from conftest import DEMO_BUNDLE, free_port
 from device import write_config
 from rigs import deploy, make_key, start_sshd
 
-from edge.errors import EXIT_CODES
+from edge.command import EXIT_CODES
 
 if TYPE_CHECKING:
     import subprocess

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from edge.errors import EXIT_CODES, run_command
+from edge.command import make_parser, run_command
 from training import build_command, keygen, synthetic
 
 COMMANDS = (build_command, keygen, synthetic)
@@ -13,12 +12,8 @@ COMMANDS = (build_command, keygen, synthetic)
 
 def main() -> int:
     """Parse the command line and run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="edge-train",
-        description="Make model bundles for edge-inspect. `edge-train COMMAND --help` tells of each.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "Make model bundles for edge-inspect. `edge-train COMMAND --help` tells of each."
+    parser = make_parser("edge-train", description)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(subparsers)

@@ -47,6 +47,7 @@ def _light(recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float32]:
 
 def _noise(shape: tuple[int, ...], recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     count = int(np.prod(shape))
-    start = rng.integers(_NOISE.size - count)
+    start = rng.integers(max(1, _NOISE.size - count))
     deviation = np.float32(2 * rng.uniform(0, recipe.noise))
-    return deviation * _NOISE[start : start + count].reshape(shape)
+    # Pictures of more than 1182 pixels a side need the stretch more than once.
+    return deviation * np.resize(_NOISE[start : start + count], shape)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
+import tempfile
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -51,8 +51,11 @@ class Options:
         """Refuse what would fail only after the training: raises BundleError, ConfigError or DataError."""
         bundles.refuse_overwrite(self.out)
         place = next(parent for parent in self.out.absolute().parents if parent.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            raise BundleError(f"--out {self.out} cannot be written: {place} is not a folder that you may write to")
+        try:
+            tempfile.TemporaryDirectory(dir=place, prefix=".edge-train-").cleanup()
+        except OSError as error:
+            remedy = "choose a folder that you may write to"
+            raise BundleError(f"--out {self.out}: {place} cannot be written to ({error.strerror}); {remedy}") from error
         if not 0 <= self.seed <= _HIGHEST_SEED:
             raise ConfigError(f"seed {self.seed} is not a number from 0 to {_HIGHEST_SEED}")
         if self.weights not in (None, IMAGENET) and not Path(str(self.weights)).is_file():

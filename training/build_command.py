@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from edge.command import add_command, to_path
 from edge.contract import signing
 from edge.contract.preprocess import PreprocessSpec, ResizeMode
-from edge.errors import EXIT_CODES, ConfigError
+from edge.errors import ConfigError
 from training import dataset
 from training.build import Options, build
 from training.recipe import ALPHAS, IMAGENET, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -39,17 +39,12 @@ _EXAMPLES = """examples:
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to edge-train."""
-    parser = subparsers.add_parser(
-        "build",
-        help="train a model on labelled pictures and write a bundle",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES + EXIT_CODES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    summary = "train a model on labelled pictures and write a bundle"
+    parser = add_command(subparsers, "build", summary=summary, description=_DESCRIPTION, examples=_EXAMPLES)
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="labelled pictures, a folder per class")
-    add("--out", type=Path, required=True, metavar="BUNDLE", help="a folder, or a zip by the ending .zip")
-    add("--test-data", type=Path, metavar="DIR", help="held-out pictures with the same class folders")
+    add("--data", type=to_path, required=True, metavar="DIR", help="labelled pictures, a folder per class")
+    add("--out", type=to_path, required=True, metavar="BUNDLE", help="a folder, or a zip by the ending .zip")
+    add("--test-data", type=to_path, metavar="DIR", help="held-out pictures with the same class folders")
     add(
         "--pass", dest="passing", nargs="+", action="extend", default=[], metavar="CLASS",
         help="classes that mean an intact part; without it every class is a defect",
@@ -66,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
         help="how a picture becomes square: distorted (default), padded, or cut",
     )  # fmt: skip
     add("--skip-bad", action="store_true", help="leave out unreadable pictures and count them in the report")
-    add("--key", type=Path, metavar="PEM", help="sign the bundle with this key (edge-train keygen)")
+    add("--key", type=to_path, metavar="PEM", help="sign the bundle with this key (edge-train keygen)")
     parser.set_defaults(run=run)
 
 
@@ -86,9 +81,13 @@ def run(arguments: Namespace) -> int:
 
 def _read_key(path: Path) -> Ed25519PrivateKey:
     try:
-        return signing.load_key(path.read_bytes())
+        pem = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"--key {path}: {error.strerror}; make one with edge-train keygen --out {path}") from error
+    try:
+        return signing.load_key(pem)
+    except ConfigError as error:
+        raise ConfigError(f"--key {path}: {error}") from error
 
 
 def _read_data(arguments: Namespace, options: Options) -> tuple[Dataset, Dataset | None]:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.command import run_command
 from edge.contract.bundle import Label
 from edge.contract.preprocess import PreprocessSpec
-from edge.errors import run_command
 from edge.synthetic import LABELS
 from training import backend, dataset
 from training.build import Options, build

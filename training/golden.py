@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.contract.pictures import load_picture
@@ -29,7 +27,7 @@ def golden_files(classifier: Classifier, test: Dataset) -> dict[str, bytes]:
     expected: dict[str, dict[str, float]] = {}
     for number, label in enumerate(sorted(first)[:MOST]):
         png = to_png(first[label].load())
-        scores = classifier.classify(_as_read(png)).scores
+        scores = classifier.classify(load_picture(io.BytesIO(png))).scores  # As the device reads it.
         files[f"golden/{number}.png"] = png
         expected[f"{number}.png"] = {name: round(float(s), 6) for name, s in zip(names, scores, strict=True)}
     return {**files, "golden/expected.json": json.dumps(expected, indent=2).encode() + b"\n"}
@@ -44,11 +42,3 @@ def to_png(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def _as_read(png: bytes) -> Pixels:
-    """Decode as the device will."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "golden.png")
-        path.write_bytes(png)
-        return load_picture(path)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import RawDescriptionHelpFormatter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.command import add_command, to_path
 from edge.contract import signing
-from edge.errors import EXIT_CODES, ConfigError
+from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,14 +27,9 @@ _EXAMPLE = """example:
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to edge-train."""
-    parser = subparsers.add_parser(
-        "keygen",
-        help="make a key to sign bundles with",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE + EXIT_CODES,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the private key; never overwritten")
+    summary = "make a key to sign bundles with"
+    parser = add_command(subparsers, "keygen", summary=summary, description=_DESCRIPTION, examples=_EXAMPLE)
+    parser.add_argument("--out", type=to_path, required=True, metavar="FILE", help="the private key; never overwritten")
     parser.set_defaults(run=run)
 
 

@@ -10,19 +10,20 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from edge.errors import EXIT_CODES, ConfigError, DataError
+from edge.command import add_command, to_path
+from edge.errors import ConfigError, DataError
 from edge.synthetic import LABELS, render
 from training import progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from edge.contract.preprocess import Pixels
     from edge.synthetic import Part
@@ -31,6 +32,12 @@ Result = TypeVar("Result")
 
 ORDER_FILE = "synthetic.json"
 """Lies in a set's folder and says what the set is: only the same set may be resumed there."""
+_DESCRIPTION = """Render cutting inserts seen from above into a folder per class: intact, or one of four damages.
+
+The same seed gives the same pictures. A run that was stopped goes on where it ended.
+"""
+_LEAST_SIDE, _MOST_SIDE = 32, 4096
+"""Pixels; within what the device's synthetic camera renders."""
 _CHUNK = 50
 """Parts that a worker takes at once."""
 
@@ -45,8 +52,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         """Refuse what cannot be rendered; raises ValueError."""
-        if self.seed < 0 or self.count < len(LABELS) or min(self.width, self.height) < 32:  # noqa: PLR2004 - pixels
-            raise ValueError(f"a set needs a seed from 0, {len(LABELS)} parts and 32x32 pixels at least, not {self}")
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed} is below 0")
+        if self.count < len(LABELS):
+            raise ValueError(f"count {self.count} is below {len(LABELS)}: each kind must be shown once")
+        if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in (self.width, self.height)):
+            raise ValueError(f"size {self.width}x{self.height} is not within {_LEAST_SIDE} to {_MOST_SIDE} pixels")
+
+    def __str__(self) -> str:
+        """Say in words what the set is."""
+        return f"{self.count} parts of seed {self.seed} at {self.width}x{self.height} pixels"
 
     def label(self, index: int) -> int:
         """Return a part's class as an index of LABELS: every class is as frequent as the others."""
@@ -139,20 +154,16 @@ def _size(text: str) -> tuple[int, int]:
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to edge-train."""
-    parser = subparsers.add_parser(
-        "synthetic",
-        help="render labelled pictures of cutting inserts",
-        description="Render cutting inserts seen from above into a folder per class: intact, or with one of four "
-        "kinds of damage. The same seed gives the same pictures. A run that was stopped goes on where it ended.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "render labelled pictures of cutting inserts"
+    parser = add_command(subparsers, "synthetic", summary=summary, description=_DESCRIPTION)
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="a folder that is empty, new, or of the same set")
+    add("--out", type=to_path, required=True, metavar="DIR", help="a folder that is empty, new, or of the same set")
     add("--count", type=int, default=1000, metavar="N", help="pictures in all, as many of each class (default 1000)")
     add("--size", type=_size, default=(160, 128), metavar="WxH", help="pixels (default 160x128)")
     add("--seed", type=int, default=1, help="another seed, other parts (default 1)")
-    add("--masks", type=Path, metavar="DIR", help="also write where the damage is, by the same names, to this folder")
+    add(
+        "--masks", type=to_path, metavar="DIR", help="also write where the damage is, by the same names, here"
+    )
     parser.set_defaults(run=run)
 
 
@@ -162,7 +173,7 @@ def run(arguments: Namespace) -> int:
     try:
         order = Order(seed=arguments.seed, count=arguments.count, width=width, height=height)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"--{error}") from error
     new = write(order, arguments.out, arguments.masks)
     print(f"{arguments.out}: {order.count} pictures in {len(LABELS)} classes, {new} of them new")
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from edge.camera.base import Frame
+from edge.camera.pace import Pacer
 from edge.synthetic import render
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ class SyntheticCamera:
     """Parts (seed, 0), (seed, 1), ... at the configured rate; a frame's source is `<truth>/<seed>-<index>`."""
 
     def __init__(self, config: SyntheticConfig) -> None:
-        self._config = config
-        self._closed = threading.Event()
         self.keeps_pace = config.rate == 0
+        self._config = config
+        self._pacer = Pacer(config.rate)
 
     def frames(self) -> Iterator[Frame]:
         """Yield parts until the configured number is reached or the camera is closed.
@@ -30,16 +30,13 @@ class SyntheticCamera:
         A part that takes longer to render than the rate allows comes late; none is made up for in a burst.
         """
         config = self._config
-        period = 1 / config.rate if config.rate else 0.0
-        due = time.monotonic()
         for index in range(config.frames) if config.frames else itertools.count():
-            part = render(config.seed, index, height=config.height, width=config.width)
-            if self._closed.wait(max(0.0, due - time.monotonic())):
+            # Only when it is due: rendered ahead, it would hold up the judging of the one before.
+            if not self._pacer.wait():
                 return
-            exposed = time.monotonic()
-            yield Frame(index + 1, f"{part.label}/{config.seed}-{index:06d}", exposed, part.pixels)
-            due = max(due, exposed - period) + period
+            part = render(config.seed, index, height=config.height, width=config.width)
+            yield Frame(index + 1, f"{part.label}/{config.seed}-{index:06d}", time.monotonic(), part.pixels)
 
     def close(self) -> None:
         """End `frames`, from any thread; a second call does nothing."""
-        self._closed.set()
+        self._pacer.stop()

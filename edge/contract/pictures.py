@@ -78,5 +78,8 @@ def _to_rgb(image: Image) -> Image:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text.partition(":")[0] if "cannot identify" in text else text or type(error).__name__
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "damaged, or none of " + ", ".join(FORMATS)
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,95 @@
+"""What the console commands share: their look, their exit codes, and how an error leaves them."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import InspectError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OUTPUT_CLOSED = 141
+"""Exit code when the reader of our output is gone, as shells report it (128 + SIGPIPE)."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells report it (128 + SIGINT)."""
+EXIT_CODES = """exit codes:
+  0  success             5  camera             9  deployment failed
+  1  unexpected error    6  no usable runtime  130  interrupted (Ctrl-C)
+  2  wrong command line  7  MQTT broker
+  3  configuration       8  pictures or data set
+  4  model bundle
+"""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_command(program: str, command: Callable[[], int]) -> int:
+    """Run one console command; a deliberate error becomes one line on stderr and its exit code."""
+    try:
+        return command()
+    except InspectError as error:
+        _say(program, str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        _abandon_output()  # Who read it went away: nothing is left to say, and nobody to say it to.
+        return OUTPUT_CLOSED
+    except KeyboardInterrupt:
+        _say(program, "interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        _abandon_output()
+        _say(program, f"{error.filename or 'the output'}: {error.strerror}; make room, then run it again")
+        return InspectError.exit_code
+
+
+def make_parser(program: str, description: str, examples: str = "") -> argparse.ArgumentParser:
+    """Return a program's parser; its --help ends with the examples and the exit codes."""
+    return argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=examples + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    *,
+    summary: str,
+    description: str = "",
+    examples: str = "",
+) -> argparse.ArgumentParser:
+    """Add a program's command, described by its summary unless there is more to say, and return its parser."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=examples + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def to_path(text: str) -> Path:
+    """Read an argument that is a path; the empty one, which would mean the working folder, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; is a shell variable not set?")
+    return Path(text)
+
+
+def _say(program: str, message: str) -> None:
+    """Print one line, whatever a file's name or a stranger's file put into it."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    print(f"{program}: {line}", file=sys.stderr)
+
+
+def _abandon_output() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
