@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ from edge import runtime
 from edge.config import Runtime
 from edge.contract.preprocess import WHOLE_FRAME, preprocess
 from edge.errors import BundleError
+from edge.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,7 @@ _SIGN_BIT = np.uint8(0x80)
 """uint8 xor this, read as int8, is the pixel minus 128."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Record, frozen=True):
     """What the model says of one region. `scores` and `logits` are float32 [n] in the labels' order."""
 
     scores: Floats
@@ -44,8 +43,7 @@ class Prediction:
     invoke_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
+class _Tensor(Record, frozen=True):
     """One quantized tensor: real = scale * (stored - zero_point)."""
 
     index: int

@@ -6,13 +6,13 @@ imported when the stage opens.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
 import signal
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +23,7 @@ from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError, ConfigError
 from edge.health import Tally
 from edge.judge import Judge
+from edge.record import Record
 from edge.supervision import notify
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Record, frozen=True, kw_only=True):
     """The stages of one inspection line, open and ready."""
 
     capture: Capture
@@ -103,6 +103,8 @@ def inspect(line: Line, stop: threading.Event) -> bool:
 
 def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopSignals) -> bool:
     line = _open(config, publisher, boot_id)
+    gc.freeze()  # What is there now stays: no collection needs to look through it again.
+    gc.enable()
     signals.only_set()
     notify("READY=1")
     try:
@@ -117,9 +119,9 @@ def _open(config: Config, publisher: Publisher, boot_id: str) -> Line:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
-    bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    capture = Capture(open_camera(config.camera))  # Before the model: the first frame comes while that loads.
+    capture = Capture(open_camera(config.camera))  # First: its first frame comes while the model loads.
     try:
+        bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
         classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     except BaseException:
         _close(capture, config)
@@ -171,15 +173,27 @@ class _StopSignals:
 
 
 def state_dir(config: Config) -> Path | None:
-    """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or none."""
-    from_systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    folder = config.state_dir or (Path(from_systemd) if from_systemd else None)
-    if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"state_dir {folder} cannot be made ({error}); choose a writable folder") from error
+    """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or the user's own.
+
+    Raises ConfigError if it is configured and cannot be made. If the user's own cannot, that is logged, and None.
+    """
+    try:
+        folder = config.state_dir or _default_state_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home.
+        if config.state_dir:
+            raise ConfigError(f"state_dir {config.state_dir} cannot be made ({error}); choose another") from error
+        log.warning("nothing is remembered between starts (%s): set state_dir to a folder that can be made", error)
+        return None
     return folder
+
+
+def _default_state_dir() -> Path:
+    """Return systemd's folder for this service, or the one of the XDG Base Directory Specification."""
+    if from_systemd := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(from_systemd)
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "edge-inspect"
 
 
 def _info(config: Config, classifier: Classifier, boot_id: str) -> Info:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Verdict
+from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 NO_MAJORITY = "the last frames do not agree"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Record, frozen=True):
     """What one frame shows: `label` is the likeliest class on the verdict's side, `score` its score, 0-1."""
 
     verdict: Verdict

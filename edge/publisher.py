@@ -14,11 +14,10 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
-
 from edge import clock
 from edge.broker import CONNECT_SECONDS, address, closed, make_client, refusal, silent, unreachable
 from edge.contract.messages import RETAINED, Event, Message, Status, encode, topic
+from edge.record import Record
 
 if TYPE_CHECKING:
     import paho.mqtt.client as paho
@@ -37,35 +36,35 @@ QUICK_SECONDS = 0.6
 _SLACK = 0.1
 
 
-class _Opened(msgspec.Struct, frozen=True):
+class _Opened(Record, frozen=True):
     """A connection without MQTT on it yet: by `deadline` the broker should have answered."""
 
     deadline: float
 
 
-class _Connected(msgspec.Struct, frozen=True):
+class _Connected(Record, frozen=True):
     allowed: int
 
 
-class _Away(msgspec.Struct, frozen=True):
+class _Away(Record, frozen=True):
     reason: str
 
 
-class _Acknowledged(msgspec.Struct, frozen=True):
+class _Acknowledged(Record, frozen=True):
     mid: int
     refused: str
 
 
-class _Send(msgspec.Struct, frozen=True):
+class _Send(Record, frozen=True):
     event: Event
 
 
-class _Retain(msgspec.Struct, frozen=True):
+class _Retain(Record, frozen=True):
     name: str
     message: Message
 
 
-class _Stop(msgspec.Struct, frozen=True):
+class _Stop(Record, frozen=True):
     reason: str
     deadline: float
 

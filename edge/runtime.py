@@ -11,11 +11,11 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.config import Runtime
 from edge.errors import BundleError, RuntimeUnavailableError, by_exit_code
+from edge.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +54,7 @@ class Interpreter(Protocol):
         """Copy values out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Record, frozen=True):
     """A ready interpreter and which engine it is, as `info` reports it."""
 
     interpreter: Interpreter

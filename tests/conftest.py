@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEMO_BUNDLE = PROJECT / "edge" / "demo_bundle"
+
+# Daemons that tests start remember nothing of the user's, nor leave him anything.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="edge-inspect-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"])
 
 # On busy shared cores time says nothing about the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,7 +51,7 @@ def verifies_models(classifier: Classifier) -> bool:
 
 
 def changed(original: Bundle, **manifest: Any) -> Bundle:
-    return replace(original, manifest=msgspec.structs.replace(original.manifest, **manifest))
+    return msgspec.structs.replace(original, manifest=msgspec.structs.replace(original.manifest, **manifest))
 
 
 def by_hand(original: Bundle, pixels: Pixels) -> Floats:

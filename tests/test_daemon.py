@@ -219,6 +219,19 @@ def test_a_missing_bundle(tmp_path: Path, broker: Broker) -> None:
         assert "no such bundle" in recorder.wait_for_status("offline")["reason"]
 
 
+def test_what_a_start_remembers_lies_in_the_users_state(
+    tmp_path: Path, broker: Broker, demo_bundle: Path, pictures: Path
+) -> None:
+    """Without state_dir a passed model is remembered in the user's own state folder; where none can be, it is said."""
+    config = config_for(tmp_path, demo_bundle, broker.port, folder_camera(pictures))
+    with running_daemon(config, {"XDG_STATE_HOME": str(tmp_path / "state")}) as daemon:
+        end(daemon)
+    assert len(list((tmp_path / "state" / "edge-inspect").glob("probed-*"))) == 1
+    with running_daemon(config, {"XDG_STATE_HOME": str(config)}) as daemon:
+        assert "nothing is remembered between starts" in end(daemon)
+        assert daemon.returncode == 0
+
+
 def test_wrong_password(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:
     """A refused login is one clear line: a warning of the running daemon, exit code 7 of `check --live`."""
     passwords = tmp_path / "passwords"

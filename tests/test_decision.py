@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +57,7 @@ def test_the_rule(  # noqa: PLR0913, PLR0917 - the columns of the table
 ) -> None:
     """Each row: scores, what the labels mean, the thresholds, and what that makes of the frame."""
     found = decide(scores, labels, thresholds)
-    assert replace(found, reason="") == Decision(verdict, label, score)
+    assert msgspec.structs.replace(found, reason="") == Decision(verdict, label, score)
     assert bool(found.reason) == (verdict is UNKNOWN)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import warnings
 import zlib
@@ -138,6 +140,18 @@ def test_a_format_that_is_not_listed_is_no_picture(tmp_path: Path) -> None:
     path.write_bytes(encoded(Image.new("RGB", (8, 8)), "EPS"))
     with pytest.raises(DataError, match=r"a\.png: not a readable picture \(damaged, or none of"):
         load_picture(path)
+
+
+def test_only_the_listed_readers_are_loaded(tmp_path: Path) -> None:
+    """Pillow's other readers are not even imported."""
+    saved(tmp_path, "a.png", Image.new("RGB", (8, 8)))
+    code = (
+        "import sys; from pathlib import Path; from edge.contract.pictures import load_picture; "
+        f"load_picture(Path({str(tmp_path / 'a.png')!r})); "
+        "print(*sorted(name for name in sys.modules if name.startswith('PIL.') and name.endswith('Plugin')))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == [f"PIL.{name}ImagePlugin" for name in ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")]
 
 
 def png_of_size(width: int, height: int) -> bytes:

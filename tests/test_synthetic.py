@@ -149,7 +149,7 @@ def test_sets_are_never_mixed(tmp_path: Path) -> None:
     """A folder with another set, with somebody's files, or masks among the classes are refused by name."""
     order, folder = Order(seed=2, count=5, width=32, height=32), tmp_path / "set"
     write(order, folder)
-    with pytest.raises(DataError, match=r"set holds something else than Order\(seed=3"):
+    with pytest.raises(DataError, match=r"set holds something other than 5 parts of seed 3"):
         write(Order(seed=3, count=5, width=32, height=32), folder)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.jpg").touch()

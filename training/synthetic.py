@@ -108,7 +108,7 @@ def _claim(folder: Path, order: Order) -> None:
         if not found:
             (folder / ORDER_FILE).write_bytes(msgspec.json.encode(order) + b"\n")
         elif ORDER_FILE not in found or _read_order(folder / ORDER_FILE) != order:
-            raise DataError(f"{folder} holds something else than {order}: choose an empty folder")
+            raise DataError(f"{folder} holds something other than {order}: choose an empty folder")
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}; choose a folder that you may write to") from error
 
@@ -161,9 +161,7 @@ def add_parser(subparsers: Any) -> None:
     add("--count", type=int, default=1000, metavar="N", help="pictures in all, as many of each class (default 1000)")
     add("--size", type=_size, default=(160, 128), metavar="WxH", help="pixels (default 160x128)")
     add("--seed", type=int, default=1, help="another seed, other parts (default 1)")
-    add(
-        "--masks", type=to_path, metavar="DIR", help="also write where the damage is, by the same names, here"
-    )
+    add("--masks", type=to_path, metavar="DIR", help="also write where the damage is, by the same names, here")
     parser.set_defaults(run=run)
 
 

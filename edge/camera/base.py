@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from edge.contract.preprocess import ChannelOrder, Pixels
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Record, frozen=True):
     """One exposure. `pixels` is uint8 [h, w] or [h, w, 3] in `order` and belongs to the receiver."""
 
     number: int
@@ -25,8 +25,7 @@ class Frame:
     order: ChannelOrder = "RGB"
 
 
-@dataclass(frozen=True, slots=True)
-class BadFrame:
+class BadFrame(Record, frozen=True):
     """A frame that was due but cannot be judged, such as a damaged picture: it ends as UNKNOWN."""
 
     number: int

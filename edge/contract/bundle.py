@@ -10,7 +10,6 @@ import hashlib
 import re
 import zipfile
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +18,7 @@ import msgspec
 from edge.contract import storage
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import BundleError
+from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,16 +95,19 @@ class Manifest(_Part, frozen=True, kw_only=True):
             raise ValueError(f"label {name!r} stands {count} times")
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Record, frozen=True):
     """A bundle whose listed files all match their hashes."""
 
     path: Path
     manifest: Manifest
     sha256: str
     """Of manifest.json: identifies the whole bundle, decision rule included."""
-    files: Mapping[str, bytes] = field(repr=False)
+    files: Mapping[str, bytes]
     """The content of every listed file by name, as it was when its hash was checked."""
+
+    def __repr__(self) -> str:
+        """Leave out the files' bytes."""
+        return f"Bundle({str(self.path)!r}, sha256={self.sha256!r})"
 
     @property
     def model(self) -> bytes:

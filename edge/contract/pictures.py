@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"})
 """What counts as a picture in a folder, by its lower-case ending."""
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+_PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "BMP": "Bmp", "TIFF": "Tiff", "WEBP": "WebP", "PPM": "Ppm", "GIF": "Gif"}
+FORMATS = tuple(_PLUGINS)
 """What a picture may be inside: no other plugin of Pillow's sees a stranger's file."""
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded; no inspection camera makes them."""
@@ -43,6 +46,7 @@ def load_picture(source: Path | BinaryIO) -> Pixels:
     name = source if isinstance(source, Path) else "picture"
     try:
         _require_regular(source)
+        _load_plugins()
         with Image.open(source, formats=FORMATS) as image:
             _require_size(image)
             ImageOps.exif_transpose(image, in_place=True)
@@ -52,6 +56,13 @@ def load_picture(source: Path | BinaryIO) -> Pixels:
     except Exception as error:
         # A decoder raises whatever a damaged file makes of it: OSError, SyntaxError, struct.error, ...
         raise DataError(f"{name}: not a readable picture ({_reason(error)})") from error
+
+
+@cache
+def _load_plugins() -> None:
+    """Load the plugins for FORMATS. Left to itself, Pillow loads all its forty to find one of them."""
+    for name in _PLUGINS.values():
+        import_module(f"PIL.{name}ImagePlugin")
 
 
 def _require_regular(source: Path | BinaryIO) -> None:

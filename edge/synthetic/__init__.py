@@ -6,11 +6,11 @@ only by the damage. Same seed, same bytes: shown for numpy 1.26 and 2 on x86-64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.record import Record
 from edge.synthetic.damage import LABELS, Label, draw_wound, inflict
 from edge.synthetic.dice import Dice
 from edge.synthetic.optics import expose
@@ -30,8 +30,7 @@ MIN_AREA = 0.012
 _TRUTH, _SCENE, _OPTICS = range(3)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Record, frozen=True):
     """One picture and what it shows."""
 
     pixels: Pixels

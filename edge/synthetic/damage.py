@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from edge.record import Record
 from edge.synthetic.dice import Dice, smooth_noise
 from edge.synthetic.surface import CARBIDE, unit
 
@@ -32,8 +32,7 @@ _SEEN = 0.35
 """A pixel counts as damaged from this share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wound:
+class Wound(Record, frozen=True):
     """One damage, float32 [height, width] each."""
 
     cover: Floats

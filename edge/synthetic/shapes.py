@@ -6,11 +6,13 @@ Lengths are in insert units: a rhombic insert's far corners lie about 1 from its
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import msgspec
 import numpy as np
+
+from edge.record import Record
 
 if TYPE_CHECKING:
     from edge.synthetic.dice import Dice, Floats
@@ -26,8 +28,7 @@ _TURN = 0.2
 """Radians: the play of the nest each way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Record, frozen=True):
     """The pixels' places in insert units: x = xx u + xy v + x0 and so on, with u to the right and v down."""
 
     u: Floats
@@ -77,7 +78,7 @@ class Grid:
 
     def crop(self, rows: slice, columns: slice) -> Grid:
         """Return the grid of a part of the picture."""
-        return replace(self, u=self.u[columns], v=self.v[rows])
+        return msgspec.structs.replace(self, u=self.u[columns], v=self.v[rows])
 
     def distance(self, x: float, y: float) -> Floats:
         """Return every pixel's distance from a point."""
@@ -86,8 +87,7 @@ class Grid:
         return field
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Record, frozen=True):
     """A place on the outline where damage can begin."""
 
     x: float
@@ -108,8 +108,7 @@ class Site:
         return self.x - depth * nx + along * tx, self.y - depth * ny + along * ty
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(Record, frozen=True):
     """A convex polygon grown by the nose radius; a round insert is a single point grown by its radius."""
 
     shape: Shape

@@ -11,12 +11,15 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from device import write_config
 
+from edge.classifier import Classifier
+from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
 from edge.errors import BrokerError
 
@@ -95,12 +98,13 @@ def bare(bundle: Path) -> Start:
 
 
 def daemon(bundle: Path, port: int, events: Subscriber, state_dir: Path) -> Start:
-    """Start the daemon once, let it idle for a while, and stop it."""
+    """Start the daemon once with frames of its model's size, let it idle for a while, and stop it."""
     with tempfile.TemporaryDirectory() as folder:
+        height, width = _input_size(bundle)
         config = write_config(
             Path(folder, "device.toml"),
             bundle=bundle,
-            camera={"kind": "synthetic", "rate": IDLE_RATE},
+            camera={"kind": "synthetic", "rate": IDLE_RATE, "width": width, "height": height},
             mqtt={"host": "127.0.0.1", "port": port},
             state_dir=str(state_dir),
         )
@@ -118,6 +122,11 @@ def daemon(bundle: Path, port: int, events: Subscriber, state_dir: Path) -> Star
             process.wait()
     verdict = exposed(event) + event["latency_ms"]["total"] / 1e3
     return Start(verdict - started, arrived - started, cpu, rss)
+
+
+@cache
+def _input_size(bundle: Path) -> tuple[int, int]:
+    return Classifier(bundles.read(bundle)).input_size
 
 
 def exposed(event: dict[str, Any]) -> float:
