@@ -153,7 +153,7 @@ def test_sets_are_never_mixed(tmp_path: Path) -> None:
         write(Order(seed=3, count=5, width=32, height=32), folder)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.jpg").touch()
-    with pytest.raises(DataError, match="mine holds something else"):
+    with pytest.raises(DataError, match="mine holds something other than 5 parts"):
         write(order, tmp_path / "mine")
     with pytest.raises(DataError, match="lies inside"):
         write(order, folder, folder / "masks")
