@@ -42,9 +42,10 @@ check: $(VENV)/.installed ## lint, formatting, types, import rules, and that gen
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -q $(wildcard $(HABITS))
+	$(RUN) -m pytest -q $(HABITS)
 
 bench: $(VENV)/.installed mosquitto ## measure the daemon against its limits, on this machine
+	$(RUN) -m compileall -q edge # as on a device: without, a start would compile what changed since
 	PYTHONPATH=tests $(RUN) tests/benchmarks/bench.py $(ARGS)
 
 rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
@@ -81,6 +82,7 @@ define install
 	@$(PYTHON) -m venv $(1)
 	@$(1)/bin/python $(PIP) install --require-hashes -r $(2)
 	@$(1)/bin/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@$(1)/bin/python -m compileall -q edge training deploy # as installing a wheel does
 	@touch $(1)/.installed
 endef
 

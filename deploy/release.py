@@ -19,7 +19,6 @@ import re
 import sys
 import tarfile
 import tomllib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +155,6 @@ def _bundle_files(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
         if hashlib.sha256(manifest).hexdigest() != bundle.sha256:
             raise BundleError(f"{bundle.path} changed while it was read; push again")
         yield bundles.MANIFEST, manifest
-        names = source.namelist() if isinstance(source, zipfile.ZipFile) else [path.name for path in source.iterdir()]
-        if bundles.SIGNATURE in names:
+        if source.has(bundles.SIGNATURE):
             yield bundles.SIGNATURE, storage.read_file(source, bundles.SIGNATURE, bundles.MAX_MANIFEST_BYTES)
     yield from bundle.files.items()

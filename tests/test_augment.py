@@ -25,6 +25,15 @@ def test_turns_and_mirror_are_the_eight_symmetries_of_the_square() -> None:
     assert {view.tobytes() for view in views} == wanted
 
 
+def test_pictures_of_any_size_get_noise() -> None:
+    """A picture of more values than were ever drawn gets noise in its last corner too."""
+    grey = np.full((1, 1216, 1216, 3), 128, np.uint8)
+    noisy = augment(
+        grey, Recipe(mirror=False, quarter_turns=False, crop=0, brightness=0, contrast=0), np.random.default_rng(0)
+    )
+    assert noisy[0, -32:, -32:].std() > 0
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
 def test_values_stay_within_what_int8_input_can_hold(seed: int) -> None:

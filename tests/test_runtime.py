@@ -100,6 +100,13 @@ def test_a_memory_of_another_runtime_does_not_count(
     assert markers(tmp_path) == [good]
 
 
+def test_only_the_last_passed_model_is_remembered(model: bytes, tmp_path: Path) -> None:
+    """A device sees many models in its life; its memory of them does not grow."""
+    for known in (sha256(b"the one before"), sha256(model)):
+        runtime.probe(model, known, AUTO, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"probed-{sha256(model)}-auto"]
+
+
 def test_a_refused_model_is_not_remembered(tmp_path: Path) -> None:
     """Nothing is written for a model that did not pass."""
     with pytest.raises(BundleError):

@@ -161,8 +161,8 @@ def test_sets_are_never_mixed(tmp_path: Path) -> None:
         write(order, folder / "synthetic.json" / "set")
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"count": 4}, {"width": 31}, {"height": 0}])
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"count": 4}, {"width": 31}, {"height": 4097}])
 def test_orders_that_cannot_be_rendered_are_refused(wrong: dict[str, int]) -> None:
-    """Negative seeds, fewer parts than classes and pictures below 32 pixels are errors."""
-    with pytest.raises(ValueError, match="a set needs"):
+    """Negative seeds, fewer parts than classes and pictures out of 32 to 4096 pixels are errors that name the value."""
+    with pytest.raises(ValueError, match=str(*wrong.values())):
         Order(**{"seed": 1, "count": 10, **wrong})

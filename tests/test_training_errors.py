@@ -82,9 +82,10 @@ def out_below_a_file(data: Path) -> Sequence[object]:
         (lambda _: ("--size", "100"), ConfigError.exit_code, "size 100 is not a multiple of 32"),
         (lambda _: ("--seed", "-1"), ConfigError.exit_code, "seed -1"),
         (lambda _: ("--key", "gone.pem"), ConfigError.exit_code, "make one with edge-train keygen"),
-        (bad_key, ConfigError.exit_code, "make one with edge-train keygen"),
+        (bad_key, ConfigError.exit_code, "key.pem: not an unencrypted PEM private key"),
         (foreign_folder, BundleError.exit_code, "exists and is not a bundle"),
         (out_below_a_file, BundleError.exit_code, "cannot be written"),
+        (lambda _: ("--out", "/proc/nowhere/bundle"), BundleError.exit_code, "/proc cannot be written to"),
     ],
 )
 def test_bad_input_is_one_clear_line(

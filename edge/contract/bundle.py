@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zipfile
 from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -194,12 +193,8 @@ def refuse_overwrite(path: Path) -> None:
 
 def _looks_like_bundle(path: Path) -> bool:
     """Tell whether a folder or zip has a bundle's files, damaged or not: a manifest.json alone may be anything's."""
-    if path.is_dir():
-        return (path / MANIFEST).is_file() and (path / MODEL).is_file()
-    if not path.is_file():
-        return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {MANIFEST, MODEL} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+        with storage.opened(path) as source:
+            return source.has(MANIFEST) and source.has(MODEL)
+    except BundleError:
         return False

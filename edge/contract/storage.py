@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import struct
-import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from edge.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import IO
 
-Source: TypeAlias = Path | zipfile.ZipFile
 
-_FAULTS = (
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
-"""What zipfile and the file system raise for damaged, encrypted or unreadable files."""
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How a zip's files may be packed; the other methods' decoders are not made for strangers."""
+_FAULTS = (OSError, ValueError, RuntimeError)
+"""What a path or a file may come to; RuntimeError: before Python 3.13 pathlib's word for links in a circle."""
+
+
+class Source(Protocol):
+    """Where a bundle's files lie."""
+
+    path: Path
+
+    def read(self, name: str, most: int) -> bytes:
+        """Return a file's first `most` bytes; raises OSError, KeyError (not there) or ValueError."""
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a file or folder of this name."""
+
+    def close(self) -> None:
+        """Let go of what `read` needs."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
     """Open a folder or a zip; raises BundleError for anything else."""
     try:
-        if path.exists() and not path.is_dir() and not path.is_file():
-            raise ValueError("not a regular file")  # A pipe would be waited for without end.
-        source = path.resolve() if path.is_dir() else zipfile.ZipFile(path)
+        source = _Folder(path) if path.is_dir() else _open_zip(path)
     except FileNotFoundError:
         raise BundleError(f"{path}: no such bundle; build one with edge-train build --out {path}") from None
     except _FAULTS as error:
         raise BundleError(f"{path}: neither a bundle folder nor a zip of one ({error})") from error
-    with source if isinstance(source, zipfile.ZipFile) else contextlib.nullcontext():
+    try:
         yield source
+    finally:
+        source.close()
 
 
 def read_file(source: Source, name: str, limit: int) -> bytes:
@@ -55,34 +53,42 @@ def read_file(source: Source, name: str, limit: int) -> bytes:
     Raises BundleError if it is missing, damaged, not inside the source or larger than `limit` bytes.
     """
     try:
-        with _in_zip(source, name) if isinstance(source, zipfile.ZipFile) else _in_folder(source, name) as file:
-            data = file.read(limit + 1)
+        data = source.read(name, limit + 1)
     except (FileNotFoundError, NotADirectoryError, KeyError):
-        raise BundleError(f"{_name_of(source)}: {name} is missing from the bundle") from None
+        raise BundleError(f"{source.path}: {name} is missing from the bundle") from None
     except _FAULTS as error:
-        raise BundleError(f"{_name_of(source)}: {name} cannot be read ({error})") from error
+        raise BundleError(f"{source.path}: {name} cannot be read ({error})") from error
     if len(data) > limit:
-        raise BundleError(f"{_name_of(source)}: {name} is larger than the {limit} bytes that are left for it")
+        raise BundleError(f"{source.path}: {name} is larger than the {limit} bytes that are left for it")
     return data
 
 
-def _in_folder(root: Path, name: str) -> BinaryIO:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        raise ValueError("it points outside the bundle")
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    def read(self, name: str, most: int) -> bytes:
+        path = (self.path / name).resolve()
+        if not path.is_relative_to(self.path):
+            raise ValueError("it points outside the bundle")
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no plain file")
+        with path.open("rb") as file:
+            return file.read(most)
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def close(self) -> None:
+        """Nothing is open between two files."""
+
+
+def _open_zip(path: Path) -> Source:
     if path.exists() and not path.is_file():
-        raise ValueError("it is no plain file")
-    return path.open("rb")
+        raise ValueError("not a regular file")  # A pipe would be waited for without end.
+    from edge.contract.zips import Zip  # On a device a bundle is a folder: its start does without.
 
-
-def _in_zip(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    if archive.getinfo(name).compress_type not in _METHODS:
-        raise ValueError("it is neither stored nor deflated")
-    return archive.open(name)
-
-
-def _name_of(source: Source) -> str:
-    return str(source.filename if isinstance(source, zipfile.ZipFile) else source)
+    return Zip(path)
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> None:
@@ -118,13 +124,13 @@ def _write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
         _sync(target)
+        _sync(target.parent)
 
 
 def _write_zip(path: Path, content: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in content.items():
-            # One fixed date: the same bundle is the same zip.
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    from edge.contract import zips
+
+    zips.write(path, content)
     _sync(path)
 
 

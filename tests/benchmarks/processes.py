@@ -17,14 +17,18 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from device import write_config
+from PIL import Image
 
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
 from edge.errors import BrokerError
+from edge.synthetic import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edge.contract.preprocess import Pixels
 
 HERE = Path(__file__).parent
 IDLE_RATE = 5.0
@@ -98,13 +102,13 @@ def bare(bundle: Path) -> Start:
 
 
 def daemon(bundle: Path, port: int, events: Subscriber, state_dir: Path) -> Start:
-    """Start the daemon once with frames of its model's size, let it idle for a while, and stop it."""
+    """Start the daemon once on a picture of its model's size, let it idle for a while, and stop it."""
     with tempfile.TemporaryDirectory() as folder:
-        height, width = _input_size(bundle)
+        Image.fromarray(_picture(bundle)).save(Path(folder, "part.png"))
         config = write_config(
             Path(folder, "device.toml"),
             bundle=bundle,
-            camera={"kind": "synthetic", "rate": IDLE_RATE, "width": width, "height": height},
+            camera={"kind": "folder", "path": folder, "rate": IDLE_RATE, "loop": True},
             mqtt={"host": "127.0.0.1", "port": port},
             state_dir=str(state_dir),
         )
@@ -125,8 +129,9 @@ def daemon(bundle: Path, port: int, events: Subscriber, state_dir: Path) -> Star
 
 
 @cache
-def _input_size(bundle: Path) -> tuple[int, int]:
-    return Classifier(bundles.read(bundle)).input_size
+def _picture(bundle: Path) -> Pixels:
+    height, width = Classifier(bundles.read(bundle)).input_size
+    return render(0, 0, height=height, width=width).pixels
 
 
 def exposed(event: dict[str, Any]) -> float:
