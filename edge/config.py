@@ -195,10 +195,12 @@ def load(path: Path) -> Config:
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path}: not a file")
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(path.read_text("utf-8-sig"))  # Some editors begin a file with a mark.
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see the README's configuration page") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: tables or arrays nested without end; see the README's configuration page") from None
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse(table, path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from statistics import median
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -16,6 +16,7 @@ from rich.text import Text
 from edge.contract.messages import Event, Health, Message, Model, Status, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import JustifyMethod, RenderableType
@@ -26,7 +27,8 @@ RECENT = 100
 """How many verdicts the latency figures look back."""
 BAR = 8
 
-_COLUMNS: tuple[tuple[str, int, int, JustifyMethod], ...] = (
+_Column: TypeAlias = "tuple[str, int, int, JustifyMethod]"
+_COLUMNS: tuple[_Column, ...] = (
     ("seq", 4, 0, "right"),
     ("part", 12, 1, "left"),
     ("verdict", 7, 0, "left"),
@@ -35,6 +37,8 @@ _COLUMNS: tuple[tuple[str, int, int, JustifyMethod], ...] = (
     ("ms", 5, 0, "right"),
 )
 """Heading, least width, share of the width that is left, alignment."""
+_NARROW, _FEWER = 70, 4
+"""Below so many characters a line only the first columns are shown."""
 
 
 class View:
@@ -94,7 +98,8 @@ class View:
             self._confusion[truth, event.label or event.verdict] += 1
 
     def _render(self) -> RenderableType:
-        parts: list[RenderableType] = [self._headline(), _events(self._last)]
+        shown = _COLUMNS[:_FEWER] if self._console.width < _NARROW else _COLUMNS
+        parts: list[RenderableType] = [self._headline(), _events(self._last, shown)]
         if self._confusion and self._model:
             parts.append(Columns([self._counts(), _confusion(self._confusion, list(self._model.labels))]))
         else:
@@ -126,21 +131,22 @@ class View:
         recorder.save_svg(str(path), title="make demo")
 
 
-def _events(events: deque[Event]) -> Table:
+def _events(events: deque[Event], columns: Sequence[_Column]) -> Table:
     table = Table(expand=True)
-    for heading, width, share, justify in _COLUMNS:
+    for heading, width, share, justify in columns:
         table.add_column(heading, min_width=width, ratio=share or None, justify=justify, no_wrap=True)
     for event in events:
         score = event.score or 0.0
         bar = Text("█" * round(score * BAR), style=COLOURS[event.verdict])
-        table.add_row(
-            str(event.seq),
+        cells = (
+            Text(str(event.seq)),
             Text(event.source),
             Text(event.verdict, style=f"bold {COLOURS[event.verdict]}"),
             Text(event.label or event.reason),
             Text.assemble(bar, f" {score:.2f}"),
-            f"{event.latency_ms.total:.1f}",
+            Text(f"{event.latency_ms.total:.1f}"),
         )
+        table.add_row(*cells[: len(columns)])
     return table
 
 

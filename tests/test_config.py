@@ -226,7 +226,7 @@ def test_what_is_missing_is_named(missing: str) -> None:
         (b"bundle = 1\nbundle = 2", "Cannot overwrite a value"),
         (b"\xff\xfe", "codec can't decode"),
         (b"a = " + b"1" * 5000, "Exceeds the limit"),
-        (b"a = " + b"[" * 20_000, "recursion"),
+        (b"a = " + b"[" * 20_000, "nested without end"),
     ],
     ids=["missing", "incomplete", "twice", "not UTF-8", "huge number", "deep"],
 )
@@ -288,3 +288,10 @@ def test_any_table_is_a_configuration_or_a_config_error(table: Mapping[str, Any]
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert isinstance(found, Config)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    """A file from an editor that begins with U+FEFF is read like any other."""
+    path = tmp_path / "device.toml"
+    path.write_bytes(b'\xef\xbb\xbfbundle = "b"\n[camera]\nkind = "synthetic"\n')
+    assert config.load(path).bundle == tmp_path / "b"

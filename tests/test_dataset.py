@@ -53,6 +53,7 @@ def test_pictures_that_are_not_rgb_are_converted(tmp_path: Path) -> None:
     [
         (lambda f: [p.unlink() for p in (f / "spot").iterdir()], r"spot: class spot has no pictures; add some"),
         (lambda f: draw_into(f / "loose.png"), r"loose\.png in no class folder"),
+        (lambda f: (f / "spot").rename(f / "sp\not"), r"class folder 'sp\\not' has control characters"),
     ],
 )
 def test_a_folder_that_would_be_misread_is_refused(tmp_path: Path, spoil: object, message: str) -> None:

@@ -42,6 +42,17 @@ def test_demo_shows_verdicts_and_truth(tmp_path: Path) -> None:
     assert picture.read_text().startswith("<svg")
 
 
+def test_a_narrow_terminal_still_shows_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a window of 48 characters the last verdicts keep their labels."""
+    monkeypatch.setenv("COLUMNS", "48")
+    done = run_inspect("demo", "--count", 10)
+    assert done.returncode == 0, done.stderr
+    cells = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│ │")]
+    labels = [row[5].strip() for row in cells if row[4].strip() in ("PASS", "DEFECT")]
+    assert len(labels) == 10
+    assert all(labels)
+
+
 def test_demo_without_mosquitto(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where mosquitto is not installed the pure-Python broker serves, over MQTT 3.1.1."""
     pytest.importorskip("amqtt", reason="the demo extra is not installed")

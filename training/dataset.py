@@ -90,6 +90,9 @@ def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:
     if len(names) < 2:  # noqa: PLR2004 - a classifier needs a choice
         found = f"only one class folder, {names[0]}" if names else "no class folders"
         raise DataError(f"{folder}: {found}; put the pictures in a folder for each class, at least two")
+    for name in names:
+        if not name.isprintable():
+            raise DataError(f"{folder}: class folder {name!r} has control characters in its name; rename it")
     for name in passing:
         require_class(name, names, "--pass")
     if set(passing) == set(names):
