@@ -66,7 +66,7 @@ class Device:
 
     def __init__(self, access: Access) -> None:
         self.name = access.name
-        self._access = access
+        self.access = access
         self._planned: list[tuple[str, str, Any]] = []
 
     def __enter__(self) -> Self:
@@ -76,7 +76,7 @@ class Device:
         except ModuleNotFoundError as error:
             raise DeployError(f"{error.name} is not installed; pip install 'edge-inspect[deploy]'") from error
         self._log = _quiet_logs()
-        inventory = Inventory(([(self.name, self._access.data())], {}))
+        inventory = Inventory(([(self.name, self.access.data())], {}))
         self._state: Any = State(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS))
         self._host: Any = inventory.get_host(self.name)
         self._connect()
@@ -141,7 +141,7 @@ class Device:
         try:
             self._host.connect(raise_exceptions=True, show_errors=False)
         except (PyinfraError, OSError, EOFError) as error:
-            raise DeployError(f"{self.name}: {_ssh_problem(str(error), self._access)}") from error
+            raise DeployError(f"{self.name}: {_ssh_problem(str(error), self.access)}") from error
         self._state.activate_host(self._host)
         _notice_dead_link(self._host.connector.client.get_transport())
 

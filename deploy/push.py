@@ -126,16 +126,17 @@ def _carry_out(device: Device, release: Release, software: Program, proof: _Proo
 
 def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseException:
     """Return to the release that ran before, and return the error to raise: what happened and how this went."""
-    device = proof.device
     print(f"  go back to {found.running or 'no release'}", flush=True)
     try:
-        words = provision.last_words(device)
-        earlier = proof.watch.boots()
-        provision.roll_back(device, found)
-        if found.running:
-            proof.wait(None, earlier)
+        # Over a connection of its own: the first may be what broke, or Ctrl-C came in the middle of a packet.
+        with Device(proof.device.access) as device:
+            words = provision.last_words(device)
+            earlier = proof.watch.boots()
+            provision.roll_back(device, found)
+            if found.running:
+                proof.wait(None, earlier)
     except DeployError as trouble:
-        return DeployError(f"{error or 'interrupted'}; going back to the old release failed too: {trouble}")
+        return DeployError(f"{str(error) or 'interrupted'}; going back to the old release failed too: {trouble}")
     outcome = "the old release is back and judges" if found.running else "it is stopped: there was no earlier release"
     if isinstance(error, KeyboardInterrupt):
         print(f"{device.name}: {outcome}", flush=True)
