@@ -118,10 +118,18 @@ def _carry_out(device: Device, release: Release, software: Program, proof: _Proo
             raise _put_back(found, proof, error) from error
         raise
     if place:
-        provision.prune(device, found)
+        _tidy(device, found)
     state = "online" if changed else "nothing changed"
     print(f"{device.name}: {state}, model {_short(model)} judges: {event.verdict} {event.label} {event.score:.3f}")
     return 0
+
+
+def _tidy(device: Device, found: Survey) -> None:
+    """Remove what is older than the release before; the new one judges, whether this works or not."""
+    try:
+        provision.prune(device, found)
+    except DeployError as error:
+        print(f"  old releases could not be removed: {error}", flush=True)
 
 
 def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseException:

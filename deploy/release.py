@@ -69,7 +69,7 @@ def assemble(bundle_path: Path, config_path: Path) -> Release:
     """
     config = configs.load(config_path)
     bundle = bundles.read(bundle_path, trusted_keys=config.trusted_keys)
-    table = tomllib.loads(config_path.read_text("utf-8"))
+    table = tomllib.loads(configs.read_text(config_path))
     _require_absolute_source(table["camera"], config_path)
     files = {
         CONFIG: _point_to_bundle(config_path).encode(),
@@ -110,7 +110,7 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
 
 def _point_to_bundle(config_path: Path) -> str:
     """Return the file's text with its `bundle` key naming the place on the device; all else stays as written."""
-    text = config_path.read_text("utf-8")
+    text = configs.read_text(config_path)
     first_table = _FIRST_TABLE.search(text)
     end = first_table.start() if first_table else len(text)
     head = _TOP_LEVEL_BUNDLE.sub(f'bundle = "{BUNDLE_ON_DEVICE}"', text[:end], count=1)

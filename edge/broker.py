@@ -1,4 +1,4 @@
-"""The only file that loads paho: a client with protocol, login and TLS as configured, and what its refusals mean."""
+"""The only file that knows paho: its client with protocol, login and TLS as configured, and what refusals mean."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def log_in(client: paho.Client, mqtt: Mqtt) -> None:
         answer.put(refusal(mqtt, reason) if reason.is_failure else "")
 
     def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        answer.put(f"broker {address(mqtt)} hangs up before a login ({reason}); check cert_file and the broker's log")
+        answer.put(hung_up(mqtt, reason))
 
     client.on_connect, client.on_disconnect = on_connect, on_disconnect
     try:
@@ -78,7 +78,7 @@ def _paho_log() -> logging.Logger:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Client is not connected")
+    return not record.getMessage().startswith(("Client is not connected", "failed to receive on socket"))
 
 
 def check_broker(config: Config) -> None:
@@ -102,6 +102,12 @@ def silent(mqtt: Mqtt) -> str:
     """Say in one line that something accepts connections and never says a word of MQTT."""
     remedy = "is it an MQTT broker, and does it expect TLS?"
     return f"broker {address(mqtt)} accepts the connection but does not answer; {remedy}"
+
+
+def hung_up(mqtt: Mqtt, reason: Any) -> str:
+    """Say in one line that a broker ended a connection before it answered."""
+    remedy = "check mqtt.tls, mqtt.cert_file and the broker's log"
+    return f"broker {address(mqtt)} hangs up before a login ({reason}); {remedy}"
 
 
 def closed(mqtt: Mqtt, reason: Any) -> str:

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 class Capture:
     """Reads a camera in a thread of its own and hands over one frame at a time.
 
-    From a live camera a frame that was not taken is overwritten by the next one and, once judging has begun,
-    counted as dropped; a camera that keeps pace waits until each is taken.
+    A frame that was not taken is overwritten by the next one and counted as dropped; a camera that keeps pace
+    waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -90,13 +90,16 @@ class Capture:
     def _hand_over(self, frames: Iterator[Frame | BadFrame]) -> None:
         for frame in frames:
             with self._changed:
-                if self._camera.keeps_pace:
-                    self._changed.wait_for(lambda: self._frame is None or self._stopped)
+                self._changed.wait_for(self._may_replace)
                 if self._stopped:
                     return
                 overtakes = self._frame is not None
-                if self._judging or not overtakes:  # What passes while the model still loads is nobody's loss.
+                if self._judging or not overtakes:  # What a live camera sees while the model loads is no part's loss.
                     self.captured += 1
                     self.dropped += overtakes
                 self._frame = frame
                 self._changed.notify_all()
+
+    def _may_replace(self) -> bool:
+        must_wait = self._camera.keeps_pace or not (self._judging or self._camera.live)
+        return self._frame is None or self._stopped or not must_wait

@@ -9,6 +9,7 @@ import msgspec
 
 from edge import config as configs
 from edge.camera import open_camera
+from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
@@ -78,6 +79,8 @@ def _one_frame(config: CameraConfig) -> str:
         capture.stop(FRAME_SECONDS)
     if frame is None:
         raise CameraError(f"camera {config.name}: no frame within {FRAME_SECONDS:g} s; check its cable and settings")
+    if isinstance(frame, BadFrame):
+        raise CameraError(f"camera {config.name}: {frame.reason}")
     return f"{config.name} delivers frames"
 
 

@@ -22,7 +22,7 @@ EXIT_CODES = """exit codes:
   0  success             5  camera             9  deployment failed
   1  unexpected error    6  no usable runtime  130  interrupted (Ctrl-C)
   2  wrong command line  7  MQTT broker
-  3  configuration       8  pictures or data set
+  3  configuration       8  pictures or data set  141  output closed (head)
   4  model bundle
 """
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -41,6 +41,11 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         _say(program, "interrupted")
         return INTERRUPTED
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        _say(program, f"{error.filename}: {error.strerror}; run this as a user who may, or change its permissions")
+        return InspectError.exit_code
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise

@@ -195,7 +195,7 @@ def load(path: Path) -> Config:
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path}: not a file")
-        table = tomllib.loads(path.read_text("utf-8-sig"))  # Some editors begin a file with a mark.
+        table = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see the README's configuration page") from None
     except RecursionError:
@@ -203,6 +203,11 @@ def load(path: Path) -> Config:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse(table, path)
+
+
+def read_text(path: Path) -> str:
+    """Read a configuration's text; some editors begin a file with a byte order mark."""
+    return path.read_text("utf-8-sig")
 
 
 def parse(table: dict[str, Any], path: Path) -> Config:

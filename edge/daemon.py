@@ -76,9 +76,12 @@ def run(config: Config) -> int:
             if not signals.stop.is_set():
                 reason = str(error) or repr(error)
                 raise
+            log.warning("while stopping: %s", str(error) or repr(error))
         finally:
             signals.only_set()
             notify("STOPPING=1")
+            if ended:  # Without this systemd would wait for TimeoutStopSec only.
+                notify(f"EXTEND_TIMEOUT_USEC={round((PATIENT_SECONDS + QUICK_SECONDS) * 1e6)}")
             undelivered = publisher.stop(reason, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
         if undelivered:
             log.error("%d verdicts were not delivered to the broker", undelivered)
@@ -104,30 +107,31 @@ def inspect(line: Line, stop: threading.Event) -> bool:
 
 
 def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopSignals) -> bool:
-    line = _open(config, publisher, boot_id)
-    gc.freeze()  # What is there now stays: no collection needs to look through it again.
-    gc.enable()
-    signals.only_set()
-    notify("READY=1")
+    from edge.camera import open_camera
+
+    capture = Capture(open_camera(config.camera))  # First: its first frame comes while the model loads.
+    line: Line | None = None
     try:
+        line = _open(config, capture, publisher, boot_id)
+        gc.freeze()  # What is there now stays: no collection needs to look through it again.
+        gc.enable()
+        signals.only_set()
+        notify("READY=1")
         return inspect(line, signals.stop)
     finally:
-        _close(line.capture, config)
-        publisher.retain("health", line.tally.report(line.capture, publisher))
+        signals.only_set()
+        if not capture.stop(CAMERA_STOP_SECONDS):
+            log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
+        if line is not None:
+            publisher.retain("health", line.tally.report(capture, publisher))
 
 
-def _open(config: Config, publisher: Publisher, boot_id: str) -> Line:
-    from edge.camera import open_camera
+def _open(config: Config, capture: Capture, publisher: Publisher, boot_id: str) -> Line:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
-    capture = Capture(open_camera(config.camera))  # First: its first frame comes while the model loads.
-    try:
-        bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-        classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
-    except BaseException:
-        _close(capture, config)
-        raise
+    bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
+    classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     publisher.retain("info", _info(config, classifier, boot_id))
     publisher.retain("model", _model(bundle, boot_id))
     return Line(
@@ -136,11 +140,6 @@ def _open(config: Config, publisher: Publisher, boot_id: str) -> Line:
         publisher=publisher,
         tally=Tally(boot_id, config.health_every_s),
     )
-
-
-def _close(capture: Capture, config: Config) -> None:
-    if not capture.stop(CAMERA_STOP_SECONDS):
-        log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
 
 
 class _StoppedEarlyError(BaseException):
@@ -194,8 +193,10 @@ def _default_state_dir() -> Path:
     """Return systemd's folder for this service, or the one of the XDG Base Directory Specification."""
     if from_systemd := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return Path(from_systemd)
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "edge-inspect"
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not base.is_absolute():  # A relative one is to be ignored, says the specification.
+        base = Path("~/.local/state").expanduser()
+    return base / "edge-inspect"
 
 
 def _info(config: Config, classifier: Classifier, boot_id: str) -> Info:

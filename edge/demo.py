@@ -5,7 +5,6 @@ The broker and the daemon are child processes of their own; they end with this o
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pwd
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.config import Mqtt
 from edge.contract.messages import MESSAGES, Event, Message
 from edge.errors import BrokerError, DataError, RuntimeUnavailableError, by_exit_code
 
@@ -37,7 +37,6 @@ RATE = 5
 BROKER_SECONDS = 10.0
 STOP_SECONDS = 3.0
 """The daemon ends within 2 s of SIGTERM."""
-_PR_SET_PDEATHSIG = 1
 _SBIN = os.pathsep.join(["/usr/sbin", "/usr/local/sbin"])
 """Where Debian keeps mosquitto, outside an ordinary user's PATH."""
 
@@ -50,7 +49,7 @@ class _Broker:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show verdicts until Ctrl-C, `--count` verdicts, or the last of `--frames`; returns 0.
+    """Show verdicts until `--count` of them or the last of `--frames`, then return 0; or until Ctrl-C.
 
     Raises DataError for a folder that is not there, and the daemon's own error if that fails.
     """
@@ -126,7 +125,7 @@ def _choose_broker(folder: Path, port: int) -> _Broker:
     mosquitto = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), _SBIN]))
     settings = folder / "broker.conf"
     if mosquitto:
-        # As root it would become another user, and with that lose the death signal of _die_with_parent.
+        # As root it would become another user, and with that lose the death signal of _dying_with_parent.
         user = pwd.getpwuid(os.geteuid()).pw_name
         settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\n", "utf-8")
         return _Broker([mosquitto, "-c", str(settings)], "5", "mosquitto")
@@ -139,13 +138,8 @@ def _choose_broker(folder: Path, port: int) -> _Broker:
 @contextmanager
 def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no other thread runs yet when children start
-        )
+        command = [*_dying_with_parent(), *command]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         yield process
     finally:
@@ -157,9 +151,9 @@ def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end the child when the demo is killed and cannot do it (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _dying_with_parent() -> list[str]:
+    """Have the kernel end a child when the demo is killed and cannot do it; setpriv is part of every Debian."""
+    return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
 
 
 @contextmanager
@@ -179,24 +173,18 @@ def _interrupt(*_: object) -> None:
 
 @contextmanager
 def _subscription(port: int) -> Iterator[SimpleQueue[Message]]:
-    import paho.mqtt.client as paho
-    from paho.mqtt.enums import CallbackAPIVersion
+    from edge.broker import log_in, log_out, make_client
 
     inbox: SimpleQueue[Message] = SimpleQueue()
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-    client.on_connect = _subscribe
+    broker = Mqtt(host="127.0.0.1", port=port, protocol="3.1.1")
+    client = make_client(broker, "edge-inspect-demo")
     client.on_message = lambda _client, _data, message: inbox.put(_decode(message))
-    client.connect("127.0.0.1", port)
-    client.loop_start()
+    log_in(client, broker)
+    client.subscribe("inspect/v1/demo/#", qos=1)
     try:
         yield inbox
     finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def _subscribe(client: Any, *_: object) -> None:
-    client.subscribe("inspect/v1/demo/#", qos=1)
+        log_out(client)
 
 
 def _decode(message: Any) -> Message:

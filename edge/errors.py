@@ -4,7 +4,7 @@
     ├── ConfigError (ValueError)     3  the device's configuration is wrong
     ├── BundleError (ValueError)     4  a model bundle is missing, damaged or not for this version
     ├── CameraError (OSError)        5  a camera is not there or stopped answering
-    ├── RuntimeUnavailableError      6  no interpreter, or the model crashes it
+    ├── RuntimeUnavailableError      6  no interpreter, or it cannot be tried now
     ├── BrokerError (OSError)        7  the MQTT broker is unreachable or refuses us
     ├── DataError (ValueError)       8  a picture or a data set cannot be used
     └── DeployError (RuntimeError)   9  a device did not come back with what was pushed

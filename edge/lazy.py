@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,8 @@ class _Postponed(ModuleType):
     """Stands in for a module until something in it is used."""
 
     def __getattr__(self, name: str) -> Any:
-        sys.modules.pop(self.__name__, None)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         module = import_module(self.__name__)
         self.__dict__.update(module.__dict__)
         return getattr(module, name)
@@ -25,5 +27,7 @@ def postpone(name: str) -> None:
     """
     if name not in sys.modules:
         package, _, last = name.rpartition(".")
-        module = sys.modules[name] = _Postponed(name)
+        module = _Postponed(name)
+        module.__spec__ = find_spec(name)
+        sys.modules[name] = module
         setattr(import_module(package), last, module)

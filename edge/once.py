@@ -58,8 +58,7 @@ def judge_picture(classifier: Classifier, path: Path) -> dict[str, Any]:
 def _expand(images: Iterable[Path]) -> Iterator[Path]:
     for path in images:
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-            found = list_pictures(path)
             # An empty folder is reported as a picture that is not there, not passed over.
-            yield from found or [path / "*"]
+            yield from list_pictures(path) or [path / "*"]
         else:
             yield path

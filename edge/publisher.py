@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge import clock
-from edge.broker import CONNECT_SECONDS, address, closed, make_client, refusal, silent, unreachable
+from edge.broker import CONNECT_SECONDS, address, closed, hung_up, make_client, refusal, silent, unreachable
 from edge.contract.messages import RETAINED, Event, Message, Status, encode, topic
 from edge.record import Record
 
@@ -93,6 +93,8 @@ class Publisher:
         self._silence: _Opened | None = None
         """A connection whose broker has not answered yet."""
         self._stop: _Stop | None = None
+        self._refused = False
+        """Whether this connection's end has been explained already; paho's thread alone touches it."""
         self._offline = threading.Event()
         self._offline.set()
         self._client = self._prepare()
@@ -153,10 +155,12 @@ class Publisher:
         return client
 
     def _on_socket_open(self, _client: Any, _data: Any, _socket: Any) -> None:
+        self._refused = False
         self._inbox.put(_Opened(time.monotonic() + CONNECT_SECONDS))
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
+        self._refused = reason.is_failure
+        if self._refused:
             self._inbox.put(_Away(refusal(self._config.mqtt, reason)))
         else:
             self._offline.clear()
@@ -167,8 +171,9 @@ class Publisher:
         self._inbox.put(_Away(unreachable(self._config.mqtt, sys.exc_info()[1])))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not self._offline.is_set():  # After a refusal this would only repeat it in other words.
-            self._inbox.put(_Away(closed(self._config.mqtt, reason)))
+        if not self._refused:
+            explain = hung_up if self._offline.is_set() else closed
+            self._inbox.put(_Away(explain(self._config.mqtt, reason)))
         self._offline.set()
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,8 @@ _MODULES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_ru
 _PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 _PASSED = b"passed"
 """What the child says last: an exit code of 0 alone could come from anything."""
+_REMEMBERED = 8
+"""Markers in a state folder, at most."""
 PROBE_SECONDS = 60
 """Far above the slowest first load (qemu-emulated arm64: 10 s); beyond it the runtime hangs."""
 
@@ -79,12 +82,12 @@ def open_interpreter(model: bytes, settings: Runtime) -> Opened:
 def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | None) -> None:
     """Load and run a model once in a child process, unless `state_dir` remembers that it passed.
 
-    Raises BundleError if the model crashes or hangs the runtime, or is refused by it; RuntimeUnavailableError
-    without a runtime.
+    Raises BundleError if the model crashes the runtime or is refused by it; RuntimeUnavailableError without a
+    runtime, and for a child that took too long or was killed, which another try may mend.
     """
     marker = state_dir / f"probed-{model_sha256}-{settings.engine}" if state_dir else None
     stack = _stack().encode() if marker else b""
-    if marker is not None and marker.is_file() and marker.read_bytes() == stack:
+    if marker is not None and _remembers(marker, stack):
         return
     import subprocess  # A start whose model is known needs none.
 
@@ -93,7 +96,10 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
     try:
         child = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise BundleError(f"the model hung the runtime for {PROBE_SECONDS} s; rebuild the bundle") from None
+        problem = f"the probe of the model took more than {PROBE_SECONDS} s"
+        raise RuntimeUnavailableError(f"{problem}: this machine is too busy, or the model hangs the runtime") from None
+    if child.returncode == -signal.SIGKILL:  # No model does that: the kernel does when memory is short.
+        raise RuntimeUnavailableError("the probe of the model was killed: is memory short?")
     if child.returncode < 0:
         raise BundleError(f"the model crashes the runtime (signal {-child.returncode}); rebuild the bundle")
     if child.returncode:
@@ -106,12 +112,23 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
         _remember(marker, stack)
 
 
-def _remember(marker: Path, stack: bytes) -> None:
-    """Keep the last passed model only: a device sees many in its life."""
+def _remembers(marker: Path, stack: bytes) -> bool:
     try:
-        for older in marker.parent.glob("probed-*"):
-            older.unlink()
+        return marker.read_bytes() == stack
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        log.warning("state_dir %s: %s; the model is probed again", marker.parent, error.strerror)
+        return False
+
+
+def _remember(marker: Path, stack: bytes) -> None:
+    """Keep the newest few markers only: a device sees many models in its life."""
+    try:
         marker.write_bytes(stack)
+        by_age = sorted(marker.parent.glob("probed-*"), key=lambda path: path.stat().st_mtime_ns)
+        for older in by_age[:-_REMEMBERED]:
+            older.unlink(missing_ok=True)
     except OSError as error:
         # The model has passed: a full disk only means that the next start probes it again.
         log.warning("state_dir %s: %s; the next start will probe the model again", marker.parent, error.strerror)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parent.parent
+NOBODY = 65534
 DEMO_BUNDLE = PROJECT / "edge" / "demo_bundle"
 
 # Daemons that tests start remember nothing of the user's, nor leave him anything.
@@ -94,6 +95,20 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """Become an ordinary user for a while and return a folder of his: root may read everything."""
+    before = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        if before == 0:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(before)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,9 @@ SECONDS = 10.0
 class ListCamera:
     """Yields numbered frames as fast as it can, then what the test says."""
 
-    def __init__(self, count: int, *, keeps_pace: bool, error: Exception | None = None) -> None:
+    def __init__(self, count: int, *, keeps_pace: bool, live: bool = True, error: Exception | None = None) -> None:
         self.keeps_pace = keeps_pace
+        self.live = live
         self.delivered = threading.Event()
         self._count = count
         self._error = error
@@ -91,6 +92,18 @@ def test_frames_before_the_first_judgement_are_no_loss() -> None:
     assert camera.delivered.wait(SECONDS)
     assert numbers(capture) == [50]
     assert (capture.captured, capture.dropped) == (1, 0)
+
+
+def test_a_paced_files_first_frame_waits_for_judging() -> None:
+    """What is shown from a folder or file at a rate begins when judging begins, however long the model loads."""
+    camera = ListCamera(2, keeps_pace=False, live=False)
+    capture = Capture(camera)
+    assert not camera.delivered.wait(0.2)
+    first = capture.take(SECONDS)
+    assert first is not None
+    assert first.number == 1
+    assert numbers(capture) == [2]
+    assert (capture.captured, capture.dropped) == (2, 0)
 
 
 def test_a_camera_that_keeps_pace_loses_nothing() -> None:

@@ -162,6 +162,15 @@ def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:
     assert_one_clear_line(run_inspect("check", "--config", tmp_path / "d.toml"), 3, "not a file")
 
 
+def test_check_wants_a_frame_that_can_be_judged(demo_bundle: Path, tmp_path: Path) -> None:
+    """A camera whose first picture is damaged does not count as working: one line, exit code 5."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"no picture")
+    camera = {"kind": "folder", "path": str(tmp_path / "pictures")}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt={})
+    assert_one_clear_line(run_inspect("check", "--config", config, "--live"), 5, "a.png: not a readable picture")
+
+
 def test_a_full_disk_is_one_line(demo_bundle: Path) -> None:
     """Output that no disk takes ends with one line and a code, not with a traceback."""
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, not a path of the project

@@ -18,6 +18,7 @@ from PIL import Image
 from recorder import Recorder
 
 from edge.contract.messages import SCHEMA_FOLDER
+from edge.daemon import PATIENT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,6 +149,20 @@ def test_systemd_hears_ready_progress_and_stopping(
                 heard.append(notifications.recv(64))
             end(daemon)
     assert heard == [b"READY=1", *[b"WATCHDOG=1"] * 30, b"STOPPING=1"]
+
+
+def test_systemd_waits_for_the_last_verdicts(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:
+    """A camera that ends while the broker is away has systemd wait longer than for a stop, as the daemon does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(tmp_path / "notify"))
+        notifications.settimeout(30)
+        config = config_for(tmp_path, demo_bundle, free_port(), folder_camera(pictures))
+        with running_daemon(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}):
+            while notifications.recv(64) != b"STOPPING=1":
+                pass
+            name, _, microseconds = notifications.recv(64).decode().partition("=")
+    assert name == "EXTEND_TIMEOUT_USEC"
+    assert int(microseconds) > PATIENT_SECONDS * 1e6
 
 
 def test_a_killed_daemon_is_offline_by_its_last_will(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:

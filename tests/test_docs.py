@@ -68,7 +68,7 @@ def test_make_targets_exist(path: Path) -> None:
 
 def test_every_exit_code_is_documented() -> None:
     """README and --help list exactly the exit codes that errors end with."""
-    codes = {kind.exit_code for kind in InspectError.__subclasses__()} | {0, 1, 2, 130}
+    codes = {kind.exit_code for kind in InspectError.__subclasses__()} | {0, 1, 2, 130, 141}
     in_readme = {int(code) for code in re.findall(r"^\| (\d+) \|", read(README), re.MULTILINE)}
     assert in_readme == codes
     assert {int(code) for code in re.findall(r"(?<!\S)(\d+)  ", EXIT_CODES)} == codes

@@ -142,6 +142,14 @@ def test_a_format_that_is_not_listed_is_no_picture(tmp_path: Path) -> None:
         load_picture(path)
 
 
+def test_a_folder_that_may_not_be_read_is_not_passed_over(ordinary_user: Path) -> None:
+    """A subfolder without permission is an error that names it, never fewer pictures."""
+    (ordinary_user / "sub").mkdir(mode=0o000)
+    (ordinary_user / "a.png").touch()
+    with pytest.raises(DataError, match="sub: Permission denied"):
+        list_pictures(ordinary_user)
+
+
 def test_only_the_listed_readers_are_loaded(tmp_path: Path) -> None:
     """Pillow's other readers are not even imported."""
     saved(tmp_path, "a.png", Image.new("RGB", (8, 8)))

@@ -120,6 +120,17 @@ def test_a_broker_that_never_answers_is_named(
         mute.stop("test", 0.1, threading.Event())
 
 
+def test_a_broker_that_hangs_up_before_a_login_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that closes the connection without an answer is said at once, with what to check."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        rejected = start(tmp_path, server.getsockname()[1])
+        server.accept()[0].close()
+        wait_for_text(caplog, "hangs up before a login")
+        rejected.stop("test", 0.1, threading.Event())
+    assert "check mqtt.tls" in caplog.text
+    assert "failed to receive" not in caplog.text
+
+
 def test_two_devices_with_one_id_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The device whose place another one takes at the broker says what to look for."""
     caplog.set_level("INFO")

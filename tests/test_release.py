@@ -53,6 +53,13 @@ def test_a_bundle_key_that_cannot_be_rewritten_is_refused(tmp_path: Path) -> Non
         assemble(DEMO_BUNDLE, config(tmp_path, head='bundle = """\nx"""'))
 
 
+def test_a_byte_order_mark_is_read_as_the_device_reads_it(tmp_path: Path) -> None:
+    """A file that an editor began with U+FEFF is pushed like any other."""
+    path = config(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert tomllib.loads(assemble(DEMO_BUNDLE, path).files[CONFIG].decode())["bundle"] == BUNDLE_ON_DEVICE
+
+
 def test_files_beside_the_configuration_travel_with_it(tmp_path: Path) -> None:
     """What [mqtt] names by a relative path is sent to the same place beside device.toml."""
     (tmp_path / "secret").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,9 +78,9 @@ def test_a_probe_is_remembered(model: bytes, tmp_path: Path, monkeypatch: pytest
     runtime.probe(model, sha256(model), AUTO, tmp_path)
     monkeypatch.setattr(runtime, "PROBE_SECONDS", 0.001)
     runtime.probe(model, sha256(model), AUTO, tmp_path)
-    with pytest.raises(BundleError, match=r"hung the runtime for 0\.001 s"):
+    with pytest.raises(RuntimeUnavailableError, match=r"more than 0\.001 s"):
         runtime.probe(model, sha256(model), AUTO, None)
-    with pytest.raises(BundleError, match="hung the runtime"):
+    with pytest.raises(RuntimeUnavailableError, match="took more than"):
         runtime.probe(model, sha256(b"another"), AUTO, tmp_path)
 
 
@@ -94,17 +95,29 @@ def test_a_memory_of_another_runtime_does_not_count(
         path.write_bytes(other)
         with monkeypatch.context() as patch:
             patch.setattr(runtime, "PROBE_SECONDS", 0.001)
-            with pytest.raises(BundleError, match="hung the runtime"):
+            with pytest.raises(RuntimeUnavailableError, match="took more than"):
                 runtime.probe(model, sha256(model), AUTO, tmp_path)
     runtime.probe(model, sha256(model), AUTO, tmp_path)
     assert markers(tmp_path) == [good]
 
 
-def test_only_the_last_passed_model_is_remembered(model: bytes, tmp_path: Path) -> None:
-    """A device sees many models in its life; its memory of them does not grow."""
-    for known in (sha256(b"the one before"), sha256(model)):
-        runtime.probe(model, known, AUTO, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [f"probed-{sha256(model)}-auto"]
+def test_only_the_newest_models_are_remembered(model: bytes, tmp_path: Path) -> None:
+    """A device sees many models in its life; its memory of them does not grow, and keeps the newest."""
+    for number in range(20):
+        (tmp_path / f"probed-{number}-auto").touch()
+        os.utime(tmp_path / f"probed-{number}-auto", (number, number))
+    runtime.probe(model, sha256(model), AUTO, tmp_path)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {f"probed-{sha256(model)}-auto", *(f"probed-{number}-auto" for number in range(13, 20))}
+
+
+def test_a_memory_that_may_not_be_read_is_no_reason_to_stop(
+    ordinary_user: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What another user remembered counts as forgotten, and the log names the folder."""
+    (ordinary_user / "probed").touch(mode=0o000)
+    assert not runtime._remembers(ordinary_user / "probed", b"")
+    assert str(ordinary_user) in caplog.text
 
 
 def test_a_refused_model_is_not_remembered(tmp_path: Path) -> None:
@@ -147,11 +160,20 @@ def test_a_runtime_that_dies_takes_only_the_child(
         runtime.probe(model, sha256(model), AUTO, None)
 
 
+def test_a_killed_probe_is_no_fault_of_the_bundle(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that the kernel kills, short of memory, is RuntimeUnavailableError: the service tries again."""
+    impostor(tmp_path, monkeypatch, "import os, signal\nInterpreter = lambda **_: os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(RuntimeUnavailableError, match="was killed: is memory short"):
+        runtime.probe(model, sha256(model), AUTO, None)
+
+
 def test_a_runtime_that_hangs_is_ended(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that never comes back is a BundleError after the limit."""
     monkeypatch.setattr(runtime, "PROBE_SECONDS", 2)
     impostor(tmp_path, monkeypatch, "import time\nInterpreter = lambda **_: time.sleep(600)")
-    with pytest.raises(BundleError, match="the model hung the runtime for 2 s"):
+    with pytest.raises(RuntimeUnavailableError, match="took more than 2 s: this machine is too busy, or the model"):
         runtime.probe(model, sha256(model), AUTO, None)
 
 

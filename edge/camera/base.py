@@ -38,7 +38,9 @@ class Camera(Protocol):
     """A source of frames, opened on creation (CameraError if it is not there)."""
 
     keeps_pace: bool
-    """False: a live camera, the newest frame wins. True: it waits until each frame is taken, none is dropped."""
+    """False: the newest frame wins. True: it waits until each frame is taken, none is dropped."""
+    live: bool
+    """True: it shows what is before it now. False: what it shows was there before, so the first frame can wait."""
 
     def frames(self) -> Iterator[Frame | BadFrame]:
         """Yield frames at the camera's own rate; ends with the last one. Raises CameraError if it fails."""

@@ -26,6 +26,7 @@ class FolderCamera:
 
     def __init__(self, config: FolderConfig) -> None:
         self.keeps_pace = config.rate == 0
+        self.live = False
         self._folder = config.path
         self._loop = config.loop
         self._pictures = _pictures(config.path)
@@ -58,11 +59,9 @@ class FolderCamera:
 
 def _pictures(folder: Path) -> list[Path]:
     try:
-        next(folder.iterdir(), None)  # a search would silently pass over a folder that it may not read
         found = list_pictures(folder)
-    except OSError as error:
-        remedy = "name a folder of pictures that the daemon's user may read"
-        raise CameraError(f"camera.path {folder}: {error.strerror}; {remedy}") from error
+    except DataError as error:
+        raise CameraError(f"camera.path {error}") from error
     if not found:
         raise CameraError(f"camera.path {folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return found

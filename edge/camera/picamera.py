@@ -28,6 +28,7 @@ class Picamera:
     """
 
     keeps_pace = False
+    live = True
 
     def __init__(self, config: PicameraConfig) -> None:
         self._name = f"camera.index {config.index}"

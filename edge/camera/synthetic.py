@@ -21,6 +21,7 @@ class SyntheticCamera:
 
     def __init__(self, config: SyntheticConfig) -> None:
         self.keeps_pace = config.rate == 0
+        self.live = False
         self._config = config
         self._pacer = Pacer(config.rate)
 

@@ -29,6 +29,7 @@ class VideoCamera:
 
     def __init__(self, config: VideoConfig) -> None:
         self.keeps_pace = not config.is_stream and config.rate == 0
+        self.live = config.is_stream
         self._config = config
         self._name = _without_login(config.source)
         self._pacer = Pacer(0 if config.is_stream else config.rate)

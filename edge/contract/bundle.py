@@ -89,6 +89,9 @@ class Manifest(_Part, frozen=True, kw_only=True):
         """Refuse labels that cannot be told apart or would pass every part; raises ValueError."""
         if all(label.verdict == "PASS" for label in self.labels):
             raise ValueError("no label means DEFECT: such a model would pass every part")
+        for label in self.labels:
+            if not label.name.isprintable():
+                raise ValueError(f"label {label.name!r} has control characters in its name")
         name, count = Counter(label.name for label in self.labels).most_common(1)[0]
         if count > 1:
             raise ValueError(f"label {name!r} stands {count} times")

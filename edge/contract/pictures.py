@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -27,9 +28,20 @@ MAX_PIXELS = 100_000_000
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Every picture below a folder, by ending, in sorted order; hidden files and folders are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    """Every picture below a folder, by ending, in sorted order; hidden files and folders are left out.
+
+    Raises DataError, naming it, for a folder that cannot be read: a search would silently pass over it.
+    """
+    found = []
+    for place, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(place, name) for name in files if not name.startswith("."))
+        found += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename}: {error.strerror}; let this user read it, or take it away") from error
 
 
 def load_picture(source: Path | BinaryIO) -> Pixels:

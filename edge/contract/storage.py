@@ -109,7 +109,7 @@ def write(path: Path, content: Mapping[str, bytes]) -> None:
 
 def _replace(path: Path, fresh: Path, old: Path) -> None:
     try:
-        if path.is_dir():
+        if path.is_dir() or (path.exists() and fresh.is_dir()):
             path.rename(old)
         fresh.replace(path)
     except BaseException:

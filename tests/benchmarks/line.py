@@ -40,6 +40,7 @@ class Repeating:
 
     def __init__(self, pixels: Pixels, count: int, rate: float = 0.0) -> None:
         self.keeps_pace = rate == 0
+        self.live = False
         self._pixels, self._count, self._rate = pixels, count, rate
         self.cpu = 0.0
         """CPU seconds of the thread that read all frames."""
