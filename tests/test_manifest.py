@@ -60,6 +60,10 @@ def test_a_deeply_nested_manifest_is_refused() -> None:
         ({"threshold": 0.5}, "unknown field `threshold`"),
         ({"labels": [{"name": "good", "verdict": "PASS"}]}, "length >= 2"),
         ({"labels": [{"name": "a", "verdict": "PASS"}, {"name": "a", "verdict": "DEFECT"}]}, "'a' stands 2 times"),
+        (
+            {"labels": [{"name": "a\x1b[2J", "verdict": "PASS"}, {"name": "b", "verdict": "DEFECT"}]},
+            "control characters",
+        ),
         ({"labels": [{"name": "a", "verdict": "PASS"}, {"name": "b", "verdict": "FAIL"}]}, "Invalid enum value 'FAIL'"),
         ({"labels": None}, "missing required field `labels`"),
         ({"thresholds": {"pass_below": 0.6, "defect_at": 0.4}}, "pass_below 0.6 must not be above defect_at 0.4"),

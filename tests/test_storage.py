@@ -105,6 +105,15 @@ def test_a_damaged_bundle_is_replaced_too(path: Path) -> None:
     assert bundle.read(path).files == FILES
 
 
+def test_a_zip_by_another_name_is_replaced_by_a_folder(tmp_path: Path) -> None:
+    """A bundle that was zipped under a name without .zip makes room for the folder that this name means."""
+    bundle.write(tmp_path / "b.zip", MANIFEST, FILES)
+    (tmp_path / "b.zip").rename(tmp_path / "b")
+    bundle.write(tmp_path / "b", MANIFEST, FILES)
+    assert (tmp_path / "b").is_dir()
+    assert list(tmp_path.iterdir()) == [tmp_path / "b"]
+
+
 def test_a_failed_write_leaves_the_older_bundle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails in the middle, or between the two renames, leaves the older bundle and no litter."""
     older = bundle.write(path, MANIFEST, FILES)

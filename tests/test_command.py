@@ -1,0 +1,51 @@
+"""How an error leaves a console command."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from edge.command import run_command
+from edge.errors import CameraError, ConfigError, InspectError, by_exit_code
+
+
+def ending(error: BaseException) -> int:
+    """Run a command that raises an error, and return its exit code."""
+
+    def command() -> int:
+        raise error
+
+    return run_command("program", command)
+
+
+def test_a_deliberate_error_is_its_line_and_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message, the program before it, and nothing else."""
+    assert ending(ConfigError("rate is -1: expected a number from 0")) == 3
+    assert capsys.readouterr().err == "program: rate is -1: expected a number from 0\n"
+
+
+def test_a_message_is_one_line_that_a_terminal_survives(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters, from a file's name for example, are shown and not obeyed; other alphabets stay."""
+    assert ending(CameraError("a\nb\x1b[31m\u202e Öl ✓")) == 5
+    assert capsys.readouterr().err == "program: a\\nb\\x1b[31m\\u202e Öl ✓\n"
+
+
+def test_a_path_that_the_user_may_not_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever permission is missing, the path and the remedy are said, without a traceback."""
+    assert ending(PermissionError(errno.EACCES, "Permission denied", "/some/place")) == 1
+    assert capsys.readouterr().err.startswith("program: /some/place: Permission denied; run this as a user who may")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), KeyError("x"), PermissionError()])
+def test_what_nobody_foresaw_keeps_its_traceback(error: Exception) -> None:
+    """An error that is a bug is not dressed up."""
+    with pytest.raises(type(error)):
+        ending(error)
+
+
+def test_an_exit_code_names_its_error() -> None:
+    """Every class of error is found by the code that its command ends with; any other code is the base."""
+    for kind in InspectError.__subclasses__():
+        assert by_exit_code(kind.exit_code) is kind
+    assert by_exit_code(-9) is InspectError
