@@ -27,9 +27,7 @@ set to the place on the device.
 
 def main() -> int:
     """Parse the command line, run one command and return its exit code."""
-    parser = _parser()
-    arguments = parser.parse_args()
-    return run_command("edge-deploy", lambda: _push(arguments))
+    return run_command("edge-deploy", lambda: _push(_parser().parse_args()))
 
 
 def _push(arguments: argparse.Namespace) -> int:

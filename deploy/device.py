@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from edge.config import is_host
 from edge.errors import DeployError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Access:
     def parse(cls, text: str, *, key: Path | None = None, known_hosts: Path | None = None) -> Access:
         """Read NAME, USER@NAME or USER@NAME:PORT (an IPv6 address in brackets); raises ValueError."""
         match = _HOST.fullmatch(text)
-        if match is None or int(match["port"] or 1) not in range(1, 65536):
+        if match is None or int(match["port"] or 1) not in range(1, 65536) or not is_host(match["v6"] or match["name"]):
             raise ValueError(f"{text!r} is not NAME, USER@NAME or USER@NAME:PORT")
         port = int(match["port"] or 0)
         name = match["v6"] or match["name"]

@@ -20,10 +20,14 @@ _EXAMPLES = """examples:
 
 def main() -> int:
     """Parse the command line, run one command and return its exit code."""
+    return run_command("edge-inspect", _run)
+
+
+def _run() -> int:
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("paho").setLevel(logging.WARNING)
-    return run_command("edge-inspect", lambda: _dispatch(arguments))
+    return _dispatch(arguments)
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:

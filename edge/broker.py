@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.config import LONGEST_PASSWORD
 from edge.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from edge.config import Config, Mqtt
 
 CONNECT_SECONDS = 5.0
-_LONGEST_PASSWORD = 10_000
-"""Characters; MQTT ends at 65,535 bytes."""
+_LOGIN = "mqtt.username and the password"
+_REMEDIES = {"protocol": "mqtt.protocol", "identifier": "device.id", "user name": _LOGIN, "authori": _LOGIN}
+"""What to check, by a word in the broker's reason."""
 
 
 def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
@@ -120,8 +122,8 @@ def closed(mqtt: Mqtt, reason: Any) -> str:
 
 def refusal(mqtt: Mqtt, reason: Any) -> str:
     """Say in one line that the broker refuses this client, why, and what to check."""
-    remedy = "mqtt.protocol" if "protocol" in str(reason).lower() else "mqtt.username and the password"
     who = f"user {mqtt.username!r}" if mqtt.username else "a client without a login"
+    remedy = next((what for word, what in _REMEDIES.items() if word in str(reason).lower()), "the broker's log")
     return f"broker {address(mqtt)} refuses {who} ({reason}); check {remedy}"
 
 
@@ -130,16 +132,21 @@ def _password(mqtt: Mqtt) -> str:
         return mqtt.password
     try:
         with mqtt.password_file.open(encoding="utf-8") as file:
-            return file.readline(_LONGEST_PASSWORD).rstrip("\r\n")
+            return file.readline(LONGEST_PASSWORD).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file {mqtt.password_file} cannot be read ({error})") from error
+
+
+def _no_passphrase() -> str:
+    """Stand in for the question that would stop a daemon for ever."""
+    raise ConfigError("mqtt.key_file is encrypted; name a private key without a passphrase")
 
 
 def _tls_context(mqtt: Mqtt) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=mqtt.ca_file)
         if mqtt.cert_file:
-            context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
+            context.load_cert_chain(mqtt.cert_file, mqtt.key_file, password=_no_passphrase)
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(str(path) for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file) if path)
         raise ConfigError(f"mqtt: the TLS files {files} cannot be used ({error})") from error

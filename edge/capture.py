@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.errors import CameraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from edge.camera.base import BadFrame, Camera, Frame
 
@@ -18,18 +19,19 @@ log = logging.getLogger(__name__)
 
 
 class Capture:
-    """Reads a camera in a thread of its own and hands over one frame at a time.
+    """Opens and reads a camera in a thread of its own and hands over one frame at a time.
 
     A frame that was not taken is overwritten by the next one and counted as dropped; a camera that keeps pace
     waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, open_camera: Callable[[], Camera]) -> None:
         self.captured = 0
         """Frames that the camera delivered; of those from before the first `take`, the newest only."""
         self.dropped = 0
         """Captured frames that a newer one overtook."""
-        self._camera = camera
+        self._open = open_camera
+        self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
         self._error: BaseException | None = None
@@ -44,6 +46,13 @@ class Capture:
         """True when the camera has no more frames and the last one was taken."""
         with self._changed:
             return self._ended and self._frame is None
+
+    def wait_until_open(self) -> None:
+        """Return when the camera is open; raises CameraError if it does not open."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._camera is not None or self._ended)
+            if self._camera is None and self._error is not None:
+                raise self._error
 
     def take(self, timeout: float) -> Frame | BadFrame | None:
         """Return the newest frame, waiting at most `timeout` seconds; None if none came.
@@ -73,13 +82,20 @@ class Capture:
 
     def _close(self) -> None:
         try:
-            self._camera.close()
+            if self._camera is not None:
+                self._camera.close()
         except CameraError as error:
             log.warning("the camera did not close cleanly: %s", error)
 
     def _read(self) -> None:
         try:
-            self._hand_over(self._camera.frames())
+            camera = self._open()
+            with self._changed:
+                self._camera = camera
+                self._changed.notify_all()
+            if self._stopped:  # While it opened: `stop` had nothing to close yet.
+                self._close()
+            self._hand_over(camera)
         except BaseException as error:  # noqa: BLE001 - whatever it is, `take` raises it in the judging thread
             self._error = error
         finally:
@@ -87,10 +103,10 @@ class Capture:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _hand_over(self, frames: Iterator[Frame | BadFrame]) -> None:
-        for frame in frames:
+    def _hand_over(self, camera: Camera) -> None:
+        for frame in camera.frames():
             with self._changed:
-                self._changed.wait_for(self._may_replace)
+                self._changed.wait_for(partial(self._may_replace, camera))
                 if self._stopped:
                     return
                 overtakes = self._frame is not None
@@ -100,6 +116,6 @@ class Capture:
                 self._frame = frame
                 self._changed.notify_all()
 
-    def _may_replace(self) -> bool:
-        must_wait = self._camera.keeps_pace or not (self._judging or self._camera.live)
+    def _may_replace(self, camera: Camera) -> bool:
+        must_wait = camera.keeps_pace or not (self._judging or camera.live)
         return self._frame is None or self._stopped or not must_wait

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge import config as configs
+from edge.broker import address, check_broker, make_client
 from edge.camera import open_camera
 from edge.camera.base import BadFrame
 from edge.capture import Capture
@@ -30,6 +32,7 @@ EXPECTED = "golden/expected.json"
 def run(path: Path, *, live: bool) -> int:
     """Print a line for each part that is in order; the first that is not is raised as its InspectError."""
     config = configs.load(path)
+    make_client(config.mqtt, config.device.id)  # Reads the files that [mqtt] names.
     print(f"ok  configuration  {path}")
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
@@ -65,15 +68,16 @@ def check_golden(classifier: Classifier, bundle: Bundle) -> int:
         worst = max(abs(found[label] - scores[label]) for label in labels)
         if not worst <= tolerance:  # Not `>`: a score that is not a number must fail too.
             raise BundleError(
-                f"golden frame {name}: a score is {worst:.3f} off, more than {tolerance:g}; "
+                f"golden frame {name}: a score is {worst:.3g} off, more than {tolerance:g}; "
                 "this runtime computes the model wrongly: install another one"
             )
     return len(expected)
 
 
 def _one_frame(config: CameraConfig) -> str:
-    capture = Capture(open_camera(config))
+    capture = Capture(partial(open_camera, config))
     try:
+        capture.wait_until_open()
         frame = capture.take(FRAME_SECONDS)
     finally:
         capture.stop(FRAME_SECONDS)
@@ -85,7 +89,5 @@ def _one_frame(config: CameraConfig) -> str:
 
 
 def _check_broker(config: configs.Config) -> None:
-    from edge.broker import address, check_broker
-
     check_broker(config)
     print(f"ok  broker         {address(config.mqtt)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -25,11 +26,17 @@ EXIT_CODES = """exit codes:
   3  configuration       8  pictures or data set  141  output closed (head)
   4  model bundle
 """
+_ABOUT_A_PATH = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG),
+)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_command(program: str, command: Callable[[], int]) -> int:
     """Run one console command; a deliberate error becomes one line on stderr and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Not every terminal speaks UTF-8.
     try:
         return command()
     except InspectError as error:
@@ -41,16 +48,15 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         _say(program, "interrupted")
         return INTERRUPTED
-    except PermissionError as error:
-        if error.filename is None:
-            raise
-        _say(program, f"{error.filename}: {error.strerror}; run this as a user who may, or change its permissions")
+    except MemoryError as error:
+        _say(program, f"not enough memory ({error}); ask for less at once, such as smaller pictures")
         return InspectError.exit_code
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if (remedy := _remedy(error)) is None:
             raise
-        _abandon_output()
-        _say(program, f"{error.filename or 'the output'}: {error.strerror}; make room, then run it again")
+        if error.filename is None:
+            _abandon_output()
+        _say(program, f"{error.filename or 'the output'}: {error.strerror}; {remedy}")
         return InspectError.exit_code
 
 
@@ -87,6 +93,15 @@ def to_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an empty path; is a shell variable not set?")
     return Path(text)
+
+
+def _remedy(error: OSError) -> str | None:
+    """Return what to do about an error of the file system that is nobody's bug; None for any other."""
+    if error.errno in _DISK_FULL:
+        return "make room, then run it again"
+    if error.errno in _ABOUT_A_PATH and error.filename is not None:
+        return "name another path, or let this user use it"
+    return None
 
 
 def _say(program: str, message: str) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _WHOLE_NAME = rf"^{NAME}\Z"
 _KEY_BYTES = 32
+_HOST = re.compile(r"[^\s/:@\[\]\x00-\x1f]+|[0-9A-Fa-f:.]+(%\w+)?")
+LONGEST_PASSWORD = 10_000
+"""Characters; MQTT ends at 65,535 bytes."""
 
 
 def _doc(text: str, **limits: Any) -> msgspec.Meta:
@@ -32,6 +35,15 @@ def _doc(text: str, **limits: Any) -> msgspec.Meta:
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The base of every table in the file."""
+
+
+def is_host(text: str) -> bool:
+    """Say whether a text may be a host's name, or an IPv4 or IPv6 address without brackets."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(_HOST.fullmatch(text))
 
 
 class Device(Section, frozen=True, kw_only=True):
@@ -126,7 +138,7 @@ class Mqtt(Section, frozen=True, kw_only=True):
     port: Annotated[int, _doc("1883 without TLS, 8883 with it, by custom", ge=1, le=65535)] = 1883
     protocol: Annotated[Literal["5", "3.1.1"], _doc("the MQTT version the broker speaks")] = "5"
     username: Annotated[str, _doc("empty: no login", max_length=1000)] = ""
-    password: Annotated[str, _doc("better kept in password_file")] = ""
+    password: Annotated[str, _doc("better kept in password_file", max_length=LONGEST_PASSWORD)] = ""
     password_file: Annotated[Path | None, _doc("a file with the password on its first line")] = None
     tls: Annotated[bool, _doc("encrypt, and check the broker's certificate and name")] = False
     ca_file: Annotated[Path | None, _doc("PEM of the CA that signed the broker; left out: the system's")] = None
@@ -136,10 +148,8 @@ class Mqtt(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse names that no resolver takes and combinations that would do less than asked; raises ValueError."""
-        try:
-            self.host.encode("idna")
-        except UnicodeError:
-            raise ValueError(f"host {self.host!r} is not a host name or address") from None
+        if not is_host(self.host):
+            raise ValueError(f"host {self.host!r} is not a host name or address; the port is a key of its own")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together: set both or neither")
         if not self.tls and (self.ca_file or self.cert_file):
@@ -193,8 +203,6 @@ def load(path: Path) -> Config:
     Raises ConfigError: one line with the file, the key and the remedy (for an unknown key, the nearest one).
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: not a file")
         table = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see the README's configuration page") from None
@@ -206,8 +214,10 @@ def load(path: Path) -> Config:
 
 
 def read_text(path: Path) -> str:
-    """Read a configuration's text; some editors begin a file with a byte order mark."""
-    return path.read_text("utf-8-sig")
+    """Read a configuration's text; raises OSError, or ValueError for what is no file or no text."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")  # A pipe would be waited for without end.
+    return path.read_text("utf-8-sig")  # Some editors begin a file with a byte order mark.
 
 
 def parse(table: dict[str, Any], path: Path) -> Config:

@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -109,10 +110,11 @@ def inspect(line: Line, stop: threading.Event) -> bool:
 def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopSignals) -> bool:
     from edge.camera import open_camera
 
-    capture = Capture(open_camera(config.camera))  # First: its first frame comes while the model loads.
+    capture = Capture(partial(open_camera, config.camera))  # First: it opens, slowly or never, while the model loads.
     line: Line | None = None
     try:
         line = _open(config, capture, publisher, boot_id)
+        capture.wait_until_open()
         gc.freeze()  # What is there now stays: no collection needs to look through it again.
         gc.enable()
         signals.only_set()

@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise RuntimeUnavailableError(f"the demo needs {error.name}: pip install 'edge-inspect[demo]'") from error
     if arguments.frames and not arguments.frames.is_dir():
         raise DataError(f"--frames {arguments.frames}: no such folder")
-    if arguments.picture and not arguments.picture.absolute().parent.is_dir():
-        raise DataError(f"--picture {arguments.picture}: its folder is not there")
+    if arguments.picture and (arguments.picture.is_dir() or not arguments.picture.absolute().parent.is_dir()):
+        raise DataError(f"--picture {arguments.picture}: not a file in a folder that is there")
     with ExitStack() as stack:
         stack.enter_context(_termination_as_interrupt())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-inspect-demo-")))

@@ -41,13 +41,20 @@ _NARROW, _FEWER = 70, 4
 """Below so many characters a line only the first columns are shown."""
 
 
+class _Console(Console):
+    """Leaves a reader that went away to `edge.command`, as everywhere else."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class View:
     """A live table in a terminal; a line a verdict where there is none."""
 
     def __init__(self, broker: str, picture: Path | None) -> None:
         self._broker = broker
         self._picture = picture
-        self._console = Console()
+        self._console = _Console()
         self._status = "starting"
         self._model: Model | None = None
         self._health: Health | None = None

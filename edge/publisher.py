@@ -20,6 +20,8 @@ from edge.contract.messages import RETAINED, Event, Message, Status, encode, top
 from edge.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import paho.mqtt.client as paho
 
     from edge.config import Config
@@ -85,6 +87,10 @@ class Publisher:
         self._backlog: deque[Event] = deque()
         self._window = IN_FLIGHT
         self._in_flight: set[int] = set()
+        self._retaining: dict[int, str] = {}
+        """Retained messages in flight: their names by mid."""
+        self._told: set[str] = set()
+        """What was said of this connection already: a broker refuses often."""
         self._resent: set[int] = set()
         """In flight when the link broke: paho sends these again first, so newer ones wait for them."""
         self._retained: dict[str, Message] = {}
@@ -207,9 +213,11 @@ class Publisher:
                 self._silence = note
             case _Connected(allowed):
                 self._connected, self._silence = True, None
+                self._retaining.clear()
+                self._told.clear()
                 # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
                 self._window = max(1, min(IN_FLIGHT, allowed - len(RETAINED)))
-                self._publish_retained()
+                self._publish_retained({"status": self._status("online", ""), **self._retained})
             case _Away():
                 self._connected, self._silence = False, None
                 self._resent = set(self._in_flight)
@@ -220,7 +228,7 @@ class Publisher:
             case _Retain(name, message):
                 self._retained[name] = message
                 if self._connected:
-                    self._publish(name, message, retain=True)
+                    self._publish_retained({name: message})
             case _Stop():
                 self._stop = note
 
@@ -234,21 +242,26 @@ class Publisher:
 
     def _settle(self, mid: int, refused: str) -> None:
         self._resent.discard(mid)
-        if mid not in self._in_flight:
-            return
-        self._in_flight.discard(mid)
-        if refused:
-            self.lost += 1
-            log.error("the broker refused a verdict: %s; check its access rules", refused)
+        name = self._retaining.pop(mid, "")
+        if mid in self._in_flight:
+            self._in_flight.discard(mid)
+            self.lost += bool(refused)
+            name = "event"
+        if refused and name:
+            self._tell(f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log")
+
+    def _tell(self, problem: str) -> None:
+        if problem not in self._told:
+            log.error("%s", problem)
+        self._told.add(problem)
 
     def _fill_window(self) -> None:
         while self._connected and self._backlog and not self._resent and len(self._in_flight) < self._window:
             self._in_flight.add(self._publish("event", self._backlog.popleft(), retain=False))
 
-    def _publish_retained(self) -> None:
-        self._publish("status", self._status("online", ""), retain=True)
-        for name, message in self._retained.items():
-            self._publish(name, message, retain=True)
+    def _publish_retained(self, messages: Mapping[str, Message]) -> None:
+        for name, message in messages.items():
+            self._retaining[self._publish(name, message, retain=True)] = name
 
     def _publish(self, name: str, message: Message, *, retain: bool) -> int:
         return self._client.publish(self._topic(name), encode(message), qos=1, retain=retain).mid

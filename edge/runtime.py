@@ -98,14 +98,16 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
     except subprocess.TimeoutExpired:
         problem = f"the probe of the model took more than {PROBE_SECONDS} s"
         raise RuntimeUnavailableError(f"{problem}: this machine is too busy, or the model hangs the runtime") from None
+    except OSError as error:
+        raise RuntimeUnavailableError(f"the probe of the model cannot be started ({error})") from error
     if child.returncode == -signal.SIGKILL:  # No model does that: the kernel does when memory is short.
         raise RuntimeUnavailableError("the probe of the model was killed: is memory short?")
     if child.returncode < 0:
         raise BundleError(f"the model crashes the runtime (signal {-child.returncode}); rebuild the bundle")
     if child.returncode:
         lines = child.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        error = by_exit_code(child.returncode)
-        raise (error if error is RuntimeUnavailableError else BundleError)(lines[-1].removeprefix("edge.runtime: "))
+        kind = by_exit_code(child.returncode)
+        raise (kind if kind is RuntimeUnavailableError else BundleError)(lines[-1].removeprefix("edge.runtime: "))
     if child.stdout.split() != [_PASSED]:
         raise BundleError("the probe ended before it had run the model; reinstall edge-inspect")
     if marker is not None:

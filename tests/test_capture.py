@@ -76,7 +76,7 @@ def test_newest_frame_wins() -> None:
             yield from frames
 
     camera = Live(50, keeps_pace=False)
-    capture = Capture(camera)
+    capture = Capture(lambda: camera)
     first = capture.take(SECONDS)
     judging.set()
     assert camera.delivered.wait(SECONDS)
@@ -88,7 +88,7 @@ def test_newest_frame_wins() -> None:
 def test_frames_before_the_first_judgement_are_no_loss() -> None:
     """What a live camera showed while the model was loading counts as neither captured nor dropped."""
     camera = ListCamera(50, keeps_pace=False)
-    capture = Capture(camera)
+    capture = Capture(lambda: camera)
     assert camera.delivered.wait(SECONDS)
     assert numbers(capture) == [50]
     assert (capture.captured, capture.dropped) == (1, 0)
@@ -97,7 +97,7 @@ def test_frames_before_the_first_judgement_are_no_loss() -> None:
 def test_a_paced_files_first_frame_waits_for_judging() -> None:
     """What is shown from a folder or file at a rate begins when judging begins, however long the model loads."""
     camera = ListCamera(2, keeps_pace=False, live=False)
-    capture = Capture(camera)
+    capture = Capture(lambda: camera)
     assert not camera.delivered.wait(0.2)
     first = capture.take(SECONDS)
     assert first is not None
@@ -108,7 +108,7 @@ def test_a_paced_files_first_frame_waits_for_judging() -> None:
 
 def test_a_camera_that_keeps_pace_loses_nothing() -> None:
     """Every frame of a folder or file is handed over once, in order."""
-    capture = Capture(ListCamera(200, keeps_pace=True))
+    capture = Capture(lambda: ListCamera(200, keeps_pace=True))
     assert numbers(capture) == list(range(1, 201))
     assert (capture.captured, capture.dropped) == (200, 0)
 
@@ -125,7 +125,7 @@ def test_no_frame_in_time() -> None:
         def close(self) -> None:
             silent.set()
 
-    capture = Capture(Silent(0, keeps_pace=False))
+    capture = Capture(lambda: Silent(0, keeps_pace=False))
     assert capture.take(0.01) is None
     assert not capture.ended
     assert capture.stop(SECONDS)
@@ -133,7 +133,7 @@ def test_no_frame_in_time() -> None:
 
 def test_a_failing_camera_raises_after_its_last_frame() -> None:
     """The frame before a failure is still judged; then the failure is raised where frames are taken."""
-    capture = Capture(ListCamera(1, keeps_pace=True, error=CameraError("gone")))
+    capture = Capture(lambda: ListCamera(1, keeps_pace=True, error=CameraError("gone")))
     frame = capture.take(SECONDS)
     assert frame is not None
     assert frame.number == 1
@@ -143,13 +143,13 @@ def test_a_failing_camera_raises_after_its_last_frame() -> None:
 
 def test_stop_frees_a_waiting_camera_thread() -> None:
     """Stopping while the camera waits for its frame to be taken ends its thread."""
-    capture = Capture(ListCamera(5, keeps_pace=True))
+    capture = Capture(lambda: ListCamera(5, keeps_pace=True))
     assert capture.stop(SECONDS)
 
 
 def test_stop_does_not_wait_for_ever() -> None:
     """A camera whose close hangs is reported, not waited for."""
-    capture = Capture(HangingCamera(1, keeps_pace=False))
+    capture = Capture(lambda: HangingCamera(1, keeps_pace=False))
     started = time.monotonic()
     assert not capture.stop(0.1)
     assert time.monotonic() - started < SECONDS
@@ -157,5 +157,37 @@ def test_stop_does_not_wait_for_ever() -> None:
 
 def test_a_camera_that_closes_with_a_complaint(caplog: pytest.LogCaptureFixture) -> None:
     """What a camera says while it closes is logged, and the end goes on."""
-    assert Capture(ComplainingCamera(1, keeps_pace=False)).stop(SECONDS)
+    assert Capture(lambda: ComplainingCamera(1, keeps_pace=False)).stop(SECONDS)
     assert "still busy" in caplog.text
+
+
+def test_a_camera_that_does_not_open_says_so() -> None:
+    """What the opening raises comes to who waits for it, and to who takes a frame."""
+
+    def missing() -> ListCamera:
+        raise CameraError("not there")
+
+    capture = Capture(missing)
+    with pytest.raises(CameraError, match="not there"):
+        capture.wait_until_open()
+    with pytest.raises(CameraError, match="not there"):
+        capture.take(SECONDS)
+    assert capture.stop(SECONDS)
+
+
+def test_a_camera_that_opens_too_late_is_closed() -> None:
+    """A camera whose opening outlasts the end is closed as soon as it is there; stopping does not wait for it."""
+    opening, closed = threading.Event(), threading.Event()
+
+    class Late(ListCamera):
+        def close(self) -> None:
+            closed.set()
+
+    def late() -> ListCamera:
+        opening.wait()
+        return Late(1, keeps_pace=True)
+
+    capture = Capture(late)
+    assert not capture.stop(0.05)
+    opening.set()
+    assert closed.wait(SECONDS)

@@ -34,7 +34,13 @@ def test_a_message_is_one_line_that_a_terminal_survives(capsys: pytest.CaptureFi
 def test_a_path_that_the_user_may_not_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever permission is missing, the path and the remedy are said, without a traceback."""
     assert ending(PermissionError(errno.EACCES, "Permission denied", "/some/place")) == 1
-    assert capsys.readouterr().err.startswith("program: /some/place: Permission denied; run this as a user who may")
+    assert capsys.readouterr().err.startswith("program: /some/place: Permission denied; ")
+
+
+def test_too_little_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An array that does not fit is said with its size."""
+    assert ending(MemoryError("Unable to allocate 671 GiB")) == 1
+    assert capsys.readouterr().err.startswith("program: not enough memory (Unable to allocate 671 GiB); ")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), KeyError("x"), PermissionError()])

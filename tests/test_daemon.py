@@ -135,6 +135,22 @@ def test_sigterm_ends_in_time_without_a_broker(tmp_path: Path, demo_bundle: Path
     assert "were not delivered" in log
 
 
+def test_sigterm_ends_in_time_while_the_camera_opens(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """A stream that accepts a connection and stays silent does not hold up the end, nor the word `offline`."""
+    pytest.importorskip("av", reason="the camera extra is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as silent, Recorder(broker.port) as recorder:
+        camera = {"kind": "video", "source": f"tcp://127.0.0.1:{silent.getsockname()[1]}"}
+        with running_daemon(config_for(tmp_path, demo_bundle, broker.port, camera)) as daemon:
+            connection, _ = silent.accept()
+            recorder.wait_for_status("online")
+            started = time.monotonic()
+            stop(daemon)
+            assert time.monotonic() - started < STOP_SECONDS
+            connection.close()
+        assert daemon.returncode == 0
+        assert recorder.wait_for_status("offline")["reason"] == "stopped"
+
+
 def test_systemd_hears_ready_progress_and_stopping(
     tmp_path: Path, broker: Broker, demo_bundle: Path, pictures: Path
 ) -> None:

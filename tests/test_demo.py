@@ -53,6 +53,33 @@ def test_a_narrow_terminal_still_shows_labels(monkeypatch: pytest.MonkeyPatch) -
     assert all(labels)
 
 
+def test_a_terminal_without_utf8_shows_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the output cannot carry lines and bars, they are written otherwise and the verdicts stay."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run_inspect("demo", "--count", 2)
+    assert done.returncode == 0, done.stderr
+    assert "of 2" in done.stdout
+
+
+def test_a_reader_that_goes_away_ends_the_demo() -> None:
+    """Output into a pipe that nobody reads any more ends with the shells' code for it, like every command."""
+    demo = subprocess.Popen(inspect_command("demo"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
+    demo.stdout.readline()
+    demo.stdout.close()
+    assert demo.stderr is not None
+    said = demo.stderr.read()
+    demo.stderr.close()
+    assert demo.wait(30) == 141
+    assert "Traceback" not in said
+
+
+def test_a_picture_goes_into_a_file(tmp_path: Path) -> None:
+    """A folder in place of the picture's file is refused before the demo begins."""
+    done = run_inspect("demo", "--picture", tmp_path)
+    assert_one_clear_line(done, 8, str(tmp_path), "not a file")
+
+
 def test_demo_without_mosquitto(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where mosquitto is not installed the pure-Python broker serves, over MQTT 3.1.1."""
     pytest.importorskip("amqtt", reason="the demo extra is not installed")

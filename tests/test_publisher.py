@@ -84,6 +84,22 @@ def test_a_refused_verdict_is_counted(tmp_path: Path) -> None:
     assert refused.lost == 2
 
 
+def test_refusals_are_said_once_with_their_topic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the access rules refuse, status and health too, is one line a topic, not one a message."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic read nothing\n")
+    rules.chmod(0o600)
+    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
+    broker.start()
+    refused = start(tmp_path, broker.port)
+    for seq in range(1, 30):
+        refused.send(event(seq))
+    assert refused.stop("test", 10, threading.Event()) == 29
+    broker.stop()
+    lines = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
+    assert sorted(line.split()[3].rpartition("/")[2] for line in lines) == ["event", "status"]
+
+
 def test_stop_is_quick_while_connecting_to_a_silent_host(tmp_path: Path) -> None:
     """A host that neither accepts nor refuses a connection does not hold up the end."""
     with socket.socket() as server, ExitStack() as fillers:

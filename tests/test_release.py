@@ -223,7 +223,7 @@ def test_a_device_with_debian_12_gets_the_numpy_that_its_picamera2_loads_with() 
     assert locked(REQUIREMENTS, "3.13")["numpy"].startswith("numpy==2.")
 
 
-NAMES = st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True)
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,9}(\.[a-z][a-z0-9-]{0,9})?", fullmatch=True)
 
 
 @given(name=NAMES, user=st.one_of(st.just(""), NAMES), port=st.integers(0, 65535))

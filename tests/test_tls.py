@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from certificates import Authority
 from conftest import Broker, make_broker
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from device import assert_one_clear_line, end, run_inspect, running_daemon, write_config
 
 if TYPE_CHECKING:
@@ -72,3 +78,12 @@ def test_missing_tls_files(tmp_path: Path, demo_bundle: Path) -> None:
     """A CA file that is not there is a configuration error that names it."""
     config = config_for(tmp_path, demo_bundle, 1, ca_file=str(tmp_path / "none.pem"))
     assert_one_clear_line(run_inspect("run", "--config", config), 3, "none.pem")
+
+
+def test_an_encrypted_key_asks_nobody(tmp_path: Path, authority: Authority, demo_bundle: Path) -> None:
+    """A private key with a passphrase is a configuration error, found without --live, not a question that waits."""
+    certificate, key = authority.issue("device")
+    private = load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    config = config_for(tmp_path, demo_bundle, 1, cert_file=str(certificate), key_file=str(key))
+    assert_one_clear_line(run_inspect("check", "--config", config), 3, "key_file is encrypted")

@@ -80,6 +80,7 @@ def out_below_a_file(data: Path) -> Sequence[object]:
         (damaged_weights, DataError.exit_code, "not the weights of MobileNetV2 alpha 0.35"),
         (lambda _: ("--alpha", "0.4"), ConfigError.exit_code, "0.35, 0.5, 0.75, 1, 1.3, 1.4"),
         (lambda _: ("--size", "100"), ConfigError.exit_code, "size 100 is not a multiple of 32"),
+        (lambda _: ("--size", "100000"), ConfigError.exit_code, "size 100000 is above the 4096 pixels"),
         (lambda _: ("--seed", "-1"), ConfigError.exit_code, "seed -1"),
         (lambda _: ("--key", "gone.pem"), ConfigError.exit_code, "make one with edge-train keygen"),
         (bad_key, ConfigError.exit_code, "key.pem: not an unencrypted PEM private key"),

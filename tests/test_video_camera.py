@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -135,6 +136,13 @@ def test_what_is_no_video_is_a_camera_error(tmp_path: Path) -> None:
             open_camera(VideoConfig(source=f"{tmp_path}/{name}"))
         assert f"camera.source {tmp_path}/{name}: " in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """A named pipe, from which nothing may ever come, is refused at once."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CameraError, match="pipe: a pipe, which may never begin"):
+        open_camera(VideoConfig(source=str(tmp_path / "pipe")))
 
 
 def test_an_unreachable_stream_hides_its_password() -> None:

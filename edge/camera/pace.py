@@ -27,7 +27,7 @@ class Pacer:
         """
         now = time.monotonic()
         if self._due > now:
-            self._stop.wait(self._due - now)
+            self._stop.wait(min(self._due - now, threading.TIMEOUT_MAX))
         self._due = max(self._due, now) + self._period
         return not self.stopped
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.camera.base import BadFrame, Frame
@@ -59,6 +60,8 @@ class VideoCamera:
 
     def _open(self) -> Any:
         source = self._config.source
+        if not self._config.is_stream and Path(source).is_fifo():
+            raise self._error("a pipe, which may never begin; name a file or a stream")
         options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
         try:
             container = self._av.open(

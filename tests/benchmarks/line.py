@@ -130,7 +130,7 @@ class Bench:
         self._classifier.cpu = 0.0
         with self._publisher() as publisher:
             line = Line(
-                capture=Capture(camera),
+                capture=Capture(lambda: camera),
                 judge=Judge(self._classifier, self.config, new_ulid()),
                 publisher=publisher,
                 tally=Tally(new_ulid(), self.config.health_every_s),
