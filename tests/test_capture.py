@@ -107,7 +107,7 @@ def test_a_paced_files_first_frame_waits_for_judging() -> None:
 
 
 def test_a_camera_that_keeps_pace_loses_nothing() -> None:
-    """Every frame of a folder or file is handed over once, in order."""
+    """Every frame of a folder or file without a rate is handed over once, in order."""
     capture = Capture(lambda: ListCamera(200, keeps_pace=True))
     assert numbers(capture) == list(range(1, 201))
     assert (capture.captured, capture.dropped) == (200, 0)
