@@ -28,6 +28,7 @@ DEAD_LINK_SECONDS = 30
 _HOST = re.compile(
     r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^@:\[\]\s-][^@:\[\]\s]*))(?::(?P<port>\d{1,5}))?"
 )
+_SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - pyinfra's name for where it keeps one
 _SUMMARY = re.compile(r"executed \d+ commands")
 
 
@@ -68,6 +69,8 @@ class Device:
     def __init__(self, access: Access) -> None:
         self.name = access.name
         self.access = access
+        self._typed: dict[str, Any] = {}
+        """The sudo password, as pyinfra keeps it once it was asked for."""
         self._planned: list[tuple[str, str, Any]] = []
 
     def __enter__(self) -> Self:
@@ -80,6 +83,7 @@ class Device:
         inventory = Inventory(([(self.name, self.access.data())], {}))
         self._state: Any = State(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS))
         self._host: Any = inventory.get_host(self.name)
+        self._host.connector_data.update(self._typed)
         self._connect()
         self._become_root()
         return self
@@ -87,6 +91,13 @@ class Device:
     def __exit__(self, *_: object) -> None:
         self._host.disconnect()
         self._host.connector.client.close()
+
+    def another(self) -> Device:
+        """Return the same device for a connection of its own, that asks for no password again."""
+        fresh = Device(self.access)
+        known = self._host.connector_data
+        fresh._typed = {_SUDO_PASSWORD: known[_SUDO_PASSWORD]} if _SUDO_PASSWORD in known else {}
+        return fresh
 
     def ask(self, command: str) -> list[str]:
         """Run a shell command and return its output's lines; raises DeployError if it fails."""

@@ -137,7 +137,7 @@ def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseExcepti
     print(f"  go back to {found.running or 'no release'}", flush=True)
     try:
         # Over a connection of its own: the first may be what broke, or Ctrl-C came in the middle of a packet.
-        with Device(proof.device.access) as device:
+        with proof.device.another() as device:
             words = provision.last_words(device)
             earlier = proof.watch.boots()
             provision.roll_back(device, found)

@@ -108,16 +108,24 @@ def silent(mqtt: Mqtt) -> str:
 
 def hung_up(mqtt: Mqtt, reason: Any) -> str:
     """Say in one line that a broker ended a connection before it answered."""
+    if _is_timeout(reason):  # It was paho that gave up waiting.
+        return silent(mqtt)
     remedy = "check mqtt.tls, mqtt.cert_file and the broker's log"
     return f"broker {address(mqtt)} hangs up before a login ({reason}); {remedy}"
 
 
 def closed(mqtt: Mqtt, reason: Any) -> str:
     """Say in one line why a broker ended a connection: two devices with one id keep ending each other's."""
+    if _is_timeout(reason):
+        return f"broker {address(mqtt)} answers no more ({reason}); check the network"
     # "Session taken over" is MQTT 5's word for it; older brokers and 3.1.1 give no reason.
     sure = "taken over" in str(reason).lower()
     hint = "another device has this device.id" if sure else "if that repeats, does another device have this device.id?"
     return f"broker {address(mqtt)} closed the connection ({reason}); {hint}"
+
+
+def _is_timeout(reason: Any) -> bool:
+    return "keep alive" in str(reason).lower()
 
 
 def refusal(mqtt: Mqtt, reason: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.errors import CameraError
@@ -106,7 +105,8 @@ class Capture:
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
             with self._changed:
-                self._changed.wait_for(partial(self._may_replace, camera))
+                if camera.keeps_pace:
+                    self._changed.wait_for(lambda: self._frame is None or self._stopped)
                 if self._stopped:
                     return
                 overtakes = self._frame is not None
@@ -115,7 +115,5 @@ class Capture:
                     self.dropped += overtakes
                 self._frame = frame
                 self._changed.notify_all()
-
-    def _may_replace(self, camera: Camera) -> bool:
-        must_wait = camera.keeps_pace or not (self._judging or camera.live)
-        return self._frame is None or self._stopped or not must_wait
+                if not camera.live:  # Only now does the next frame's time begin to run.
+                    self._changed.wait_for(lambda: self._judging or self._stopped)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _WHOLE_NAME = rf"^{NAME}\Z"
 _KEY_BYTES = 32
-_HOST = re.compile(r"[^\s/:@\[\]\x00-\x1f]+|[0-9A-Fa-f:.]+(%\w+)?")
+_HOST = re.compile(r"[^\s/@\[\]\x00-\x1f]+")
 LONGEST_PASSWORD = 10_000
 """Characters; MQTT ends at 65,535 bytes."""
 
@@ -43,7 +43,15 @@ def is_host(text: str) -> bool:
         text.encode("idna")
     except UnicodeError:
         return False
-    return bool(_HOST.fullmatch(text))
+    if ":" not in text:
+        return bool(_HOST.fullmatch(text))
+    from ipaddress import IPv6Address  # Few need it.
+
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Device(Section, frozen=True, kw_only=True):

@@ -180,11 +180,16 @@ def _subscription(port: int) -> Iterator[SimpleQueue[Message]]:
     client = make_client(broker, "edge-inspect-demo")
     client.on_message = lambda _client, _data, message: inbox.put(_decode(message))
     log_in(client, broker)
-    client.subscribe("inspect/v1/demo/#", qos=1)
+    client.on_connect = _subscribe  # Again, after the machine slept for example.
+    _subscribe(client)
     try:
         yield inbox
     finally:
         log_out(client)
+
+
+def _subscribe(client: Any, *_: object) -> None:
+    client.subscribe("inspect/v1/demo/#", qos=1)
 
 
 def _decode(message: Any) -> Message:

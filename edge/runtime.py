@@ -32,7 +32,7 @@ _PASSED = b"passed"
 _REMEMBERED = 8
 """Markers in a state folder, at most."""
 PROBE_SECONDS = 60
-"""Far above the slowest first load (qemu-emulated arm64: 10 s); beyond it the runtime hangs."""
+"""Far above the slowest first load (qemu-emulated arm64: 10 s); beyond it the runtime hangs or the machine does."""
 
 
 class Interpreter(Protocol):
@@ -128,8 +128,9 @@ def _remember(marker: Path, stack: bytes) -> None:
     """Keep the newest few markers only: a device sees many models in its life."""
     try:
         marker.write_bytes(stack)
-        by_age = sorted(marker.parent.glob("probed-*"), key=lambda path: path.stat().st_mtime_ns)
-        for older in by_age[:-_REMEMBERED]:
+        others = [path for path in marker.parent.glob("probed-*") if path != marker]
+        by_age = sorted(others, key=lambda path: path.stat().st_mtime_ns)
+        for older in by_age[: 1 - _REMEMBERED]:
             older.unlink(missing_ok=True)
     except OSError as error:
         # The model has passed: a full disk only means that the next start probes it again.

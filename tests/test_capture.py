@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge.camera.base import Frame
+from edge.camera.folder import FolderCamera
 from edge.capture import Capture
+from edge.config import FolderConfig
 from edge.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 SECONDS = 10.0
@@ -94,16 +98,14 @@ def test_frames_before_the_first_judgement_are_no_loss() -> None:
     assert (capture.captured, capture.dropped) == (1, 0)
 
 
-def test_a_paced_files_first_frame_waits_for_judging() -> None:
-    """What is shown from a folder or file at a rate begins when judging begins, however long the model loads."""
-    camera = ListCamera(2, keeps_pace=False, live=False)
-    capture = Capture(lambda: camera)
-    assert not camera.delivered.wait(0.2)
-    first = capture.take(SECONDS)
-    assert first is not None
-    assert first.number == 1
-    assert numbers(capture) == [2]
-    assert (capture.captured, capture.dropped) == (2, 0)
+def test_a_paced_folder_waits_for_judging(tmp_path: Path) -> None:
+    """A folder shown at a rate begins when judging begins, however long the model loads: no picture is missed."""
+    for number in range(4):
+        Image.fromarray(PIXELS).save(tmp_path / f"{number}.png")
+    capture = Capture(lambda: FolderCamera(FolderConfig(path=tmp_path, rate=20)))
+    threading.Event().wait(0.3)  # The model loads: six periods of the camera.
+    assert numbers(capture) == [1, 2, 3, 4]
+    assert (capture.captured, capture.dropped) == (4, 0)
 
 
 def test_a_camera_that_keeps_pace_loses_nothing() -> None:

@@ -10,7 +10,22 @@ from edge import config
 from edge.errors import ConfigError
 
 
-@pytest.mark.parametrize("host", ["mqtt://x", "a b", "localhost:1883", "a\x00b", "a..b", "[::1]", "x" * 64, "u@h"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "mqtt://x",
+        "a b",
+        "localhost:1883",
+        "10.0.0.7:1883",
+        "cafe:1883",
+        ":",
+        "a\x00b",
+        "a..b",
+        "[::1]",
+        "x" * 64,
+        "u@h",
+    ],
+)
 def test_what_is_no_host_is_refused(host: str) -> None:
     """An address with a port, a scheme or what no resolver takes is named: the daemon would try it for ever."""
     assert not config.is_host(host)

@@ -146,8 +146,14 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(ordinary_user: Path) -
     """A subfolder without permission is an error that names it, never fewer pictures."""
     (ordinary_user / "sub").mkdir(mode=0o000)
     (ordinary_user / "a.png").touch()
-    with pytest.raises(DataError, match="sub: Permission denied"):
+    with pytest.raises(DataError, match="sub: Permission denied; let this user read it"):
         list_pictures(ordinary_user)
+    (ordinary_user / "sub").chmod(0o700)
+    (ordinary_user / "sub" / "b.png").touch()
+    (ordinary_user / "sub").chmod(0o400)  # Its names may be read, what they stand for may not.
+    with pytest.raises(DataError, match=r"b\.png: Permission denied; let this user read it"):
+        list_pictures(ordinary_user)
+    (ordinary_user / "sub").chmod(0o700)
 
 
 def test_only_the_listed_readers_are_loaded(tmp_path: Path) -> None:

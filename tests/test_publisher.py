@@ -47,12 +47,12 @@ def event(seq: int) -> Event:
     )
 
 
-def start(tmp_path: Path, port: int) -> Publisher:
+def start(tmp_path: Path, port: int, **mqtt: object) -> Publisher:
     table = {
         "bundle": "b",
         "camera": {"kind": "synthetic"},
         "device": {"site": "test", "id": "dut"},
-        "mqtt": {"host": "127.0.0.1", "port": port},
+        "mqtt": {"host": "127.0.0.1", "port": port, **mqtt},
     }
     started = Publisher(configs.parse(table, tmp_path / "device.toml"), BOOT)
     started.start()
@@ -134,6 +134,19 @@ def test_a_broker_that_never_answers_is_named(
         mute = start(tmp_path, server.getsockname()[1])
         wait_for_text(caplog, "accepts the connection but does not answer")
         mute.stop("test", 0.1, threading.Event())
+
+
+def test_a_silent_broker_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However often paho gives up waiting and tries again, the log has one line, and blames nobody for hanging up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mute = start(tmp_path, server.getsockname()[1], keepalive_s=5)
+        connections = [server.accept()[0] for _ in range(2)]  # The second comes when paho has given up the first.
+        mute.stop("test", 0.1, threading.Event())
+        for connection in connections:
+            connection.close()
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 1
+    assert "does not answer" in lines[0]
 
 
 def test_a_broker_that_hangs_up_before_a_login_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -170,7 +170,7 @@ def test_a_killed_probe_is_no_fault_of_the_bundle(
 
 
 def test_a_runtime_that_hangs_is_ended(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that never comes back is a BundleError after the limit."""
+    """A model that never comes back is RuntimeUnavailableError after the limit: the service tries again."""
     monkeypatch.setattr(runtime, "PROBE_SECONDS", 2)
     impostor(tmp_path, monkeypatch, "import time\nInterpreter = lambda **_: time.sleep(600)")
     with pytest.raises(RuntimeUnavailableError, match="took more than 2 s: this machine is too busy, or the model"):

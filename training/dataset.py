@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.contract.bundle import Label
+from edge.contract.names import is_clean
 from edge.contract.pictures import list_pictures, load_picture
 from edge.contract.preprocess import preprocess
 from edge.errors import DataError
@@ -91,7 +92,7 @@ def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:
         found = f"only one class folder, {names[0]}" if names else "no class folders"
         raise DataError(f"{folder}: {found}; put the pictures in a folder for each class, at least two")
     for name in names:
-        if not name.isprintable():
+        if not is_clean(name):
             raise DataError(f"{folder}: class folder {name!r} has control characters in its name; rename it")
     for name in passing:
         require_class(name, names, "--pass")

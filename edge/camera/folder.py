@@ -61,7 +61,7 @@ def _pictures(folder: Path) -> list[Path]:
     try:
         found = list_pictures(folder)
     except DataError as error:
-        raise CameraError(f"camera.path {error}") from error
+        raise CameraError(f"camera.path {_text(str(error))}") from error
     if not found:
         raise CameraError(f"camera.path {folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return found

@@ -60,7 +60,7 @@ class VideoCamera:
 
     def _open(self) -> Any:
         source = self._config.source
-        if not self._config.is_stream and Path(source).is_fifo():
+        if not self._config.is_stream and _is_pipe(source):
             raise self._error("a pipe, which may never begin; name a file or a stream")
         options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
         try:
@@ -113,6 +113,13 @@ def _pyav() -> Any:
     except ModuleNotFoundError as error:
         raise CameraError("camera.kind video needs PyAV: pip install 'edge-inspect[camera]'") from error
     return av
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return Path(path).is_fifo()
+    except OSError:  # PyAV says why it cannot be opened.
+        return False
 
 
 def _without_login(source: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from edge.contract import storage
+from edge.contract.names import is_clean
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import BundleError
 from edge.record import Record
@@ -90,7 +91,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
         if all(label.verdict == "PASS" for label in self.labels):
             raise ValueError("no label means DEFECT: such a model would pass every part")
         for label in self.labels:
-            if not label.name.isprintable():
+            if not is_clean(label.name):
                 raise ValueError(f"label {label.name!r} has control characters in its name")
         name, count = Counter(label.name for label in self.labels).most_common(1)[0]
         if count > 1:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Names become topic levels: no slash, no wildcard, no space."""
 NAME_PATTERN = f"^{NAME}$"
 """The same for JSON Schemas, whose $ matches at the very end only; Python's would let a line's end through."""
+
+
+def is_clean(text: str) -> bool:
+    """Say whether a text has no control characters: nothing that would move a terminal's cursor or break a line."""
+    return all(unicodedata.category(character) != "Cc" for character in text)

@@ -33,15 +33,20 @@ def list_pictures(folder: Path) -> list[Path]:
     Raises DataError, naming it, for a folder that cannot be read: a search would silently pass over it.
     """
     found = []
-    for place, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(place, name) for name in files if not name.startswith("."))
-        found += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+    try:
+        for place, folders, files in os.walk(folder, onerror=_refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            paths = (Path(place, name) for name in files if not name.startswith("."))
+            found += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        remedy = "name a folder of pictures" if missing else "let this user read it, or take it away"
+        raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
     return sorted(found)
 
 
 def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename}: {error.strerror}; let this user read it, or take it away") from error
+    raise error
 
 
 def load_picture(source: Path | BinaryIO) -> Pixels:
