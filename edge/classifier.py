@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge import runtime
 from edge.config import Runtime
-from edge.contract.preprocess import WHOLE_FRAME, preprocess
+from edge.contract.preprocess import MAX_SIDE, WHOLE_FRAME, preprocess
 from edge.errors import BundleError
 from edge.record import Record
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 _INPUT_STEP = 1 / 128
-_MAX_SIDE = 4096
-"""Pixels; no classifier's input comes near it, a damaged file's may."""
 _SIGN_BIT = np.uint8(0x80)
 """uint8 xor this, read as int8, is the pixel minus 128."""
 
@@ -167,7 +165,7 @@ def _the_input(details: list[dict[str, Any]]) -> _Tensor:
 def _is_picture(tensor: _Tensor) -> bool:
     match tensor.shape:
         case (1, height, width, 3):
-            return tensor.dtype in (np.int8, np.uint8) and 0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE
+            return tensor.dtype in (np.int8, np.uint8) and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.contract.preprocess import MAX_SIDE
 from edge.errors import ConfigError
 
 IMAGENET = "imagenet"
@@ -12,8 +13,6 @@ ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """The widths that Keras has ImageNet weights for."""
 STRIDE = 32
 """MobileNetV2 halves its input five times."""
-MAX_SIZE = 4096
-"""Pixels; `edge.classifier` takes no larger input."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +58,7 @@ class Recipe:
         """Refuse a model that cannot be built; raises ConfigError."""
         if self.alpha not in ALPHAS:
             raise ConfigError(f"alpha {self.alpha:g} is not one of {', '.join(f'{a:g}' for a in ALPHAS)}")
-        if self.size > MAX_SIZE:
-            raise ConfigError(f"size {self.size} is above the {MAX_SIZE} pixels that a device takes")
+        if self.size > MAX_SIDE:
+            raise ConfigError(f"size {self.size} is above the {MAX_SIDE} pixels that a device takes")
         if self.size % STRIDE or self.size < STRIDE:
             raise ConfigError(f"size {self.size} is not a multiple of {STRIDE}, such as 96, 128, 160, 192 or 224")

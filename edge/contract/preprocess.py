@@ -23,6 +23,8 @@ ResizeMode: TypeAlias = Literal["squash", "letterbox", "centre-crop"]
 Rotation: TypeAlias = Literal[0, 90, 180, 270]
 
 CHANNELS = 3
+MAX_SIDE = 4096
+"""Pixels a side of a model's input; no classifier comes near it, a damaged file's may."""
 NEUTRAL = 128
 """The padding of a letterbox, 0-255: it normalises to exactly 0 in the graph."""
 REDUCING_GAP = 2.0
