@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.augment import augment
+from training.data.augment import augment
 from training.recipe import Recipe
 
 OFF = Recipe(mirror=False, quarter_turns=False, crop=0, brightness=0, contrast=0, noise=0)

@@ -11,8 +11,8 @@ from tiny_parts import CLASSES, SIZE, draw, make_folder, read_folder
 from edge.contract.pictures import load_picture
 from edge.contract.preprocess import PreprocessSpec, preprocess
 from edge.errors import DataError
-from training import dataset
-from training.dataset import Source
+from training.data import dataset
+from training.data.dataset import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -50,7 +50,8 @@ def test_masks_teach_and_the_weights_start_the_ordinary_line(tmp_path: Path) -> 
     from training import backend
 
     backend.start(1)
-    from training import demo_model, localise, model
+    from training import demo_model
+    from training.network import localise, model
     from training.recipe import Recipe
 
     recipe, path = Recipe(size=64), tmp_path / "rendered.weights.h5"
@@ -66,7 +67,8 @@ def test_masks_teach_and_the_weights_start_the_ordinary_line(tmp_path: Path) -> 
 def test_crops_are_labelled_by_what_they_show() -> None:
     """A crop without damage is intact, one with most of it has its name, one with a little of it has no say."""
     pytest.importorskip("tensorflow", reason="training needs TensorFlow")
-    from training import demo_model, localise
+    from training import demo_model
+    from training.network import localise
 
     lessons = demo_model.lessons(Order(seed=2, count=40, width=128, height=128))
     rng = np.random.default_rng(1)

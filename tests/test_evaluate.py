@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edge.contract.bundle import Label
-from training.evaluate import Judgement, Result
+from training.evaluation.evaluate import Judgement, Result
 
 LABELS = (
     Label(name="crack", verdict="DEFECT"),

@@ -22,7 +22,7 @@ RECIPE = Recipe(size=64)
 def model() -> Any:
     """Import the module, TensorFlow with it."""
     backend.start(1)
-    from training import model
+    from training.network import model
 
     return model
 

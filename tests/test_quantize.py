@@ -13,7 +13,7 @@ from training import backend
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from training.dataset import Dataset
+    from training.data.dataset import Dataset
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def network(data: Dataset) -> Any:
     """An untrained network of two places by two, with a head that gives the classes different logits."""
-    from training import model
+    from training.network import model
 
     made = model.build(len(data.labels), Recipe(size=64), None)
     made.head.set_weights(head_weights())
@@ -42,7 +42,7 @@ def head_weights() -> list[Any]:
 @pytest.fixture(scope="module")
 def tflite(network: Any, data: Dataset) -> bytes:
     """The network, quantized."""
-    from training import quantize
+    from training.int8 import quantize
 
     return quantize.quantize(network, big(data), seed=1)
 
@@ -67,7 +67,7 @@ def test_the_device_finds_pixels_minus_128_and_the_three_outputs_in_order(tflite
 
 def test_int8_logits_follow_the_float_ones(tflite: bytes, network: Any, data: Dataset) -> None:
     """On the calibration pictures the quantized logits lie within a few of their own steps of the float ones."""
-    from training import features, model
+    from training.network import features, model
 
     pixels = big(data).pixels
     expected = features.inference(network.whole, 8)(model.normalise(pixels))
@@ -93,7 +93,8 @@ def test_a_head_is_corrected_for_what_int8_made_of_the_features(
     network: Any, data: Dataset, tflite: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Features that int8 shrank and shifted give, under the corrected head, nearly the float logits again."""
-    from training import features, model, quantize
+    from training.int8 import quantize
+    from training.network import features, model
 
     pixels = big(data).pixels
     wanted = features.inference(network.whole, 8)(model.normalise(pixels))
@@ -108,7 +109,7 @@ def test_a_head_is_corrected_for_what_int8_made_of_the_features(
 
 def features_of(network: Any) -> Any:
     """Return the model without its head."""
-    from training import model
+    from training.network import model
 
     return model.join(network.trunk, network.tail)
 
@@ -151,7 +152,8 @@ def test_a_model_outside_the_contract_is_refused(data: Dataset, last: str, lowes
     """A dense layer, or an input range that was not pinned, never becomes a bundle."""
     import keras
 
-    from training import model, quantize
+    from training.int8 import quantize
+    from training.network import model
 
     start = keras.Input((32, 32, 3))
     value = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(start))

@@ -10,8 +10,8 @@ from tiny_parts import draw, make_folder, read_folder
 
 from edge.contract.bundle import Label
 from edge.errors import DataError
-from training.dataset import Dataset, Source
-from training.split import divide
+from training.data.dataset import Dataset, Source
+from training.data.split import divide
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from PIL import Image
 from edge.contract.pictures import load_picture
 from edge.errors import DataError
 from edge.synthetic import LABELS, MIN_AREA, SHAPES, render, truth
-from training.dataset import folder_labels, folder_sources
+from training.data.dataset import folder_labels, folder_sources
 from training.synthetic import Order, write
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from tiny_parts import SIZE, make_folder, read_folder
 
 from training import backend
+from training.data.split import Parts, divide
 from training.recipe import Recipe
-from training.split import Parts, divide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Random weights in a file: they make every later layer differ from the start."""
-    from training import model
+    from training.network import model
 
     path: Path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
     model._mobilenet(QUICK, None).save_weights(path)
@@ -39,7 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def learn(parts: Parts, weights: str | None, recipe: Recipe = QUICK) -> tuple[Any, list[Any]]:
-    from training import model, train
+    from training.network import model, train
 
     backend.start(3)
     network = model.build(3, recipe, weights)
@@ -47,14 +47,14 @@ def learn(parts: Parts, weights: str | None, recipe: Recipe = QUICK) -> tuple[An
 
 
 def statistics(network: Any) -> list[Any]:
-    from training import train
+    from training.network import train
 
     return train._moving_statistics(network)
 
 
 def test_fine_tuning_changes_the_top_blocks_alone(parts: Parts, weights: str) -> None:
     """Trunk and every moving statistic stay as loaded to the last bit; tail and head learn."""
-    from training import model
+    from training.network import model
 
     fresh = model.build(3, QUICK, weights)
     network, stages = learn(parts, weights, replace(QUICK, tune_rate=3e-3))
@@ -70,7 +70,7 @@ def test_fine_tuning_changes_the_top_blocks_alone(parts: Parts, weights: str) ->
 
 def test_a_stage_that_makes_validation_worse_is_undone(parts: Parts, weights: str) -> None:
     """Fine-tuning at an absurd rate is thrown away: the model is the one before it, and the report says so."""
-    from training import features, model
+    from training.network import features, model
 
     network, (head, top) = learn(parts, weights, replace(QUICK, tune_rate=1e4))
     assert not top.kept
@@ -81,7 +81,7 @@ def test_a_stage_that_makes_validation_worse_is_undone(parts: Parts, weights: st
 
 def test_the_same_seed_learns_the_same_model(parts: Parts) -> None:
     """Two runs from scratch agree to rounding, and batch normalisation took the data's own statistics."""
-    from training import model
+    from training.network import model
 
     fresh = statistics(model.build(3, QUICK, None))
     (first, (stage,)), (again, _) = learn(parts, None), learn(parts, None)

@@ -11,14 +11,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from edge.contract.preprocess import PreprocessSpec
-from training import dataset
+from training.data import dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from edge.contract.preprocess import Pixels
-    from training.dataset import Dataset
+    from training.data.dataset import Dataset
 
 CLASSES = ("intact", "scratch", "spot")
 SIZE = 32

@@ -22,13 +22,13 @@ from edge.contract.bundle import Bundle, Manifest
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import BundleError, ConfigError, DataError
 from training import backend
+from training.data.split import Parts, divide
 from training.recipe import IMAGENET, Recipe
-from training.split import Parts, divide
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from training.dataset import Dataset
+    from training.data.dataset import Dataset
 
 _HIGHEST_SEED = 2**32 - 1
 """What NumPy's and TensorFlow's generators take."""
@@ -73,7 +73,9 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     """
     parts = divide(data, test, seed=options.seed)
     backend.start(options.seed)
-    from training import evaluate, golden, model, quantize, report, train
+    from training.evaluation import evaluate, golden, report
+    from training.int8 import quantize
+    from training.network import model, train
 
     network = model.build(len(data.labels), options.recipe, options.weights)
     pretrained = options.weights is not None

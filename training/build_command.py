@@ -8,8 +8,8 @@ from edge.command import add_command, to_path
 from edge.contract import signing
 from edge.contract.preprocess import PreprocessSpec, ResizeMode
 from edge.errors import ConfigError
-from training import dataset
 from training.build import Options, build
+from training.data import dataset
 from training.recipe import ALPHAS, IMAGENET, Recipe
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from edge.contract.bundle import Bundle
-    from training.dataset import Dataset
+    from training.data.dataset import Dataset
 
 _DESCRIPTION = """Train a model on labelled pictures and write a bundle that edge-inspect runs.
 

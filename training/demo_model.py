@@ -20,15 +20,16 @@ from edge.command import run_command
 from edge.contract.bundle import Label
 from edge.contract.preprocess import PreprocessSpec
 from edge.synthetic import LABELS
-from training import backend, dataset
+from training import backend
 from training.build import Options, build
+from training.data import dataset
 from training.recipe import Recipe
 from training.synthetic import Order, in_parallel
 
 if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels
-    from training.dataset import Dataset
-    from training.localise import Lessons
+    from training.data.dataset import Dataset
+    from training.network.localise import Lessons
 
 DEMO_BUNDLE = Path(__file__).resolve().parent.parent / "edge" / "demo_bundle"
 RECIPE = Recipe(size=128, crop=0.0, contrast=0.05, brightness=0.03, noise=0.0, feature_pictures=12_000)
@@ -51,7 +52,7 @@ def main() -> int:
 def make(out: Path, seed: int) -> int:
     """Render, train, evaluate and write the bundle; prints its figures."""
     backend.start(seed)
-    from training import localise
+    from training.network import localise
 
     # Three sets in a row of seeds: no part is in two of them.
     taught = lessons(Order(seed=3 * seed, count=_LESSONS, width=RECIPE.size, height=RECIPE.size))
@@ -80,7 +81,7 @@ def _pixels(order: Order, index: int) -> Pixels:
 
 def lessons(order: Order) -> Lessons:
     """Render a set for `localise.teach`."""
-    from training.localise import CELL, Lessons
+    from training.network.localise import CELL, Lessons
 
     pixels = np.empty((order.count, order.height, order.width, 3), np.uint8)
     masks = np.empty((order.count, order.height // CELL, order.width // CELL), np.uint8)

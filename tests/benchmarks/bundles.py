@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.contract.bundle import Label
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-MADE_BY = ("training/model.py", "training/quantize.py", "tests/benchmarks/bundles.py")
+MADE_BY = ("training/network/model.py", "training/int8/quantize.py", "tests/benchmarks/bundles.py")
 SIZE = 224
 LABELS = ("good", "crack", "chip", "wear", "scratch", "dent")
 CALIBRATION_PICTURES = 12
@@ -57,7 +57,9 @@ def _convert(labels: tuple[Label, ...]) -> bytes:
     backend.start(seed=0)
     import numpy as np
 
-    from training import dataset, model, quantize
+    from training.data import dataset
+    from training.int8 import quantize
+    from training.network import model
     from training.recipe import Recipe
 
     pixels = np.random.default_rng(0).integers(0, 256, (CALIBRATION_PICTURES, SIZE, SIZE, 3), np.uint8)

@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from training import progress
-from training.augment import augment
-from training.model import normalise
+from training.data.augment import augment
+from training.network.model import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from training.dataset import Dataset, Integers
+    from training.data.dataset import Dataset, Integers
     from training.recipe import Recipe
 
 Inputs: TypeAlias = "npt.NDArray[np.floating[Any]]"

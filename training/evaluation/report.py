@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from edge.classifier import Classifier
     from edge.contract.preprocess import Pixels
-    from training.dataset import Dataset
-    from training.evaluate import Judgement, Result
+    from training.data.dataset import Dataset
+    from training.evaluation.evaluate import Judgement, Result
 
 _SHOWN = 12
 """Pictures on the page, the worst first."""

@@ -11,20 +11,21 @@ import numpy as np
 import tensorflow as tf
 
 from edge.errors import InspectError
-from training import features, progress
-from training.augment import augment
-from training.model import batch_norms, join, normalise
+from training import progress
+from training.data.augment import augment
+from training.network import features
+from training.network.model import batch_norms, join, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from training.dataset import Dataset, Integers
-    from training.features import Inputs
-    from training.model import Network
+    from training.data.dataset import Dataset, Integers
+    from training.data.split import Parts
+    from training.network.features import Inputs
+    from training.network.model import Network
     from training.recipe import Recipe
-    from training.split import Parts
 
 
 @dataclass(frozen=True, slots=True, order=True)

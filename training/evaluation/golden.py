@@ -11,7 +11,7 @@ from edge.contract.pictures import load_picture
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.contract.preprocess import Pixels
-    from training.dataset import Dataset
+    from training.data.dataset import Dataset
 
 MOST = 6
 """Golden pictures in a bundle: the first held-out one of as many classes."""

@@ -11,16 +11,16 @@ from edge.classifier import softmax
 from edge.contract.messages import Verdict
 from edge.decision import decide
 from training import progress
-from training.features import inference
-from training.model import normalise
+from training.network.features import inference
+from training.network.model import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge.classifier import Classifier
     from edge.contract.bundle import Label
-    from training.dataset import Dataset, Integers
-    from training.model import Network
+    from training.data.dataset import Dataset, Integers
+    from training.network.model import Network
 
 _DIGITS = 6
 _BATCH = 64

@@ -12,7 +12,7 @@ from edge.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from training.dataset import Dataset
+    from training.data.dataset import Dataset
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2

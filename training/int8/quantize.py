@@ -13,8 +13,8 @@ from edge.config import Runtime
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend, progress
-from training.features import inference
-from training.model import normalise
+from training.network.features import inference
+from training.network.model import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from edge.classifier import Floats
     from edge.contract.preprocess import Pixels
-    from training.dataset import Dataset
-    from training.model import Network
+    from training.data.dataset import Dataset
+    from training.network.model import Network
 
 CALIBRATION_PICTURES = 300
 """In all, the same number of each class."""

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import model, progress
+from training import progress
+from training.network import model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge.contract.preprocess import Pixels
-    from training.dataset import Integers
+    from training.data.dataset import Integers
     from training.recipe import Recipe
 
 Batch: TypeAlias = "tuple[Pixels, Pixels, Integers, npt.NDArray[np.float32]]"

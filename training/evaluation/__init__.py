@@ -1,0 +1,1 @@
+"""What the model is worth: figures, calibration, decision rule, report."""
