@@ -158,6 +158,6 @@ def test_pictures_need_no_files() -> None:
     """A renderer hands its pictures over as sources and gets the same kind of data set."""
     labels = (dataset.Label(name="good", verdict="PASS"), dataset.Label(name="bad", verdict="DEFECT"))
     sources = [Source(f"{i}", i % 2, lambda i=i: draw(CLASSES[i % 2], i)) for i in range(4)]
-    data = dataset.read(labels, sources, size=SIZE, spec=PreprocessSpec())
+    data = dataset.read(labels, sources, canvas=(SIZE, SIZE), spec=PreprocessSpec())
     assert data.counts() == {"good": 2, "bad": 2}
     assert np.array_equal(data.sources[1].load(), draw(CLASSES[1], 1))

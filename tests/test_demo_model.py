@@ -52,9 +52,9 @@ def test_masks_teach_and_the_weights_start_the_ordinary_line(tmp_path: Path) -> 
     backend.start(1)
     from training import demo_model
     from training.network import localise, model
-    from training.recipe import Recipe
+    from training.recipe import Model, Recipe
 
-    recipe, path = Recipe(size=64), tmp_path / "rendered.weights.h5"
+    recipe, path = Recipe(model=Model(height=64, width=64)), tmp_path / "rendered.weights.h5"
     lessons = demo_model.lessons(Order(seed=1, count=40, width=64, height=64))
     course = localise.Course(title="a short course", size=32, pictures=32, batch=8, rate=3e-3, fade=0.5)
     (losses,) = localise.teach(lessons, recipe, path, seed=1, courses=[course])

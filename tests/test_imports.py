@@ -24,6 +24,7 @@ MAY_IMPORT = {
         "training",
         "edge.classifier",
         "edge.config",
+        "edge.config_errors",
         "edge.decision",
         "edge.runtime",
         "edge.synthetic",

@@ -10,7 +10,7 @@ from edge.config import Runtime
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend
-from training.recipe import Recipe
+from training.recipe import Model, Recipe
 
 if TYPE_CHECKING:
     from training.data.dataset import Dataset
@@ -28,7 +28,7 @@ def network(data: Dataset) -> Any:
     """An untrained network of two places by two, with a head that gives the classes different logits."""
     from training.network import model
 
-    made = model.build(len(data.labels), Recipe(size=64), None)
+    made = model.build(len(data.labels), Recipe(model=Model(height=64, width=64)), None)
     made.head.set_weights(head_weights())
     return made
 
@@ -98,7 +98,9 @@ def test_a_head_is_corrected_for_what_int8_made_of_the_features(
 
     pixels = big(data).pixels
     wanted = features.inference(network.whole, 8)(model.normalise(pixels))
-    pooled = features.pool(features_of(network), model.normalise(pixels), Recipe(size=64))[:, 0, 0]
+    pooled = features.pool(features_of(network), model.normalise(pixels), Recipe(model=Model(height=64, width=64)))[
+        :, 0, 0
+    ]
     skewed = 0.8 * pooled + 0.1
     monkeypatch.setattr(quantize, "_embeddings", lambda *_: skewed)
     kernel, bias = quantize._corrected_head(network, tflite, pixels)

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiny_parts import SIZE, make_folder, read_folder
 
 from training import backend
 from training.data.split import Parts, divide
-from training.recipe import Recipe
+from training.recipe import Features, Model, Recipe, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside Keras
 
 QUICK = Recipe(
-    size=SIZE, feature_pictures=100, head_epochs=(10, 10), tune_epochs=(3, 3), scratch_epochs=(3, 3), batch=16
+    model=Model(height=SIZE, width=SIZE),
+    features=Features(pictures=100),
+    head=Stage(pictures=1, epochs=(10, 10), rate=3e-3),
+    top=Stage(pictures=1, epochs=(3, 3), rate=3e-4),
+    scratch=Stage(pictures=1, epochs=(3, 3), rate=5e-3),
+    batch=16,
 )
 
 
@@ -57,7 +62,7 @@ def test_fine_tuning_changes_the_top_blocks_alone(parts: Parts, weights: str) ->
     from training.network import model
 
     fresh = model.build(3, QUICK, weights)
-    network, stages = learn(parts, weights, replace(QUICK, tune_rate=3e-3))
+    network, stages = learn(parts, weights, replace(QUICK, top=Stage(pictures=1, epochs=(3, 3), rate=3e-3)))
     assert [stage.name for stage in stages] == ["head", "top blocks"]
     assert all(np.array_equal(a, b) for a, b in zip(statistics(fresh), statistics(network), strict=True))
     assert all(
@@ -72,7 +77,7 @@ def test_a_stage_that_makes_validation_worse_is_undone(parts: Parts, weights: st
     """Fine-tuning at an absurd rate is thrown away: the model is the one before it, and the report says so."""
     from training.network import features, model
 
-    network, (head, top) = learn(parts, weights, replace(QUICK, tune_rate=1e4))
+    network, (head, top) = learn(parts, weights, replace(QUICK, top=Stage(pictures=1, epochs=(3, 3), rate=1e4)))
     assert not top.kept
     assert top.best == top.start == head.best
     logits = features.inference(network.whole, 64)(model.normalise(parts.validation.pixels))

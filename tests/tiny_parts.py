@@ -50,7 +50,7 @@ def read_folder(folder: Path, *, skip_bad: bool = False) -> Dataset:
     """Read a folder with `intact` as the passing class, at SIZE."""
     labels = dataset.folder_labels(folder, ["intact"])
     sources = dataset.folder_sources(folder, labels)
-    return dataset.read(labels, sources, size=SIZE, spec=PreprocessSpec(), skip_bad=skip_bad)
+    return dataset.read(labels, sources, canvas=(SIZE, SIZE), spec=PreprocessSpec(), skip_bad=skip_bad)
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,6 @@ from edge import runtime
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.bundle import Bundle, Manifest
-from edge.contract.preprocess import PreprocessSpec
 from edge.errors import BundleError, ConfigError, DataError
 from training import backend
 from training.data.split import Parts, divide
@@ -43,7 +42,6 @@ class Options:
     weights: str | None = IMAGENET
     """To start from: "imagenet" (downloaded), a .h5 file, or None: train from scratch."""
     seed: int = 1
-    spec: PreprocessSpec = field(default_factory=PreprocessSpec)
     recipe: Recipe = field(default_factory=Recipe)
     signing_key: Ed25519PrivateKey | None = None
 
@@ -65,7 +63,7 @@ class Options:
 
 
 def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
-    """Train on `data` (read at the recipe's size with the options' spec) and write the bundle.
+    """Train on `data` (read as the recipe's canvases) and write the bundle.
 
     The report's figures come from `test`, or without it from a fifth of `data` that is held out.
     Raises DataError for a data set that cannot be split or weights that do not fit, RuntimeUnavailableError
@@ -101,7 +99,8 @@ def _manifest(data: Dataset, options: Options) -> Manifest:
         created=datetime.now(UTC).replace(microsecond=0),
         code_version=edge.__version__,
         labels=data.labels,
-        preprocess=options.spec,
+        preprocess=options.recipe.preprocess,
+        pooling=options.recipe.pooling,
         dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
         metrics={},
     )
@@ -125,8 +124,7 @@ def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[s
         },
         "seed": options.seed,
         "weights": weights or "none",
-        "recipe": asdict(options.recipe),
-        "preprocess": msgspec.to_builtins(options.spec),
+        "recipe": options.recipe.plain(),
         "versions": {
             "edge-inspect": edge.__version__,
             "python": platform.python_version(),

@@ -10,7 +10,7 @@ from edge.contract.preprocess import PreprocessSpec, ResizeMode
 from edge.errors import ConfigError
 from training.build import Options, build
 from training.data import dataset
-from training.recipe import ALPHAS, IMAGENET, Recipe
+from training.recipe import ALPHAS, IMAGENET, Model, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -53,7 +53,12 @@ def add_parser(subparsers: Any) -> None:
         "--weights", default=IMAGENET, metavar="imagenet|none|FILE",
         help="start from ImageNet (downloaded once), from nothing, or from a .h5 file of MobileNetV2 without top",
     )  # fmt: skip
-    add("--alpha", type=float, default=0.35, help=f"width of the model: {', '.join(map(str, ALPHAS))} (default 0.35)")
+    add(
+        "--alpha",
+        type=float,
+        default=0.35,
+        help=f"width of the model: {', '.join(map(str, ALPHAS['mobilenet-v2']))} (default 0.35)",
+    )
     add("--size", type=int, default=224, help="pixels, a multiple of 32 (default 224)")
     add("--seed", type=int, default=1, help="the same seed and pictures give the same split (default 1)")
     add(
@@ -71,12 +76,19 @@ def run(arguments: Namespace) -> int:
         out=arguments.out,
         weights=None if arguments.weights == "none" else arguments.weights,
         seed=arguments.seed,
-        spec=PreprocessSpec(mode=arguments.mode),
-        recipe=Recipe(size=arguments.size, alpha=arguments.alpha),
+        recipe=_recipe(arguments),
         signing_key=_read_key(arguments.key) if arguments.key else None,
     )
     print(_summary(build(*_read_data(arguments, options), options)))
     return 0
+
+
+def _recipe(arguments: Namespace) -> Recipe:
+    try:
+        model = Model(alpha=arguments.alpha, height=arguments.size, width=arguments.size)
+    except ValueError as error:
+        raise ConfigError(f"--{str(error).replace('height', 'size')}") from error
+    return Recipe(model=model, preprocess=PreprocessSpec(mode=arguments.mode))
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:
@@ -99,8 +111,8 @@ def _read_data(arguments: Namespace, options: Options) -> tuple[Dataset, Dataset
         dataset.read(
             labels,
             sources,
-            size=options.recipe.size,
-            spec=options.spec,
+            canvas=options.recipe.canvas,
+            spec=options.recipe.preprocess,
             skip_bad=arguments.skip_bad,
             title=f"reading {folder}",
         )

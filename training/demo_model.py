@@ -23,7 +23,7 @@ from edge.synthetic import LABELS
 from training import backend
 from training.build import Options, build
 from training.data import dataset
-from training.recipe import Recipe
+from training.recipe import Augmentation, Features, Model, Recipe
 from training.synthetic import Order, in_parallel
 
 if TYPE_CHECKING:
@@ -32,10 +32,16 @@ if TYPE_CHECKING:
     from training.network.localise import Lessons
 
 DEMO_BUNDLE = Path(__file__).resolve().parent.parent / "edge" / "demo_bundle"
-RECIPE = Recipe(size=128, crop=0.0, contrast=0.05, brightness=0.03, noise=0.0, feature_pictures=12_000)
-"""Rendered parts already vary in place, light and noise as much as the camera's will."""
-SPEC = PreprocessSpec(mode="centre-crop")
-"""Parts lie within the central square of a frame of any shape."""
+RECIPE = Recipe(
+    model=Model(height=128, width=128),
+    preprocess=PreprocessSpec(mode="centre-crop"),
+    augmentation=Augmentation(crop=0.0, contrast=0.05, brightness=0.03, noise=0.0),
+    features=Features(pictures=12_000),
+)
+"""Rendered parts already vary in place, light and noise as much as the camera's will.
+
+They lie within the central square of a frame of any shape.
+"""
 _LABELS = tuple(Label(name=name, verdict="PASS" if name == "intact" else "DEFECT") for name in LABELS)
 _LESSONS, _PICTURES, _TEST_PICTURES = 20_000, 6_000, 2_000
 
@@ -55,13 +61,13 @@ def make(out: Path, seed: int) -> int:
     from training.network import localise
 
     # Three sets in a row of seeds: no part is in two of them.
-    taught = lessons(Order(seed=3 * seed, count=_LESSONS, width=RECIPE.size, height=RECIPE.size))
+    taught = lessons(Order(seed=3 * seed, count=_LESSONS, width=RECIPE.model.width, height=RECIPE.model.height))
     data = _read(Order(seed=3 * seed + 1, count=_PICTURES))
     test = _read(Order(seed=3 * seed + 2, count=_TEST_PICTURES))
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(scratch, "rendered.weights.h5")
         localise.teach(taught, RECIPE, weights, seed=seed)
-        options = Options(out=out, weights=str(weights), seed=seed, spec=SPEC, recipe=RECIPE)
+        options = Options(out=out, weights=str(weights), seed=seed, recipe=RECIPE)
         metrics = build(data, test, options).manifest.metrics
     print(f"{out}: {metrics['accuracy_int8']:.2%} of {_TEST_PICTURES} fresh parts right on the device's path")
     return 0
@@ -72,7 +78,9 @@ def _read(order: Order) -> Dataset:
         dataset.Source(order.name(index), order.label(index), partial(_pixels, order, index))
         for index in range(order.count)
     ]
-    return dataset.read(_LABELS, sources, size=RECIPE.size, spec=SPEC, title=f"rendering {order.count} parts")
+    return dataset.read(
+        _LABELS, sources, canvas=RECIPE.canvas, spec=RECIPE.preprocess, title=f"rendering {order.count} parts"
+    )
 
 
 def _pixels(order: Order, index: int) -> Pixels:

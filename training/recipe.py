@@ -1,64 +1,165 @@
-"""How a model is made: every hyper-parameter in one place, saved with the result."""
+"""How a model is made: every hyper-parameter in one place, read from TOML, saved with the result."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from edge.contract.preprocess import MAX_SIDE
+import msgspec
+
+from edge.contract.pooling import Mean, Pooling
+from edge.contract.preprocess import MAX_SIDE, STRIDE, PreprocessSpec
 from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IMAGENET = "imagenet"
 """Weights to start from: those that Keras downloads."""
-ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-"""The widths that Keras has ImageNet weights for."""
-STRIDE = 32
-"""MobileNetV2 halves its input five times."""
+Backbone: TypeAlias = Literal["mobilenet-v1", "mobilenet-v2", "mobilenet-v3-small", "mobilenet-v3-large", "residual"]
+Level: TypeAlias = Literal["stride-32", "stride-16", "both"]
+ALPHAS: dict[Backbone, tuple[float, ...]] = {
+    "mobilenet-v1": (0.25, 0.5, 0.75, 1.0),
+    "mobilenet-v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+    "mobilenet-v3-small": (1.0,),
+    "mobilenet-v3-large": (1.0,),
+    "residual": (0.25, 0.35, 0.5, 0.75, 1.0),
+}
+"""The widths that Keras has ImageNet weights for (version 3: in its minimalistic form); residual: sensible ones."""
+
+Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=0.5)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """The model and its training. Counts of pictures are with repetition, so small sets get more epochs."""
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the recipe; a misspelt key would silently leave a default, so it is refused."""
 
-    # the model
-    size: int = 224  # pixels, height and width; a multiple of 32
-    alpha: float = 0.35  # width of MobileNetV2, one of ALPHAS
-    dropout: float = 0.2  # share of the features that a training step does not see
 
-    # every stage
-    batch: int = 64  # pictures a step, at most; an eighth of a small set, but 16 at least
-    weight_decay: float = 1e-4  # AdamW's, times the learning rate; kernels only
-    label_smoothing: float = 0.05  # keeps the logits' range small, which int8 resolves better
-    warm_up: float = 0.1  # share of the steps until the peak learning rate; a cosine to 0 follows
+class Model(_Part, frozen=True, kw_only=True):
+    """[model]: the network."""
 
-    # pretrained: the frozen trunk's features are computed once, then the head, then the top blocks learn from them
-    feature_pictures: int = 6_000  # variants of pictures whose features are kept, within feature_passes
-    feature_passes: tuple[int, int] = (2, 32)  # fewest and most variants of each picture, the plain one included
-    head_pictures: int = 80_000  # seen while the head converges
-    head_epochs: tuple[int, int] = (20, 60)  # fewest and most rounds over the data
-    head_rate: float = 3e-3  # peak learning rate of the head alone
-    tune_pictures: int = 24_000  # seen while the top blocks are fine-tuned
-    tune_epochs: tuple[int, int] = (6, 30)  # fewest and most rounds over the data
-    tune_rate: float = 3e-4  # peak; 1e-3 diverged
-
-    # from scratch: everything learns
-    scratch_pictures: int = 130_000  # seen in all, within scratch_epochs
-    scratch_epochs: tuple[int, int] = (10, 60)  # fewest and most rounds over the data
-    scratch_rate: float = 5e-3  # peak learning rate
-    scratch_momentum: float = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
-
-    # augmentation, drawn anew for every picture
-    mirror: bool = True  # left-right, every second picture
-    quarter_turns: bool = True  # 0, 90, 180 or 270 degrees
-    crop: float = 0.15  # cut off each axis at most, then enlarged again: shift, scale and aspect in one
-    brightness: float = 0.1  # of the full range, at most, each way
-    contrast: float = 0.15  # steeper or flatter by at most this share
-    noise: float = 0.02  # standard deviation at most, of the full range
+    backbone: Backbone = "mobilenet-v2"
+    alpha: float = 0.35  # width, one of ALPHAS
+    height: int = 224  # pixels of one tile, a multiple of 32
+    width: int = 224  # likewise
+    level: Level = "stride-32"  # the features that the head sees: the last, finer ones, or the sum of both maps
+    dropout: Share = 0.2  # share of the features that a training step does not see
 
     def __post_init__(self) -> None:
-        """Refuse a model that cannot be built; raises ConfigError."""
-        if self.alpha not in ALPHAS:
-            raise ConfigError(f"alpha {self.alpha:g} is not one of {', '.join(f'{a:g}' for a in ALPHAS)}")
-        if self.size > MAX_SIDE:
-            raise ConfigError(f"size {self.size} is above the {MAX_SIDE} pixels that a device takes")
-        if self.size % STRIDE or self.size < STRIDE:
-            raise ConfigError(f"size {self.size} is not a multiple of {STRIDE}, such as 96, 128, 160, 192 or 224")
+        """Refuse a model that cannot be built; raises ValueError."""
+        if self.alpha not in ALPHAS[self.backbone]:
+            known = ", ".join(f"{alpha:g}" for alpha in ALPHAS[self.backbone])
+            raise ValueError(f"alpha {self.alpha:g} is not one of {known}")
+        for name, side in (("height", self.height), ("width", self.width)):
+            if side > MAX_SIDE:
+                raise ValueError(f"{name} {side} is above the {MAX_SIDE} pixels that a device takes")
+            if side % STRIDE or side < STRIDE:
+                raise ValueError(f"{name} {side} is not a multiple of {STRIDE}, such as 96, 128, 160, 192 or 224")
+
+
+class Augmentation(_Part, frozen=True, kw_only=True):
+    """[augmentation]: how pictures vary while training, drawn anew for every picture; 0 or false is off."""
+
+    mirror: bool = True  # left-right, every second picture
+    quarter_turns: bool = True  # 0, 90, 180 or 270 degrees; on pictures that are not square 0 or 180
+    rotate: Annotated[float, msgspec.Meta(ge=0, le=180)] = 0.0  # degrees at most, each way, besides the quarter turns
+    crop: Amount = 0.15  # cut off each axis at most, then enlarged again: shift, scale and aspect in one
+    brightness: Amount = 0.1  # of the full range, at most, each way
+    contrast: Amount = 0.15  # steeper or flatter by at most this share
+    temperature: Amount = 0.05  # of colour: red up and blue down by at most this share, or the other way
+    noise: Amount = 0.02  # standard deviation at most, of the full range
+    blur: Annotated[float, msgspec.Meta(ge=0, le=8)] = (
+        0.5  # Gaussian's standard deviation at most, pixels of the canvas
+    )
+    jpeg: Share = 0.1  # of the pictures that go through JPEG at a quality of 40 to 90
+    resampler: Share = 0.25  # of the pictures, resized once more by another kernel, as a camera's scaler does
+    occlusion: Share = 0.0  # of the pictures, with a grey rectangle over up to a tenth of the area
+
+
+class Loss(_Part, frozen=True, kw_only=True):
+    """[loss]: what training makes small."""
+
+    label_smoothing: Amount = 0.05  # keeps the logits' range small, which int8 resolves better
+    class_balance: Share = 0.5  # 0: each picture weighs the same, 1: each class does; between: powers of the frequency
+    focal_gamma: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.0  # 0: cross-entropy; 2: hard pictures weigh more
+    mixup: Amount = 0.0  # Beta(mixup, mixup) of two pictures, or of their features
+    l1: Weight = 0.0  # times the sum of the head's absolute weights
+    l2: Weight = 0.0  # times the sum of the head's squared weights
+    weight_decay: Weight = 1e-4  # AdamW's, times the learning rate; kernels only
+
+
+class Stage(_Part, frozen=True, kw_only=True):
+    """[head], [top], [all], [scratch]. Counts of pictures are with repetition: small sets get more epochs."""
+
+    pictures: Annotated[int, msgspec.Meta(ge=0)]  # seen in all, within `epochs`; 0 leaves the stage out
+    epochs: tuple[Count, Count]  # fewest and most rounds over the data
+    rate: Rate  # peak learning rate; warmed up, then a cosine to 0
+    patience: Share = 0.5  # of the epochs without a better validation before it ends early
+    averaging: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0  # momentum of the weights' moving average; 0: none
+
+    def __post_init__(self) -> None:
+        """Refuse a range that is upside down; raises ValueError."""
+        if self.epochs[0] > self.epochs[1]:
+            raise ValueError(f"epochs {self.epochs[0]} to {self.epochs[1]} is upside down")
+
+
+class Features(_Part, frozen=True, kw_only=True):
+    """[features]: what the frozen base gives is computed once for each variant of a picture and kept on disk."""
+
+    pictures: Count = 6_000  # variants of pictures in all, within `passes`
+    passes: tuple[Count, Count] = (2, 32)  # fewest and most variants of each picture, the plain one included
+
+
+class Recipe(_Part, frozen=True, kw_only=True):
+    """A whole recipe; every table and key may be left out."""
+
+    model: Model = Model()
+    preprocess: PreprocessSpec = PreprocessSpec()
+    pooling: Pooling = Mean()
+    augmentation: Augmentation = Augmentation()
+    loss: Loss = Loss()
+    batch: Count = 64  # pictures a step, at most; an eighth of a small set, but 16 at least
+    warm_up: Share = 0.1  # share of each stage's steps until the peak learning rate
+    features: Features = Features()
+    head: Stage = Stage(pictures=80_000, epochs=(20, 60), rate=3e-3)
+    top: Stage = Stage(pictures=24_000, epochs=(6, 30), rate=3e-4)  # 1e-3 diverged
+    all: Stage = Stage(pictures=0, epochs=(2, 10), rate=5e-5)  # everything but batch normalisation
+    scratch: Stage = Stage(pictures=130_000, epochs=(10, 60), rate=5e-3)
+    scratch_momentum: Share = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(height, width) in pixels of what one region is resized to: one tile, or what all tiles cover."""
+        return self.preprocess.tiles.canvas(self.model.height, self.model.width)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for report.json."""
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+
+def read(path: Path) -> Recipe:
+    """Read a recipe's TOML file; raises ConfigError naming the file, the key and the remedy."""
+    from edge.config import read_text
+
+    try:
+        table = tomllib.loads(read_text(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such recipe; write one or leave --recipe out") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse(table, str(path))
+
+
+def parse(table: dict[str, Any], where: str) -> Recipe:
+    """Make a recipe of parsed TOML (or a report's JSON); `where` names it in errors. Raises ConfigError."""
+    from edge.config_errors import explain, unknown_keys
+
+    try:
+        return msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        problem = next(unknown_keys(table, Recipe), None) or explain(str(error), table, Recipe)
+        raise ConfigError(f"{where}: {problem}") from error

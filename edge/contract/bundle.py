@@ -16,6 +16,7 @@ import msgspec
 
 from edge.contract import storage
 from edge.contract.names import is_clean
+from edge.contract.pooling import Mean, Pooling
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import BundleError
 from edge.record import Record
@@ -79,6 +80,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     code_version: str
     labels: Annotated[tuple[Label, ...], msgspec.Meta(min_length=2)]
     preprocess: PreprocessSpec = PreprocessSpec()
+    pooling: Pooling = Mean()
     temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100)] = 1.0
     thresholds: Thresholds = Thresholds()
     golden_tolerance: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1

@@ -6,7 +6,7 @@ resizes a picture for the model. Normalisation is not here: it lives in the grap
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -25,6 +25,10 @@ Rotation: TypeAlias = Literal[0, 90, 180, 270]
 CHANNELS = 3
 MAX_SIDE = 4096
 """Pixels a side of a model's input; no classifier comes near it, a damaged file's may."""
+STRIDE = 32
+"""Pixels between two cells of a MobileNet's coarsest map: it halves its input five times."""
+MOST_TILES = 8
+"""Along each axis: 64 in all; more would take a Raspberry Pi seconds a part."""
 NEUTRAL = 128
 """The padding of a letterbox, 0-255: it normalises to exactly 0 in the graph."""
 REDUCING_GAP = 2.0
@@ -32,6 +36,38 @@ REDUCING_GAP = 2.0
 
 Part of what version 1 of the spec means: another value gives other pixels, so it never becomes a setting.
 """
+
+
+class Tiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Overlapping tiles that one region is judged by, each at the model's input size.
+
+    The region is resized to the canvas that the tiles cover together, once, and cut: see `canvas` and `cut`.
+    """
+
+    rows: Annotated[int, msgspec.Meta(ge=1, le=MOST_TILES)] = 1
+    columns: Annotated[int, msgspec.Meta(ge=1, le=MOST_TILES)] = 1
+    overlap: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.25
+    """Of a tile's side that it shares with its neighbour; damage on a seam lies whole in one of them."""
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) in pixels that the tiles of this size cover together."""
+        down, right = self._steps(height, width)
+        return height + (self.rows - 1) * down, width + (self.columns - 1) * right
+
+    def corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return each tile's (top, left) on the canvas in pixels, row by row."""
+        down, right = self._steps(height, width)
+        return [(row * down, column * right) for row in range(self.rows) for column in range(self.columns)]
+
+    def cut(self, canvas: Pixels, height: int, width: int) -> Pixels:
+        """Cut a canvas [canvas height, canvas width, 3] into its tiles, [rows * columns, height, width, 3]."""
+        corners = self.corners(height, width)
+        return np.stack([canvas[top : top + height, left : left + width] for top, left in corners])
+
+    def _steps(self, height: int, width: int) -> tuple[int, int]:
+        """Return how far apart neighbours begin: whole cells of the coarsest logit map, so that maps fit together."""
+        down, right = (max(STRIDE, round(side * (1 - self.overlap) / STRIDE) * STRIDE) for side in (height, width))
+        return down, right
 
 
 class PreprocessSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +80,7 @@ class PreprocessSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     version: Literal[1] = 1
     mode: ResizeMode = "squash"
     resampler: Literal["bilinear"] = "bilinear"
+    tiles: Tiles = Tiles()
 
 
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

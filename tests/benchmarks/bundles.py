@@ -60,14 +60,14 @@ def _convert(labels: tuple[Label, ...]) -> bytes:
     from training.data import dataset
     from training.int8 import quantize
     from training.network import model
-    from training.recipe import Recipe
+    from training.recipe import Model, Recipe
 
     pixels = np.random.default_rng(0).integers(0, 256, (CALIBRATION_PICTURES, SIZE, SIZE, 3), np.uint8)
     sources = tuple(
         dataset.Source(str(n), n % len(LABELS), load=lambda: pixels[0]) for n in range(CALIBRATION_PICTURES)
     )
     pictures = dataset.Dataset(labels, sources, pixels, digests=tuple(map(str, range(CALIBRATION_PICTURES))))
-    network = model.build(len(LABELS), Recipe(size=SIZE, alpha=1.0), weights=None)
+    network = model.build(len(LABELS), Recipe(model=Model(height=SIZE, width=SIZE, alpha=1.0)), weights=None)
     return quantize.quantize(network, pictures, seed=0)
 
 

@@ -10,13 +10,13 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels
-    from training.recipe import Recipe
+    from training.recipe import Augmentation
 
 _NOISE = np.random.default_rng(0).standard_normal(1 << 22, dtype=np.float32)
 """Drawn once: each picture takes a stretch of it, because drawing afresh costs more than all the rest."""
 
 
-def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def augment(pixels: Pixels, recipe: Augmentation, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Vary pictures uint8 [n, size, size, 3] and normalise them: float32 [n, size, size, 3] in [-1, 1)."""
     varied = np.empty(pixels.shape, np.float32)
     for row, picture in enumerate(pixels):
@@ -25,18 +25,20 @@ def augment(pixels: Pixels, recipe: Recipe, rng: np.random.Generator) -> npt.NDA
     return np.clip(varied, -1, 127 / 128, out=varied)
 
 
-def _move(picture: Pixels, recipe: Recipe, rng: np.random.Generator) -> Pixels:
+def _move(picture: Pixels, recipe: Augmentation, rng: np.random.Generator) -> Pixels:
     """Cut off up to `crop` of each axis, fill the size again, turn and mirror."""
-    size = picture.shape[0]
-    keep = size * rng.uniform(1 - recipe.crop, 1, 2)
-    left, top = rng.uniform(0, size - keep)
+    height, width = picture.shape[:2]
+    side = np.array([width, height])
+    keep = side * rng.uniform(1 - recipe.crop, 1, 2)
+    left, top = rng.uniform(0, side - keep)
     box = (left, top, left + keep[0], top + keep[1])
-    nearer: Pixels = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR, box=box))
-    turned = np.rot90(nearer, int(rng.integers(4)) * recipe.quarter_turns)
+    nearer: Pixels = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    step = 1 if height == width else 2
+    turned = np.rot90(nearer, int(rng.integers(4)) // step * step * recipe.quarter_turns)
     return turned[:, ::-1] if recipe.mirror and rng.integers(2) else turned
 
 
-def _light(recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _light(recipe: Augmentation, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Return the normalised value of each of the 256 levels under another contrast and brightness."""
     contrast = rng.uniform(1 - recipe.contrast, 1 + recipe.contrast)
     # Normalised values span 2, the recipe's shares are of the full range.
@@ -45,7 +47,7 @@ def _light(recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return levels.astype(np.float32)
 
 
-def _noise(shape: tuple[int, ...], recipe: Recipe, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _noise(shape: tuple[int, ...], recipe: Augmentation, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     count = int(np.prod(shape))
     start = rng.integers(max(1, _NOISE.size - count))
     deviation = np.float32(2 * rng.uniform(0, recipe.noise))

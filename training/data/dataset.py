@@ -50,7 +50,7 @@ class Dataset:
     labels: tuple[Label, ...]
     sources: tuple[Source, ...]
     pixels: Pixels
-    """uint8 [n, size, size, 3], as `preprocess` makes them on the device."""
+    """uint8 [n, height, width, 3], the canvases that `preprocess` makes on the device."""
     digests: tuple[str, ...]
     """SHA-256 of the original's shape and pixels: equal for equal pictures, whatever their files."""
     skipped: tuple[str, ...] = ()
@@ -124,17 +124,17 @@ def read(  # noqa: PLR0913 - the arguments are the contract
     labels: tuple[Label, ...],
     sources: Iterable[Source],
     *,
-    size: int,
+    canvas: tuple[int, int],
     spec: PreprocessSpec,
     skip_bad: bool = False,
     title: str = "reading",
 ) -> Dataset:
-    """Load every picture once and keep it at the model's size.
+    """Load every picture once and keep it as the `canvas` (height, width) that the device would cut tiles from.
 
     Raises DataError naming the unreadable pictures, unless `skip_bad` leaves them out and counts them.
     """
     wanted = tuple(sources)
-    pixels = np.empty((len(wanted), size, size, 3), np.uint8)
+    pixels = np.empty((len(wanted), *canvas, 3), np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress.stage(title, len(wanted)) as advance:
         digests: list[str | DataError] = []
         for found in pool.map(partial(_read_into, pixels, spec), range(len(wanted)), wanted):
@@ -180,8 +180,7 @@ def _read_into(pixels: Pixels, spec: PreprocessSpec, row: int, source: Source) -
         original = source.load()
     except DataError as error:
         return error
-    size = pixels.shape[1]
-    pixels[row] = preprocess(original, spec, height=size, width=size)
+    pixels[row] = preprocess(original, spec, height=pixels.shape[1], width=pixels.shape[2])
     return hashlib.sha256(f"{original.shape}".encode() + original.tobytes()).hexdigest()
 
 

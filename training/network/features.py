@@ -48,8 +48,8 @@ def batches(rows: Integers, size: int) -> list[Integers]:
 def cache(trunk: Any, data: Dataset, recipe: Recipe, rng: np.random.Generator) -> Inputs:
     """Return the trunk's features of every picture, plain and then augmented, float16 [passes, n, h, w, c]."""
     count = len(data.sources)
-    fewest, most = recipe.feature_passes
-    passes = min(most, max(fewest, math.ceil(recipe.feature_pictures / count)))
+    fewest, most = recipe.features.passes
+    passes = min(most, max(fewest, math.ceil(recipe.features.pictures / count)))
     features = np.empty((passes, count, *trunk.output.shape[1:]), np.float16)
     parts = batches(np.arange(count), recipe.batch)
     infer = inference(trunk, recipe.batch)
@@ -57,7 +57,7 @@ def cache(trunk: Any, data: Dataset, recipe: Recipe, rng: np.random.Generator) -
         for index in range(passes):
             for rows in parts:
                 pixels = data.pixels[rows]
-                features[index, rows] = infer(augment(pixels, recipe, rng) if index else normalise(pixels))
+                features[index, rows] = infer(augment(pixels, recipe.augmentation, rng) if index else normalise(pixels))
                 advance()
     return features
 

@@ -8,10 +8,11 @@ each say which of their cells is damaged and how. On whole pictures the maps' we
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
+import msgspec
 import numpy as np
 import tensorflow as tf
 
@@ -91,7 +92,7 @@ def teach(
     weights = None
     losses = []
     for course in courses:
-        network = model.build(labels, replace(recipe, size=course.size), None)
+        network = model.build(labels, _sized(recipe, course.size), None)
         for norm in [*model.batch_norms(network.trunk), *model.batch_norms(network.tail)]:
             norm.momentum = _MEMORY
         student = _with_eyes(network, labels)
@@ -103,9 +104,15 @@ def teach(
     return losses
 
 
+def _sized(recipe: Recipe, size: int) -> Recipe:
+    return msgspec.structs.replace(recipe, model=msgspec.structs.replace(recipe.model, height=size, width=size))
+
+
 def _save(network: model.Network, recipe: Recipe, path: Path) -> None:
     """Write the weights by the names that Keras' own MobileNetV2 has for its layers."""
-    base = keras.applications.MobileNetV2((recipe.size, recipe.size, 3), recipe.alpha, include_top=False, weights=None)
+    base = keras.applications.MobileNetV2(
+        (recipe.model.height, recipe.model.width, 3), recipe.model.alpha, include_top=False, weights=None
+    )
     learnt = {layer.name: layer.get_weights() for part in (network.trunk, network.tail) for layer in part.layers}
     for layer in base.layers:
         if layer.weights:
@@ -147,7 +154,7 @@ def _make_step(student: Any, course: Course, recipe: Recipe, steps: int) -> Call
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), alpha=0.02, warmup_target=course.rate, warmup_steps=warm_up
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.loss.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     variables = student.trainable_variables
     optimizer.build(variables)

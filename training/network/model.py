@@ -74,7 +74,7 @@ def batch_norms(model: Any) -> list[Any]:
 def _head(depth: int, labels: int, recipe: Recipe) -> Any:
     """Features [h, w, depth] to the three outputs. The mean commutes with the 1x1 convolution."""
     features = keras.Input((None, None, depth))
-    kept = keras.layers.Dropout(recipe.dropout)(features)
+    kept = keras.layers.Dropout(recipe.model.dropout)(features)
     logit_map = keras.layers.Conv2D(labels, 1, kernel_initializer="zeros", name="logit_map")(kept)
     outputs = {
         "embedding": keras.layers.GlobalAveragePooling2D(name="embedding")(features),
@@ -86,7 +86,10 @@ def _head(depth: int, labels: int, recipe: Recipe) -> Any:
 
 def _mobilenet(recipe: Recipe, weights: str | None) -> Any:
     return keras.applications.MobileNetV2(
-        input_shape=(recipe.size, recipe.size, 3), alpha=recipe.alpha, include_top=False, weights=weights
+        input_shape=(recipe.model.height, recipe.model.width, 3),
+        alpha=recipe.model.alpha,
+        include_top=False,
+        weights=weights,
     )
 
 
@@ -131,7 +134,7 @@ def _from_file(recipe: Recipe, path: Path) -> Any:
 
 def _unfit(path: Path, recipe: Recipe, reason: str) -> DataError:
     return DataError(
-        f"--weights {path}: not the weights of MobileNetV2 alpha {recipe.alpha:g} without its top ({reason}); "
+        f"--weights {path}: not the weights of MobileNetV2 alpha {recipe.model.alpha:g} without its top ({reason}); "
         "give the --alpha they were made with"
     )
 

@@ -88,13 +88,13 @@ def _from_scratch(
     task = _Task(
         name="from scratch",
         model=network.whole,
-        draw=lambda rows: augment(data.pixels[rows], recipe, rng),
+        draw=lambda rows: augment(data.pixels[rows], recipe.augmentation, rng),
         truth=data.truth,
         held_inputs=normalise(held.pixels),
         held_truth=held.truth,
-        pictures=recipe.scratch_pictures,
-        epochs=recipe.scratch_epochs,
-        peak_rate=recipe.scratch_rate,
+        pictures=recipe.scratch.pictures,
+        epochs=recipe.scratch.epochs,
+        peak_rate=recipe.scratch.rate,
     )
     for norm in [*batch_norms(network.trunk), *batch_norms(network.tail)]:
         norm.momentum = recipe.scratch_momentum
@@ -120,9 +120,9 @@ def _on_features(
         truth=data.truth,
         held_inputs=features.pool(network.tail, held_features, recipe),
         held_truth=held.truth,
-        pictures=recipe.head_pictures,
-        epochs=recipe.head_epochs,
-        peak_rate=recipe.head_rate,
+        pictures=recipe.head.pictures,
+        epochs=recipe.head.epochs,
+        peak_rate=recipe.head.rate,
     )
     top = _Task(
         name="top blocks",
@@ -131,9 +131,9 @@ def _on_features(
         truth=data.truth,
         held_inputs=held_features,
         held_truth=held.truth,
-        pictures=recipe.tune_pictures,
-        epochs=recipe.tune_epochs,
-        peak_rate=recipe.tune_rate,
+        pictures=recipe.top.pictures,
+        epochs=recipe.top.epochs,
+        peak_rate=recipe.top.rate,
         earlier=True,
     )
     stages = [_fit(head, recipe, rng), _fit(top, recipe, rng)]
@@ -188,14 +188,14 @@ def _make_step(task: _Task, recipe: Recipe) -> Callable[[Any, Integers], Any]:
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=task.peak_rate, warmup_steps=warm_up
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.loss.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     variables = task.model.trainable_variables
     optimizer.build(variables)
     classes = task.model.output["logits"].shape[-1]
 
     def step(inputs: Any, truth: Any) -> Any:
-        target = tf.one_hot(truth, classes) * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
+        target = tf.one_hot(truth, classes) * (1 - recipe.loss.label_smoothing) + recipe.loss.label_smoothing / classes
         with tf.GradientTape() as tape:
             logits = task.model(inputs, training=True)["logits"]
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
