@@ -7,23 +7,23 @@ import pytest
 from msgspec.structs import replace
 from tiny_parts import SIZE, make_folder, read_folder
 
-from training import backend
+from training import backend, cache
 from training.data.split import Parts, divide
-from training.recipe import Features, Model, Recipe, Stage
+from training.recipe import Features, Loss, Model, Recipe, Stage, Top
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside Keras
-
 QUICK = Recipe(
-    model=Model(height=SIZE, width=SIZE),
+    model=Model(backbone="mobilenet-v1", alpha=0.25, height=SIZE, width=SIZE),
     features=Features(pictures=100),
-    head=Stage(pictures=1, epochs=(10, 10), rate=3e-3),
-    top=Stage(pictures=1, epochs=(3, 3), rate=3e-4),
-    scratch=Stage(pictures=1, epochs=(3, 3), rate=5e-3),
+    head=Stage(pictures=1, epochs=(10, 10), rate=3e-3, patience=1),
+    top=Top(pictures=1, epochs=(3, 3), rate=3e-4, patience=1),
+    all=Stage(pictures=0, epochs=(2, 2), rate=1e-4, patience=1),
+    scratch=Stage(pictures=1, epochs=(3, 3), rate=5e-3, patience=1),
     batch=16,
 )
+SCRATCH = replace(QUICK, model=Model(backbone="residual", alpha=0.25, height=SIZE, width=SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -36,62 +36,155 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Random weights in a file: they make every later layer differ from the start."""
-    from training.network import model
+    from training.network import backbones
 
     path: Path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
-    model._mobilenet(QUICK, None).save_weights(path)
+    backbones._keras(QUICK.model, None).save_weights(path)
     return str(path)
 
 
-def learn(parts: Parts, weights: str | None, recipe: Recipe = QUICK) -> tuple[Any, list[Any]]:
-    from training.network import model, train
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of one test is taken up by another."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def learn(parts: Parts, weights: str | None, recipe: Recipe = QUICK, *, logs: Path | None = None) -> tuple[Any, Any]:
+    """Train; leaves the run's checkpoints, as a run that was ended before its bundle does."""
+    from training.network import model
+    from training.network.checkpoint import Run
+    from training.network.train import Trainer
 
     backend.start(3)
     network = model.build(3, recipe, weights)
-    return network, train.train(network, parts, pretrained=weights is not None, recipe=recipe, seed=3)
+    trainer = Trainer(network, parts, recipe, seed=3, run=Run("test"), logs=logs)
+    return network, trainer.on_features() if weights else trainer.from_scratch()
 
 
-def statistics(network: Any) -> list[Any]:
-    from training.network import train
-
-    return train._moving_statistics(network)
+def same(first: Any, second: Any, tolerance: float = 0.0) -> bool:
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return all(np.allclose(a, b, rtol=0, atol=tolerance) for a, b in pairs)
 
 
 def test_fine_tuning_changes_the_top_blocks_alone(parts: Parts, weights: str) -> None:
     """Trunk and every moving statistic stay as loaded to the last bit; tail and head learn."""
-    from training.network import model
+    from training.network import model, train
 
     fresh = model.build(3, QUICK, weights)
-    network, stages = learn(parts, weights, replace(QUICK, top=Stage(pictures=1, epochs=(3, 3), rate=3e-3)))
+    network, stages = learn(parts, weights, replace(QUICK, top=Top(pictures=1, epochs=(3, 3), rate=3e-3, patience=1)))
     assert [stage.name for stage in stages] == ["head", "top blocks"]
-    assert all(np.array_equal(a, b) for a, b in zip(statistics(fresh), statistics(network), strict=True))
-    assert all(
-        np.array_equal(a, b) for a, b in zip(fresh.trunk.get_weights(), network.trunk.get_weights(), strict=True)
-    )
-    if stages[1].kept:
-        changed = zip(fresh.tail.get_weights(), network.tail.get_weights(), strict=True)
-        assert any(not np.array_equal(a, b) for a, b in changed)
+    statistics = (train.moving_statistics(each) for each in (fresh, network))
+    assert all(np.array_equal(a, b) for a, b in zip(*statistics, strict=True))
+    assert same(fresh.trunk, network.trunk)
+    assert not stages[1].kept or not same(fresh.tail, network.tail)
 
 
 def test_a_stage_that_makes_validation_worse_is_undone(parts: Parts, weights: str) -> None:
     """Fine-tuning at an absurd rate is thrown away: the model is the one before it, and the report says so."""
-    from training.network import features, model
+    from training.network import pooled, scores
 
-    network, (head, top) = learn(parts, weights, replace(QUICK, top=Stage(pictures=1, epochs=(3, 3), rate=1e4)))
+    recipe = replace(QUICK, top=Top(pictures=1, epochs=(3, 3), rate=1e4, patience=1))
+    network, (head, top) = learn(parts, weights, recipe)
     assert not top.kept
-    assert top.best == top.start == head.best
-    logits = features.inference(network.whole, 64)(model.normalise(parts.validation.pixels))
-    assert np.mean(logits.argmax(axis=1) == parts.validation.truth) == pytest.approx(head.best.accuracy)
+    assert top.best == top.start
+    found = scores.score(pooled.predict(network, parts.validation.pixels, recipe), parts.validation.truth)
+    assert found.balanced_accuracy == pytest.approx(head.best.balanced_accuracy)
+    assert found.minus_loss == pytest.approx(head.best.minus_loss, abs=1e-2)
 
 
 def test_the_same_seed_learns_the_same_model(parts: Parts) -> None:
     """Two runs from scratch agree to rounding, and batch normalisation took the data's own statistics."""
-    from training.network import model
+    from training.network import model, train
+    from training.network.checkpoint import Run
 
-    fresh = statistics(model.build(3, QUICK, None))
-    (first, (stage,)), (again, _) = learn(parts, None), learn(parts, None)
+    fresh = train.moving_statistics(model.build(3, SCRATCH, None))
+    first, (stage,) = learn(parts, None, SCRATCH)
+    Run("test").finish()
+    again, _ = learn(parts, None, SCRATCH)
     assert (stage.name, stage.kept) == ("from scratch", True)
-    assert all(
-        np.allclose(a, b, atol=1e-3) for a, b in zip(first.whole.get_weights(), again.whole.get_weights(), strict=True)
+    assert same(first.whole, again.whole, 1e-3)
+    moved = zip(fresh, train.moving_statistics(first), strict=True)
+    assert not any(np.array_equal(a, b) for a, b in moved)
+
+
+class Ended(Exception):  # noqa: N818 - it stands for a pulled plug
+    """What ends a run in these tests."""
+
+
+@pytest.mark.parametrize("stage", ["head", "top blocks"])
+def test_a_run_that_was_ended_goes_on_after_its_last_epoch(
+    parts: Parts, weights: str, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended in the middle of a stage and started again, it comes to the model that an undisturbed run comes to."""
+    from training.network.checkpoint import Checkpoint, Run, State
+
+    whole, wanted = learn(parts, weights)
+    Run("test").finish()
+    save, seen = Checkpoint.save, []
+
+    def save_and_end(checkpoint: Checkpoint, state: State) -> None:
+        save(checkpoint, state)
+        seen.append(checkpoint.path.stem)
+        if seen.count(stage.replace(" ", "-")) == 2:
+            raise Ended
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_end)
+    with pytest.raises(Ended):
+        learn(parts, weights)
+    monkeypatch.setattr(Checkpoint, "save", lambda checkpoint, state: (seen.append("later"), save(checkpoint, state)))
+    resumed, found = learn(parts, weights)
+    assert [(each.name, each.epochs) for each in found] == [(each.name, each.epochs) for each in wanted]
+    assert seen.count("later") == (10 + 3 - 2 if stage == "head" else 3 - 2)
+    assert [each.loss for each in found] == [pytest.approx(each.loss, abs=1e-3) for each in wanted]
+    assert same(whole.whole, resumed.whole, 1e-3)
+
+
+def test_a_checkpoint_that_is_damaged_or_anothers_is_not_taken_up(parts: Parts, weights: str) -> None:
+    """The stage begins anew: no crash, and no weights that do not belong to the model."""
+    learn(parts, weights)
+    for path, content in zip(sorted(cache.folder("runs", "test").iterdir()), [b"PK\x03\x04torn", b""], strict=True):
+        path.write_bytes(content)
+    _, stages = learn(parts, weights)
+    assert [stage.epochs for stage in stages] == [10, 3]
+    recipe = replace(QUICK, model=Model(backbone="mobilenet-v1", alpha=0.25, height=SIZE, width=SIZE, level="both"))
+    _, stages = learn(parts, weights, recipe)
+    assert [stage.epochs for stage in stages] == [10, 3]
+
+
+@pytest.mark.parametrize(
+    "loss", [Loss(mixup=0.2), Loss(focal_gamma=2.0), Loss(l1=1e-4, l2=1e-4), Loss(class_balance=1.0)]
+)
+def test_every_loss_learns(parts: Parts, loss: Loss) -> None:
+    """With each part of the loss switched on, training brings the validation loss down."""
+    scratch = Stage(pictures=1, epochs=(12, 12), rate=2e-3, patience=1)
+    _, (stage,) = learn(parts, None, replace(SCRATCH, loss=loss, scratch=scratch))
+    assert stage.best.minus_loss > stage.start.minus_loss
+
+
+def test_all_is_tuned_only_where_it_promises_more(parts: Parts, weights: str) -> None:
+    """After a head that names every validation picture there is nothing left to tune everything for."""
+    recipe = replace(
+        QUICK,
+        head=Stage(pictures=1, epochs=(1, 1), rate=1e-9, patience=1),
+        top=Top(pictures=1, epochs=(1, 1), rate=1e-3, patience=1),
+        all=Stage(pictures=1, epochs=(1, 1), rate=1e-4, patience=1),
     )
-    assert not any(np.array_equal(a, b) for a, b in zip(fresh, statistics(first), strict=True))
+    _, stages = learn(parts, weights, recipe)
+    promising = stages[1].kept and stages[1].best.balanced_accuracy < 1
+    assert [stage.name for stage in stages][2:] == (["all"] if promising else [])
+
+
+def test_curves_are_written_for_tensorboard(parts: Parts, tmp_path: Path) -> None:
+    """Every epoch's loss and validation figures are events in the folder that --logs names."""
+    import tensorflow as tf
+
+    _, (stage,) = learn(parts, None, SCRATCH, logs=tmp_path / "logs")
+    (path,) = (tmp_path / "logs" / "from-scratch").iterdir()
+    found: dict[str, list[float]] = {}
+    for record in tf.data.TFRecordDataset(str(path)):
+        for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value:
+            found.setdefault(value.tag, []).append(float(tf.make_ndarray(value.tensor)))
+    assert found == {
+        name: pytest.approx(getattr(stage, name), abs=1e-5)
+        for name in ("loss", "validation_loss", "validation_accuracy")
+    }

@@ -44,6 +44,8 @@ class Options:
     seed: int = 1
     recipe: Recipe = field(default_factory=Recipe)
     signing_key: Ed25519PrivateKey | None = None
+    logs: Path | None = None
+    """For TensorBoard: curves of every stage are written below this folder."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail only after the training: raises BundleError, ConfigError or DataError."""
@@ -73,11 +75,14 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     backend.start(options.seed)
     from training.evaluation import evaluate, golden, report
     from training.int8 import quantize
-    from training.network import model, train
+    from training.network import model
+    from training.network.checkpoint import Run
+    from training.network.train import Trainer
 
     network = model.build(len(data.labels), options.recipe, options.weights)
-    pretrained = options.weights is not None
-    stages = train.train(network, parts, pretrained=pretrained, recipe=options.recipe, seed=options.seed)
+    run = Run(_run_key(data, test, options))
+    trainer = Trainer(network, parts, options.recipe, seed=options.seed, run=run, logs=options.logs)
+    stages = trainer.from_scratch() if options.weights is None else trainer.on_features()
     tflite = quantize.quantize(network, parts.train, seed=options.seed)
     manifest = _manifest(data, options)
     with backend.quiet():
@@ -90,7 +95,19 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
         "report.html": report.html(manifest.name, classifier, parts.test, result, facts).encode(),
         **golden.golden_files(classifier, parts.test),
     }
-    return _write(msgspec.structs.replace(manifest, metrics=result.metrics), files, options)
+    written = _write(msgspec.structs.replace(manifest, metrics=result.metrics), files, options)
+    run.finish()
+    return written
+
+
+def _run_key(data: Dataset, test: Dataset | None, options: Options) -> str:
+    """Hash everything that a training run depends on: an equal one may go on where this one ends."""
+    weights = options.weights
+    if weights not in (None, IMAGENET):
+        weights = hashlib.sha256(Path(str(weights)).read_bytes()).hexdigest()
+    versions = [edge.__version__, *(version(name) for name in ("tensorflow", "keras"))]
+    parts = [data.sha256, test and test.sha256, options.recipe.plain(), options.seed, weights, versions]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _manifest(data: Dataset, options: Options) -> Manifest:

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+
+_BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+_WIDEST = 24
+"""Values that a line shows."""
 
 
 class Advance(Protocol):
@@ -19,16 +24,18 @@ class Advance(Protocol):
 
 
 @contextmanager
-def stage(title: str, total: int) -> Iterator[Advance]:
-    """Open one stage of `total` steps, on stderr; it ends with its time."""
+def stage(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    """Open one stage of `total` steps, of which an earlier run has `done` some, on stderr; it ends with its time."""
     started = time.monotonic()
-    with (_bar if sys.stderr.isatty() else _lines)(title, total) as advance:
+    if done:
+        print(f"{title}: going on after {done} of {total}", file=sys.stderr)
+    with (_bar if sys.stderr.isatty() else _lines)(title, total, done) as advance:
         yield advance
     print(f"{title}: done in {time.monotonic() - started:.1f} s", file=sys.stderr)
 
 
 @contextmanager
-def _bar(title: str, total: int) -> Iterator[Advance]:
+def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -40,7 +47,7 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=total, note="")
+        task = progress.add_task(title, total=total, completed=done, note="")
 
         def advance(note: str = "") -> None:
             if note:
@@ -51,9 +58,7 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str, total: int) -> Iterator[Advance]:
-    done = 0
-
+def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
     def advance(note: str = "") -> None:
         nonlocal done
         done += 1
@@ -61,3 +66,10 @@ def _lines(title: str, total: int) -> Iterator[Advance]:
             print(f"{title} {done}/{total}: {note}", file=sys.stderr, flush=True)
 
     yield advance
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Draw the last values as a line of little bars, the highest of them full."""
+    last = values[-_WIDEST:]
+    low, span = min(last), max(last) - min(last) or 1.0
+    return "".join(_BARS[min(len(_BARS) - 1, int(len(_BARS) * (value - low) / span))] for value in last)

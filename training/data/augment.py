@@ -25,6 +25,12 @@ def augment(pixels: Pixels, recipe: Augmentation, rng: np.random.Generator) -> n
     return np.clip(varied, -1, 127 / 128, out=varied)
 
 
+def vary(picture: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
+    """Vary one picture uint8 [h, w, 3]."""
+    values = augment(picture[np.newaxis], augmentation, rng)[0]
+    return np.round(values * 128 + 128).astype(np.uint8)
+
+
 def _move(picture: Pixels, recipe: Augmentation, rng: np.random.Generator) -> Pixels:
     """Cut off up to `crop` of each axis, fill the size again, turn and mirror."""
     height, width = picture.shape[:2]

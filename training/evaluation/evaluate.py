@@ -11,8 +11,8 @@ from edge.classifier import softmax
 from edge.contract.messages import Verdict
 from edge.decision import decide
 from training import progress
-from training.network.features import inference
 from training.network.model import normalise
+from training.network.pooled import inference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from edge.config import Runtime
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend, progress
-from training.network.features import inference
-from training.network.model import normalise
+from training.network.model import classifier, normalise, set_classifier
+from training.network.pooled import inference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
     with progress.stage("quantizing", 2) as advance:
         draft = _convert(network, sample)
         advance()
-        network.head.set_weights(_corrected_head(network, draft, sample))
+        set_classifier(network.head, *_corrected_head(network, draft, sample))
         try:
             model = _convert(network, sample)
         finally:
@@ -77,22 +77,22 @@ def _convert(network: Network, sample: Pixels) -> bytes:
         return bytes(converter.convert())
 
 
-def _corrected_head(network: Network, draft: bytes, sample: Pixels) -> list[Floats]:
+def _corrected_head(network: Network, draft: bytes, sample: Pixels) -> tuple[Floats, Floats]:
     """Fit the head to give the float model's logits on the int8 model's embeddings.
 
     Ridge regression of what is missing, in its dual form: as many unknowns as pictures. On NEU-DET it halved
     the int8 logits' error on held-out pictures.
     """
-    kernel, bias = network.head.get_weights()
+    kernel, bias = classifier(network.head)
     wanted = inference(network.whole, _BATCH)(normalise(sample))
     found = _embeddings(draft, sample)
-    missing = wanted - (found @ kernel[0, 0] + bias)
+    missing = wanted - (found @ kernel + bias)
     centre, shift = found.mean(axis=0), missing.mean(axis=0)
     gram = (found - centre) @ (found - centre).T
     pull = _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
     # Least squares: embeddings that do not vary at all leave nothing to solve, and the head as it is.
     change = (found - centre).T @ np.linalg.lstsq(gram + pull, missing - shift, rcond=None)[0]
-    return [kernel + change, bias + shift - centre @ change]
+    return kernel + change, bias + shift - centre @ change
 
 
 def _embeddings(model: bytes, pixels: Pixels) -> Floats:

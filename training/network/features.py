@@ -1,69 +1,86 @@
-"""Runs parts of the network forward: predictions, and the frozen base's features that training learns from."""
+"""The frozen network's features of every picture, plain and augmented: computed once and kept on disk.
+
+A picture's augmented variants depend on its pixels and their number alone, so that a retraining, whatever its
+split, finds those of every picture it has seen before.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
-from training import progress
-from training.data.augment import augment
-from training.network.model import normalise
+from training import cache, progress
+from training.data.augment import vary
+from training.network.extract import Extractor, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     import numpy.typing as npt
 
-    from training.data.dataset import Dataset, Integers
+    from edge.contract.preprocess import Pixels
+    from training.data.dataset import Dataset
     from training.recipe import Recipe
 
-Inputs: TypeAlias = "npt.NDArray[np.floating[Any]]"
-"""What one part of the network takes: [n, h, w, channels]."""
+Half: TypeAlias = "npt.NDArray[np.float16]"
 
 
-def inference(model: Any, batch: int) -> Callable[[Inputs], npt.NDArray[np.float32]]:
-    """Return a function from inputs to the model's logits [n, classes], or to its features if it gives no logits."""
-
-    def forward(inputs: Any) -> Any:
-        outputs = model(inputs, training=False)
-        return outputs["logits"] if isinstance(outputs, dict) else outputs
-
-    run = tf.function(forward, reduce_retracing=True)
-
-    def infer(inputs: Inputs) -> npt.NDArray[np.float32]:
-        rows = batches(np.arange(len(inputs)), batch)
-        return np.concatenate([run(inputs[part].astype(np.float32)).numpy() for part in rows])
-
-    return infer
-
-
-def batches(rows: Integers, size: int) -> list[Integers]:
-    """Divide rows evenly: no batch is so small that its statistics mean little."""
-    return np.array_split(rows, math.ceil(len(rows) / size))
-
-
-def cache(trunk: Any, data: Dataset, recipe: Recipe, rng: np.random.Generator) -> Inputs:
-    """Return the trunk's features of every picture, plain and then augmented, float16 [passes, n, h, w, c]."""
-    count = len(data.sources)
+def variants(data: Dataset, recipe: Recipe) -> int:
+    """Return how many variants of each picture the recipe asks for, the plain one included."""
     fewest, most = recipe.features.passes
-    passes = min(most, max(fewest, math.ceil(recipe.features.pictures / count)))
-    features = np.empty((passes, count, *trunk.output.shape[1:]), np.float16)
-    parts = batches(np.arange(count), recipe.batch)
-    infer = inference(trunk, recipe.batch)
-    with progress.stage("computing features", passes * len(parts)) as advance:
-        for index in range(passes):
-            for rows in parts:
-                pixels = data.pixels[rows]
-                features[index, rows] = infer(augment(pixels, recipe.augmentation, rng) if index else normalise(pixels))
-                advance()
-    return features
+    return min(most, max(fewest, math.ceil(recipe.features.pictures / len(data.sources))))
 
 
-def pool(tail: Any, features: Inputs, recipe: Recipe) -> Inputs:
-    """Finish the base and take the mean: [n, h, w, c] to float32 [n, 1, 1, d], which the head takes like a map."""
-    infer = inference(tail, recipe.batch)
-    parts = batches(np.arange(len(features)), recipe.batch)
-    return np.concatenate([infer(features[rows]).mean(axis=(1, 2), keepdims=True) for rows in parts])
+def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int, title: str) -> list[Half]:
+    """Return the features of every picture: for each of the extractor's shapes float16 [passes, n, *shape].
+
+    Pass 0 is the plain picture. What an earlier run left in the cache is read, the rest computed and left there.
+    """
+    place = cache.folder("features", _key(extractor, recipe))
+    rows = range(len(data.sources))
+    found = np.empty((len(rows), passes, extractor.size), np.float16)
+
+    def fill(row: int) -> None:
+        digest, wanted = data.digests[row], found[row]
+        path = place / digest[:2] / f"{digest[2:]}.f16"
+        known = _read(path, extractor.size, passes)
+        wanted[: len(known)] = known
+        for number in range(len(known), passes):
+            wanted[number] = extractor.extract(_variant(data.pixels[row], digest, number, recipe))
+        if len(known) < passes:
+            cache.write(path, wanted.tobytes())
+
+    with ThreadPoolExecutor(workers()) as pool, progress.stage(title, len(rows)) as advance:
+        for _ in pool.map(fill, rows):
+            advance()
+    cache.prune(cache.folder("features"))
+    return [np.swapaxes(part, 0, 1) for part in extractor.divide(found)]
+
+
+def _variant(picture: Pixels, digest: str, number: int, recipe: Recipe) -> Pixels:
+    """Return variant `number` of a canvas uint8 [H, W, 3], always the same one; 0 is the canvas itself."""
+    if not number:
+        return picture
+    words = [int(digest[start : start + 8], 16) for start in range(0, 64, 8)]
+    return vary(picture, recipe.augmentation, np.random.default_rng([number, *words]))
+
+
+def _key(extractor: Extractor, recipe: Recipe) -> str:
+    return hashlib.sha256(f"{extractor.identity} {recipe.augmentation!r}".encode()).hexdigest()[:32]
+
+
+def _read(path: Path, size: int, most: int) -> Half:
+    """Return the variants that a file holds, at most so many; none of a file that is not whole."""
+    try:
+        content = np.fromfile(path, np.float16)
+    except FileNotFoundError:
+        return np.empty((0, size), np.float16)
+    os.utime(path)
+    if not content.size or content.size % size:
+        return np.empty((0, size), np.float16)
+    return content.reshape(-1, size)[:most]

@@ -93,7 +93,7 @@ def teach(
     losses = []
     for course in courses:
         network = model.build(labels, _sized(recipe, course.size), None)
-        for norm in [*model.batch_norms(network.trunk), *model.batch_norms(network.tail)]:
+        for norm in model.batch_norms(network):
             norm.momentum = _MEMORY
         student = _with_eyes(network, labels)
         if weights is not None:

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from tiny_parts import SIZE, make_folder, read_folder
+
+from edge.contract.pooling import LogSumExp
+from edge.contract.preprocess import PreprocessSpec, Tiles
+from training import backend, cache
+from training.recipe import Augmentation, Features, Model, Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.data.dataset import Dataset
+
+RECIPE = Recipe(model=Model(height=SIZE, width=SIZE), features=Features(pictures=30, passes=(2, 5)))
+NETWORKS = (
+    RECIPE,
+    replace(RECIPE, model=Model(height=SIZE, width=SIZE, level="both"), pooling=LogSumExp()),
+    replace(RECIPE, model=Model(height=SIZE, width=SIZE, level="stride-16")),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """A few pictures, and a cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    backend.start(1)
+    return read_folder(make_folder(tmp_path / "parts", each=4))
+
+
+def extractor(recipe: Recipe) -> tuple[Any, Any]:
+    from training.network import extract, model
+
+    network = model.build(3, recipe, None)
+    return network, extract.Extractor(network, recipe)
+
+
+def compute(made: Any, data: Dataset, recipe: Recipe, passes: int = 2) -> list[Any]:
+    from training.network import features
+
+    found: list[Any] = features.compute(made, data, recipe, passes=passes, title="features")
+    return found
+
+
+@pytest.mark.parametrize("recipe", NETWORKS)
+def test_features_are_the_networks_own(data: Dataset, recipe: Recipe) -> None:
+    """Through the device's runtime the plain pictures' features are those of TensorFlow, to half precision."""
+    from training.network import model
+
+    network, made = extractor(recipe)
+    cut, *read = compute(made, data, recipe)
+    wanted = network.trunk(model.normalise(data.pixels), training=False)
+    assert np.allclose(cut[0][:, 0], wanted, atol=2e-2)
+    maps = network.tail(wanted, training=False)
+    for found, each in zip(read, maps if isinstance(maps, list) else [maps], strict=True):
+        means = recipe.pooling == RECIPE.pooling
+        assert np.allclose(found[0][:, 0], np.mean(each, axis=(1, 2), keepdims=True) if means else each, atol=2e-2)
+
+
+def test_every_tile_has_features_of_its_own(data: Dataset) -> None:
+    """Of two overlapping tiles the first one's features are those of its pixels alone."""
+    recipe = replace(RECIPE, preprocess=PreprocessSpec(tiles=Tiles(columns=2, overlap=0.0)))
+    wide = np.concatenate([data.pixels, data.pixels[::-1]], axis=2)
+    from dataclasses import replace as change
+
+    _, made = extractor(recipe)
+    cut = compute(made, change(data, pixels=wide), recipe)[0]
+    assert cut.shape[:3] == (2, 12, 2)
+    assert np.array_equal(cut[0][:, 0], cut[0][::-1, 1])
+
+
+def test_what_was_computed_is_read_again(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second run gives the same features without running the network, more variants compute only what is missing."""
+    _, made = extractor(RECIPE)
+    first = compute(made, data, RECIPE, passes=2)
+    more = compute(made, data, RECIPE, passes=3)
+    monkeypatch.setattr(type(made), "extract", lambda *_: pytest.fail("it was computed again"))
+    again, all_again = compute(made, data, RECIPE, passes=2), compute(made, data, RECIPE, passes=3)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(more, all_again, strict=True))
+    assert all(np.array_equal(a, b[:2]) for a, b in zip(first, more, strict=True))
+
+
+def test_the_order_of_pictures_does_not_matter(data: Dataset) -> None:
+    """A picture's variants depend on its pixels alone: another split finds them in the cache."""
+    _, made = extractor(RECIPE)
+    rows = np.arange(len(data.sources))[::-1]
+    there, back = compute(made, data, RECIPE)[0], compute(made, data.take(rows), RECIPE)[0]
+    assert np.array_equal(there, back[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RECIPE, augmentation=Augmentation(crop=0.3)),
+        replace(RECIPE, model=Model(height=SIZE, width=SIZE, level="stride-16")),
+        replace(RECIPE, pooling=LogSumExp()),
+    ],
+)
+def test_another_recipe_has_features_of_its_own(data: Dataset, other: Recipe) -> None:
+    """What changes the features changes where they are kept."""
+    compute(extractor(RECIPE)[1], data, RECIPE)
+    before = set(cache.folder("features").iterdir())
+    compute(extractor(other)[1], data, other)
+    assert len(set(cache.folder("features").iterdir()) - before) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 1001])
+def test_a_damaged_file_is_computed_anew(data: Dataset, damage: bytes) -> None:
+    """A file that was cut off, or is somebody else's, is replaced and never believed."""
+    _, made = extractor(RECIPE)
+    first = compute(made, data, RECIPE)
+    for path in cache.folder("features").rglob("*.f16"):
+        path.write_bytes(damage)
+    assert all(np.array_equal(a, b) for a, b in zip(first, compute(made, data, RECIPE), strict=True))

@@ -1,0 +1,45 @@
+"""The user's cache folder: what can be computed again, kept because that takes long."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+MOST_BYTES = 8 << 30
+"""What the features may take in all; the longest unused go first."""
+
+
+def folder(*names: str) -> Path:
+    """Return a folder in the cache, by the XDG base directory specification; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "edge-inspect", *names)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whatever ends this process; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        unfinished = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def prune(place: Path, most: int = MOST_BYTES) -> int:
+    """Remove the files below a folder that were not used for longest until `most` bytes are left.
+
+    Returns how many were removed.
+    """
+    files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in place.rglob("*") if path.is_file())
+    left, removed = sum(size for _, size, _ in files), 0
+    for _, size, path in files:
+        if left <= most:
+            break
+        path.unlink(missing_ok=True)
+        left, removed = left - size, removed + 1
+    return removed

@@ -1,0 +1,56 @@
+"""What a stage of training came to, and how epochs are compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from training.data.dataset import Integers
+    from training.network.model import Floats
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Score:
+    """How a model does on the validation pictures; of two the greater is the better."""
+
+    balanced_accuracy: float
+    minus_loss: float
+    """Cross-entropy in nats, negated: it decides between equal accuracies."""
+
+
+NOTHING = Score(-1.0, -math.inf)
+"""Worse than any model, however little that has learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage of training came to, for the report."""
+
+    name: str
+    epochs: int
+    start: Score
+    best: Score
+    kept: bool
+    """False: it made validation worse, and the weights from before it were put back."""
+    loss: list[float] = field(default_factory=list)
+    """Of the training pictures as they were varied, an epoch each."""
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    """Balanced: the mean of the classes' recalls."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain values for report.json."""
+        return asdict(self)
+
+
+def score(logits: Floats, truth: Integers) -> Score:
+    """Score logits [n, classes]: balanced accuracy over the classes that are there, and the loss."""
+    right = logits.argmax(axis=1) == truth
+    recalls = [right[truth == label].mean() for label in np.unique(truth)]
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+    return Score(float(np.mean(recalls)), -float(np.mean(loss)))
