@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,12 +29,17 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 Half: TypeAlias = "npt.NDArray[np.float16]"
+_MOST_BYTES = 3 << 30
+"""Of one data set's features, unless the recipe's fewest variants come to more."""
+_MOST_IN_MEMORY = 256 << 20
+"""Bytes; what is larger lies in a file that the system holds in memory as far as there is room."""
 
 
-def variants(data: Dataset, recipe: Recipe) -> int:
-    """Return how many variants of each picture the recipe asks for, the plain one included."""
+def variants(extractor: Extractor, data: Dataset, recipe: Recipe) -> int:
+    """Return how many variants of each picture the recipe asks for and there is room for, the plain one included."""
     fewest, most = recipe.features.passes
-    return min(most, max(fewest, math.ceil(recipe.features.pictures / len(data.sources))))
+    room = _MOST_BYTES // (len(data.sources) * extractor.size * np.dtype(np.float16).itemsize)
+    return max(fewest, min(most, room, math.ceil(recipe.features.pictures / len(data.sources))))
 
 
 def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int, title: str) -> list[Half]:
@@ -43,7 +49,7 @@ def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int,
     """
     place = cache.folder("features", _key(extractor, recipe))
     rows = range(len(data.sources))
-    found = np.empty((len(rows), passes, extractor.size), np.float16)
+    found = _room((len(rows), passes, extractor.size))
 
     def fill(row: int) -> None:
         digest, wanted = data.digests[row], found[row]
@@ -60,6 +66,19 @@ def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int,
             advance()
     cache.prune(cache.folder("features"))
     return [np.swapaxes(part, 0, 1) for part in extractor.divide(found)]
+
+
+def _room(shape: tuple[int, ...]) -> Half:
+    """Return an array in memory, or, if it is large, in a file that is gone when the array is."""
+    if math.prod(shape) * np.dtype(np.float16).itemsize <= _MOST_IN_MEMORY:
+        return np.empty(shape, np.float16)
+    with tempfile.TemporaryFile(dir=_made(cache.folder())) as file:
+        return np.memmap(file, np.float16, "w+", shape=shape)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _variant(picture: Pixels, digest: str, number: int, recipe: Recipe) -> Pixels:

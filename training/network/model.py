@@ -47,7 +47,7 @@ def build(labels: int, recipe: Recipe, weights: str | None) -> Network:
     cut = backbones.boundary(base, recipe.model, recipe.top.blocks).output
     trunk = keras.Model(base.input, cut)
     tail = keras.Model(cut, read if len(read) > 1 else read[0])
-    head = _head([features.shape[-1] for features in read], labels, recipe.model.dropout)
+    head = build_head([features.shape[-1] for features in read], labels, recipe.model.dropout)
     return Network(trunk, tail, head, join(trunk, tail, head))
 
 
@@ -86,7 +86,7 @@ def _convolutions(head: Any) -> list[Any]:
     return sorted((layer for layer in head.layers if layer.name.startswith(_LOGITS)), key=lambda layer: layer.name)
 
 
-def _head(depths: list[int], labels: int, dropout: float) -> Any:
+def build_head(depths: list[int], labels: int, dropout: float) -> Any:
     """Features [h, w, depth] to the three outputs. The mean commutes with the 1x1 convolution.
 
     Of two depths the second is of maps half as high and wide: their logits are added to the finer ones', each for

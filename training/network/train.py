@@ -53,7 +53,7 @@ class Trainer:
         """
         statistics = moving_statistics(self._network)
         extractor = Extractor(self._network, self._recipe)
-        count = features.variants(self._parts.train, self._recipe)
+        count = features.variants(extractor, self._parts.train, self._recipe)
         cut, *read = self._features(extractor, self._parts.train, count)
         held_cut, *held_read = self._features(extractor, self._parts.validation, 1)
         network = self._network

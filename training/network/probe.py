@@ -1,0 +1,99 @@
+"""Compares feature levels and poolings quickly: heads on the frozen features of one geometry, computed once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edge.contract.pooling import LogSumExp, Mean
+from training.data.split import folds
+from training.network import features, model
+from training.network.checkpoint import Run
+from training.network.extract import Extractor
+from training.network.fit import Task, fit
+from training.network.pooled import Pooled
+from training.recipe import Stage as Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.data.dataset import Dataset, Integers
+    from training.network.features import Half
+    from training.network.scores import Score
+    from training.recipe import Recipe
+
+_PLAN = Plan(pictures=0, epochs=(15, 15), rate=3e-3)
+_PASSES = 2
+_MOST_BYTES = 1 << 30
+"""Of the features of one geometry; with more, fewer pictures are compared on."""
+
+
+def probe(
+    data: Dataset, groups: Sequence[str] | None, recipes: Sequence[Recipe], *, weights: str, seed: int
+) -> list[Score]:
+    """Score recipes that differ in level and pooling alone: a head learns from two thirds, the rest decides."""
+    widest = msgspec.structs.replace(
+        recipes[0],
+        model=msgspec.structs.replace(recipes[0].model, level="both"),
+        pooling=LogSumExp(),
+    )
+    network = model.build(len(data.labels), widest, weights)
+    extractor = Extractor(network, widest)
+    rows = _sample(data, _MOST_BYTES // (2 * _PASSES * extractor.size), seed)
+    some = data.take(rows)
+    fold = next(folds(some, [groups[row] for row in rows] if groups else None, count=3, seed=seed))
+    held = np.isin(some.digests, fold.test.digests)
+    _, fine, coarse = features.compute(extractor, some, widest, passes=_PASSES, title=_title(recipes[0]))
+    return [_score(some, held, _maps(recipe, fine, coarse), recipe, seed) for recipe in recipes]
+
+
+def _title(recipe: Recipe) -> str:
+    height, width = recipe.canvas
+    return f"trying {width}x{height} pixels"
+
+
+def _sample(data: Dataset, most: int, seed: int) -> Integers:
+    """Return at most so many rows, of each class about as many."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(data.sources))
+    truth = data.truth[order]
+    place = np.empty(len(order), np.int64)
+    for label in range(len(data.labels)):
+        mine = np.flatnonzero(truth == label)
+        place[mine] = np.arange(len(mine))
+    return np.sort(order[np.argsort(place, kind="stable")[:most]])
+
+
+def _maps(recipe: Recipe, fine: Half, coarse: Half) -> list[Half]:
+    """Return what a recipe's head reads, [passes, n, tiles, h, w, c] each."""
+    maps = {"stride-32": [coarse], "stride-16": [fine], "both": [fine, coarse]}[recipe.model.level]
+    if isinstance(recipe.pooling, Mean):
+        return [given.mean(axis=(3, 4), keepdims=True, dtype=np.float32).astype(np.float16) for given in maps]
+    return maps
+
+
+def _score(data: Dataset, held: Any, maps: list[Half], recipe: Recipe, seed: int) -> Score:
+    taught = np.flatnonzero(~held)
+
+    def draw(rows: Integers, rng: np.random.Generator) -> list[Half]:
+        passes = rng.integers(_PASSES, size=len(rows))
+        return [each[passes, taught[rows]] for each in maps]
+
+    head = model.build_head([each.shape[-1] for each in maps], len(data.labels), recipe.model.dropout)
+    run = Run(f"probe-{seed}")
+    task = Task(
+        name=f"head of {recipe.model.level}, {type(recipe.pooling).__name__}",
+        model=Pooled([head], recipe.pooling),
+        plan=_PLAN,
+        draw=draw,
+        truth=data.truth[taught],
+        held=tuple(each[0][held] for each in maps),
+        held_truth=data.truth[held],
+        classes=len(data.labels),
+    )
+    run.finish()
+    best = fit(task, recipe, seed=seed, checkpoint=run.checkpoint("head")).best
+    run.finish()
+    return best
