@@ -161,7 +161,7 @@ QUANTIZED = {"index": 0, "dtype": np.int8, "shape": np.array([1, 8, 8, 3]), "qua
 )
 def test_inputs_of_the_contract_are_accepted(details: list[dict[str, Any]]) -> None:
     """One int8 or uint8 picture at (u8 - 128) / 128, or less than a step from it."""
-    assert classifiers._the_input(details).shape == (1, 8, 8, 3)
+    assert tensors.the_input(details).shape == (1, 8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_inputs_of_the_contract_are_accepted(details: list[dict[str, Any]]) -> N
 def test_other_inputs_are_refused(details: list[dict[str, Any]], reason: str) -> None:
     """No input, two, floats, a batch, grey, an absurd size and another scaling are each named."""
     with pytest.raises(BundleError, match=reason):
-        classifiers._the_input(details)
+        tensors.the_input(details)
 
 
-def output(*shape: int, scale: float = 0.1) -> classifiers._Tensor:
-    return classifiers._Tensor(len(shape), shape, np.dtype(np.int8), scale, 0)
+def output(*shape: int, scale: float = 0.1) -> Tensor:
+    return Tensor(len(shape), shape, np.dtype(np.int8), scale, 0)
 
 
 def test_outputs_are_told_apart_by_their_shape() -> None:
@@ -208,7 +208,7 @@ def test_outputs_are_told_apart_by_their_shape() -> None:
         ([output(1, 3, scale=-1)], "quantization step -1"),
     ],
 )
-def test_other_outputs_are_refused(outputs: list[classifiers._Tensor], reason: str) -> None:
+def test_other_outputs_are_refused(outputs: list[Tensor], reason: str) -> None:
     """No scores, another number, a batch or a step that is no step are each named."""
     with pytest.raises(BundleError, match=reason):
         classifiers._sort_outputs(outputs, 3)
