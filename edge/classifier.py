@@ -19,7 +19,7 @@ from edge.contract.pooling import Mean, pool
 from edge.contract.preprocess import WHOLE_FRAME, preprocess
 from edge.errors import BundleError
 from edge.record import Record
-from edge.tensors import Tensor, require_quantized, sort_outputs, the_input
+from edge.tensors import Tensor, require_quantized, the_input, the_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class Classifier:
         self.engine = opened.engine
         self._interpreter = opened.interpreter
         self._input = the_input(opened.interpreter.get_input_details())
-        self._outputs = sort_outputs(opened.interpreter.get_output_details(), len(manifest.labels))
+        self._outputs = the_outputs(opened.interpreter.get_output_details(), len(manifest.labels))
         self._pooled = _pooled_output(manifest, self._outputs)
         self._softmax = self._outputs.scores.is_softmax
         self._canvas, self._corners = _layout(manifest.preprocess.tiles, self.input_size)

@@ -82,7 +82,7 @@ def _is_picture(tensor: Tensor) -> bool:
     return False
 
 
-def sort_outputs(details: Sequence[dict[str, Any]], labels: int) -> Outputs:
+def the_outputs(details: Sequence[dict[str, Any]], labels: int) -> Outputs:
     """Tell scores, logit map and embedding apart by rank; of two flat outputs the scores come last.
 
     Raises BundleError if there is no score for each of so many labels.
