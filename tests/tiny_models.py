@@ -84,7 +84,7 @@ class _Writer:
         self._made.Finish(model, b"TFL3")
         return bytes(self._made.Output())
 
-    def _table(self, kind: str, **fields: int) -> int:
+    def _table(self, kind: str, **fields: float) -> int:
         getattr(tflite, f"{kind}Start")(self._made)
         for name, value in fields.items():
             getattr(tflite, f"{kind}Add{name}")(self._made, value)
@@ -103,10 +103,13 @@ class _Writer:
         return made
 
 
-def patch_model(height: int, width: int, cell: int, *, kind: str = "INT8", outputs: int = 3) -> bytes:
+def patch_model(  # noqa: PLR0913 - each is one thing that models differ in
+    height: int, width: int, cell: int, *, kind: str = "INT8", outputs: int = 3, softmax: bool = False
+) -> bytes:
     """Write a model of LABELS labels that sees each cell of so many pixels by itself, so that tiles change nothing.
 
-    `kind` is the input's, INT8 or UINT8; of contract 3's three `outputs` a model of 1 gives the logits alone.
+    `kind` is the input's, INT8 or UINT8; of contract 3's three `outputs` a model of 1 gives the last alone, the
+    logits, or with `softmax` scores.
     """
     w = _Writer()
     rng = np.random.default_rng(cell)
@@ -129,6 +132,9 @@ def patch_model(height: int, width: int, cell: int, *, kind: str = "INT8", outpu
     places = w.operator("CONV_2D", 3, [pixels, kernel, bias], w.tensor("INT8", grid, step), Conv2DOptions=window)
     axes = w.tensor("INT32", (2,), (0.0, 0), np.array([1, 2], np.int32))
     logits = w.operator("MEAN", 2, [places, axes], w.tensor("INT8", (1, LABELS), step), ReducerOptions={})
+    if softmax:
+        scores = w.tensor("INT8", (1, LABELS), (1 / 256, -128))
+        logits = w.operator("SOFTMAX", 2, [logits], scores, SoftmaxOptions={"Beta": 1.0})
     average = w.tensor("INT8", (1, 3), (INPUT_STEP, 0))
     embedding = w.operator("MEAN", 2, [pixels, axes], average, ReducerOptions={})
     return w.finish(taken, [embedding, places, logits][-outputs:])
