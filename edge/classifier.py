@@ -71,10 +71,11 @@ class Classifier:
         self._outputs = the_outputs(opened.interpreter.get_output_details(), len(manifest.labels))
         self._pooled = _pooled_output(manifest, self._outputs)
         self._softmax = self._outputs.scores.is_softmax
-        self._canvas, self._corners = _layout(manifest.preprocess.tiles, self.input_size)
-        self._cells = _places(self._corners, self.input_size, self._outputs.logit_map)
-        outputs = (self._outputs.scores, self._outputs.logit_map, self._outputs.embedding)
-        self._indices = [tensor.index for tensor in outputs if tensor is not None]
+        height, width = self.input_size
+        self._canvas, corners = _layout(manifest.preprocess.tiles, height, width)
+        self._tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
+        self._cells = _cells(corners, self._input, self._outputs.logit_map)
+        self._kept = _kept_outputs(self._pooled, self._outputs, len(corners))
         self._runs: list[dict[int, npt.NDArray[Any]]] = []
 
     @property
@@ -100,20 +101,20 @@ class Classifier:
         A canvas, which `preprocess` made before, is taken as it is.
         """
         started = time.perf_counter()
-        canvas_height, canvas_width = self._canvas
+        height, width = self._canvas
         canvas = preprocess(
             pixels,
             self.bundle.manifest.preprocess,
-            height=canvas_height,
-            width=canvas_width,
+            height=height,
+            width=width,
             order=order,
             region=region,
             rotate=rotate,
         )
         prepared = time.perf_counter()
-        height, width = self.input_size
-        # Views: overlapping copies of all tiles would be several times the canvas.
-        self._runs = [self._run(canvas[top : top + height, left : left + width]) for top, left in self._corners]
+        stored = (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
+        # One view after the other: copies of overlapping tiles would be several times the canvas.
+        self._runs = [self._run(stored[tile]) for tile in self._tiles]
         logits, scores = self._judge()
         done = time.perf_counter()
         return Prediction(scores, logits, (prepared - started) * 1e3, (done - prepared) * 1e3)
@@ -135,12 +136,11 @@ class Classifier:
         tensor = self._outputs.embedding
         return pool(self._values(tensor), Mean()) if tensor and self._runs else None
 
-    def _run(self, tile: Pixels) -> dict[int, npt.NDArray[Any]]:
-        """Return what the model gives for a tile, as stored, by the tensors' indices."""
-        stored = (tile ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else tile
-        self._interpreter.set_tensor(self._input.index, stored[np.newaxis])
+    def _run(self, tile: npt.NDArray[Any]) -> dict[int, npt.NDArray[Any]]:
+        """Return the outputs that are kept of each tile, as stored, by their tensors' indices."""
+        self._interpreter.set_tensor(self._input.index, tile[np.newaxis])
         self._interpreter.invoke()
-        return {index: self._interpreter.get_tensor(index) for index in self._indices}
+        return {index: self._interpreter.get_tensor(index) for index in self._kept}
 
     def _judge(self) -> tuple[Floats, Floats]:
         """Return the logits and scores of the tiles that were run."""
@@ -152,7 +152,10 @@ class Classifier:
 
     def _values(self, tensor: Tensor) -> Floats:
         """Return one output of all tiles, float32 [tiles, ...]."""
-        return tensor.real(np.concatenate([run[tensor.index] for run in self._runs]))
+        if tensor.index not in self._kept:
+            return tensor.real(self._interpreter.get_tensor(tensor.index))
+        stored = [run[tensor.index] for run in self._runs]
+        return tensor.real(stored[0] if len(stored) == 1 else np.concatenate(stored))
 
 
 def softmax(logits: Floats) -> Floats:
@@ -194,25 +197,30 @@ def _pooled_output(manifest: Manifest, outputs: Outputs) -> Tensor:
     return require_quantized(outputs.logit_map, "logits by place")
 
 
-def _layout(tiles: Tiles, size: tuple[int, int]) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Return the canvas' (height, width) and every tile's corner on it, for tiles of `size`."""
+def _kept_outputs(pooled: Tensor, outputs: Outputs, tiles: int) -> list[int]:
+    """Return the indices of the outputs to copy after each run: of a lone tile the interpreter keeps the others."""
+    if tiles == 1:
+        return [pooled.index]
+    return [tensor.index for tensor in (pooled, outputs.logit_map, outputs.embedding) if tensor is not None]
+
+
+def _layout(tiles: Tiles, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Return the canvas' (height, width) and every tile's corner on it, for tiles of this size in pixels."""
     try:
-        return tiles.canvas(*size), tiles.corners(*size)
+        return tiles.canvas(height, width), tiles.corners(height, width)
     except ValueError as error:
         raise BundleError(f"preprocess.tiles and the model do not fit: {error}") from error
 
 
-def _places(
-    corners: Sequence[tuple[int, int]], size: tuple[int, int], logit_map: Tensor | None
-) -> list[tuple[int, int]]:
+def _cells(corners: Sequence[tuple[int, int]], tile: Tensor, logit_map: Tensor | None) -> list[tuple[int, int]]:
     """Return every tile's corner in cells of the logit map: a cell is as many pixels as the map's size says."""
     if logit_map is None:
         return []
-    _, rows, columns, labels = logit_map.shape
+    (_, height, width, _), (_, rows, columns, labels) = tile.shape, logit_map.shape
     if len(corners) * rows * columns * labels > _MOST_LOGITS:
         problem = f"{len(corners)} tiles with {columns}x{rows} places and {labels} labels are too many logits"
         raise BundleError(f"{problem} for a device; set fewer tiles")
-    if any(top * rows % size[0] or left * columns % size[1] for top, left in corners):
-        problem = f"a logit map of {columns}x{rows} cells for {size[1]}x{size[0]} pixels does not fit the tiles' steps"
-        raise BundleError(f"{problem}; set one tile, or rebuild the model with edge-train build")
-    return [(top * rows // size[0], left * columns // size[1]) for top, left in corners]
+    if any(top * rows % height or left * columns % width for top, left in corners):
+        problem = f"a logit map of {columns}x{rows} cells for {width}x{height} pixels does not fit the tiles' steps"
+        raise BundleError(f"{problem}; set one tile, or rebuild it with edge-train build")
+    return [(top * rows // height, left * columns // width) for top, left in corners]
