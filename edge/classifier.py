@@ -148,7 +148,7 @@ class Classifier:
         if self._softmax:
             return np.log(np.maximum(values[0], np.float32(1 / 512))), values[0]
         logits = pool(values.reshape(-1, values.shape[-1]), self.bundle.manifest.pooling)
-        return logits, softmax(logits / np.float32(self.bundle.manifest.temperature))
+        return logits, softmax(logits / self.bundle.manifest.temperature)
 
     def _values(self, tensor: Tensor) -> Floats:
         """Return one output of all tiles, float32 [tiles, ...]."""
@@ -197,11 +197,12 @@ def _pooled_output(manifest: Manifest, outputs: Outputs) -> Tensor:
     return require_quantized(outputs.logit_map, "logits by place")
 
 
-def _kept_outputs(pooled: Tensor, outputs: Outputs, tiles: int) -> list[int]:
+def _kept_outputs(pooled: Tensor, outputs: Outputs, tiles: int) -> frozenset[int]:
     """Return the indices of the outputs to copy after each run: of a lone tile the interpreter keeps the others."""
     if tiles == 1:
-        return [pooled.index]
-    return [tensor.index for tensor in (pooled, outputs.logit_map, outputs.embedding) if tensor is not None]
+        return frozenset({pooled.index})
+    kept = (pooled, outputs.logit_map, outputs.embedding)
+    return frozenset(tensor.index for tensor in kept if tensor is not None)
 
 
 def _layout(tiles: Tiles, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:

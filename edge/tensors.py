@@ -42,7 +42,8 @@ class Tensor(Record, frozen=True):
         """Dequantize."""
         if not self.scale:
             return stored.astype(np.float32)
-        return np.float32(self.scale) * (stored.astype(np.float32) - np.float32(self.zero_point))
+        result: Floats = self.scale * (stored.astype(np.float32) - self.zero_point)
+        return result
 
     @property
     def is_softmax(self) -> bool:

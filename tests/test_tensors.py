@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.errors import BundleError
-from edge.tensors import the_input, the_outputs
+from edge.tensors import Tensor, require_quantized, the_input, the_outputs
 
 if TYPE_CHECKING:
     from edge.tensors import Outputs
@@ -85,3 +85,17 @@ def test_other_outputs_are_refused(outputs: list[dict[str, Any]], reason: str) -
     """No scores, another number, a batch or a step that is no step are each named."""
     with pytest.raises(BundleError, match=reason):
         the_outputs(outputs, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dtype": np.float32}, "the model's logits by place are float32, not int8 or uint8"),
+        ({"quantization": (0.0, 0)}, "the model's logits by place have the quantization step 0.0"),
+    ],
+)
+def test_a_map_to_pool_must_be_quantized(changes: dict[str, Any], reason: str) -> None:
+    """A map that may only be looked at is no map to judge by: its type or step is named."""
+    tensor = Tensor.of(output(1, 4, 4, 3) | changes)
+    with pytest.raises(BundleError, match=reason):
+        require_quantized(tensor, "logits by place")

@@ -96,7 +96,7 @@ class Tiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class PreprocessSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a bundle wants its pixels. The target size is not here: the model knows it.
+    """How a bundle wants its pixels. The target size is not here: the model knows it, of one of the `tiles`.
 
     `squash` resizes both axes independently; `letterbox` keeps the aspect ratio and pads with grey 128;
     `centre-crop` keeps the aspect ratio and cuts off what does not fit.
