@@ -75,8 +75,8 @@ class Classifier:
         self._canvas, corners = _layout(manifest.preprocess.tiles, height, width)
         self._tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
         self._cells = _cells(corners, self._input, self._outputs.logit_map)
-        self._kept = _kept_outputs(self._pooled, self._outputs, len(corners))
-        self._runs: list[dict[int, npt.NDArray[Any]]] = []
+        self._kept = _kept_outputs(self._outputs, len(corners))
+        self._runs: list[dict[int, npt.NDArray[Any]]] | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -112,9 +112,7 @@ class Classifier:
             rotate=rotate,
         )
         prepared = time.perf_counter()
-        stored = (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
-        # One view after the other: copies of overlapping tiles would be several times the canvas.
-        self._runs = [self._run(stored[tile]) for tile in self._tiles]
+        self._run(canvas)
         logits, scores = self._judge()
         done = time.perf_counter()
         return Prediction(scores, logits, (prepared - started) * 1e3, (done - prepared) * 1e3)
@@ -126,7 +124,7 @@ class Classifier:
         first frame.
         """
         tensor = self._outputs.logit_map
-        return stitch(self._values(tensor), self._cells) if tensor and self._runs else None
+        return stitch(self._values(tensor), self._cells) if tensor and self._runs is not None else None
 
     def embedding(self) -> Floats | None:
         """Return the last frame's features, float32 [d], averaged over places and tiles.
@@ -134,28 +132,33 @@ class Classifier:
         None if the model gives none, or before the first frame.
         """
         tensor = self._outputs.embedding
-        return pool(self._values(tensor), Mean()) if tensor and self._runs else None
+        return pool(self._values(tensor), Mean()) if tensor and self._runs is not None else None
 
-    def _run(self, tile: npt.NDArray[Any]) -> dict[int, npt.NDArray[Any]]:
-        """Return the outputs that are kept of each tile, as stored, by their tensors' indices."""
-        self._interpreter.set_tensor(self._input.index, tile[np.newaxis])
-        self._interpreter.invoke()
-        return {index: self._interpreter.get_tensor(index) for index in self._kept}
+    def _run(self, canvas: Pixels) -> None:
+        """Run the model on every tile; a view each, because copies of them all would be several times the canvas."""
+        stored = (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
+        runs = []
+        for rows, columns in self._tiles:
+            self._interpreter.set_tensor(self._input.index, stored[np.newaxis, rows, columns])
+            self._interpreter.invoke()
+            if self._kept:
+                runs.append({index: self._interpreter.get_tensor(index) for index in self._kept})
+        self._runs = runs
 
     def _judge(self) -> tuple[Floats, Floats]:
         """Return the logits and scores of the tiles that were run."""
         values = self._values(self._pooled)
         if self._softmax:
             return np.log(np.maximum(values[0], np.float32(1 / 512))), values[0]
-        logits = pool(values.reshape(-1, values.shape[-1]), self.bundle.manifest.pooling)
+        by_place = values if values.ndim == 2 else values.reshape(-1, values.shape[-1])  # noqa: PLR2004 - [tiles, n]
+        logits = pool(by_place, self.bundle.manifest.pooling)
         return logits, softmax(logits / self.bundle.manifest.temperature)
 
     def _values(self, tensor: Tensor) -> Floats:
         """Return one output of all tiles, float32 [tiles, ...]."""
-        if tensor.index not in self._kept:
+        if not self._runs:
             return tensor.real(self._interpreter.get_tensor(tensor.index))
-        stored = [run[tensor.index] for run in self._runs]
-        return tensor.real(stored[0] if len(stored) == 1 else np.concatenate(stored))
+        return tensor.real(np.concatenate([run[tensor.index] for run in self._runs]))
 
 
 def softmax(logits: Floats) -> Floats:
@@ -197,12 +200,12 @@ def _pooled_output(manifest: Manifest, outputs: Outputs) -> Tensor:
     return require_quantized(outputs.logit_map, "logits by place")
 
 
-def _kept_outputs(pooled: Tensor, outputs: Outputs, tiles: int) -> frozenset[int]:
-    """Return the indices of the outputs to copy after each run: of a lone tile the interpreter keeps the others."""
+def _kept_outputs(outputs: Outputs, tiles: int) -> list[int]:
+    """Return the indices of the outputs to copy after each tile's run; of a lone tile the interpreter keeps them."""
     if tiles == 1:
-        return frozenset({pooled.index})
-    kept = (pooled, outputs.logit_map, outputs.embedding)
-    return frozenset(tensor.index for tensor in kept if tensor is not None)
+        return []
+    every = (outputs.scores, outputs.logit_map, outputs.embedding)
+    return [tensor.index for tensor in every if tensor is not None]
 
 
 def _layout(tiles: Tiles, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
