@@ -1,12 +1,12 @@
 """Bundle and pixels to scores: the only way from a frame to numbers, on the device and in evaluation.
 
-Reads what the model says of itself: input size and type, output quantization. A graph of contract 3
-gives `embedding`, `logit_map` and `logits`, in that order; a graph with a single output gives its scores.
+A region becomes one canvas, the canvas tiles, each tile one run of the model, and the runs' outputs are pooled
+to one logit a class, all as the bundle declares. A graph of contract 3 gives `embedding`, `logit_map` and
+`logits`, in that order; a graph with a single output gives its scores.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,56 +15,40 @@ import numpy.typing as npt
 
 from edge import runtime
 from edge.config import Runtime
-from edge.contract.preprocess import MAX_SIDE, WHOLE_FRAME, preprocess
+from edge.contract.pooling import Mean, pool
+from edge.contract.preprocess import WHOLE_FRAME, preprocess
 from edge.errors import BundleError
 from edge.record import Record
+from edge.tensors import Tensor, require_quantized, the_input, the_outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from edge.contract.bundle import Bundle
-    from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation
+    from edge.contract.bundle import Bundle, Manifest
+    from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation, Tiles
+    from edge.tensors import Outputs
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-_INPUT_STEP = 1 / 128
 _SIGN_BIT = np.uint8(0x80)
 """uint8 xor this, read as int8, is the pixel minus 128."""
+_MOST_LOGITS = 1 << 24
+"""In all tiles' maps together: 64 MiB as float32."""
 
 
 class Prediction(Record, frozen=True):
-    """What the model says of one region. `scores` and `logits` are float32 [n] in the labels' order."""
+    """What the model says of one region. `scores` and `logits` are float32 [n] in the labels' order.
+
+    `logits` are pooled over all tiles as the manifest says; `scores` are the softmax of them after its
+    temperature, sum to 1, and decide. Of a model that ends in a softmax, `logits` are the scores' logarithms.
+    `invoke_ms` is the time of all tiles, pooling included.
+    """
 
     scores: Floats
     logits: Floats
     preprocess_ms: float
     invoke_ms: float
-
-
-class _Tensor(Record, frozen=True):
-    """One quantized tensor: real = scale * (stored - zero_point)."""
-
-    index: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    scale: float
-    zero_point: int
-
-    @classmethod
-    def of(cls, details: dict[str, Any]) -> _Tensor:
-        scale, zero_point = details["quantization"]
-        shape = tuple(int(n) for n in details["shape"])
-        return cls(int(details["index"]), shape, np.dtype(details["dtype"]), float(scale), int(zero_point))
-
-    def real(self, stored: npt.NDArray[Any]) -> Floats:
-        if not self.scale:
-            return stored.astype(np.float32)
-        return np.float32(self.scale) * (stored.astype(np.float32) - np.float32(self.zero_point))
-
-    @property
-    def is_softmax(self) -> bool:
-        """TFLite fixes a quantized softmax's output to steps of 1/256 from 0; logits would only have it by chance."""
-        return self.scale == 1 / 256 and self.zero_point == np.iinfo(self.dtype).min
 
 
 class Classifier:
@@ -73,25 +57,36 @@ class Classifier:
     def __init__(self, bundle: Bundle, settings: Runtime | None = None, *, state_dir: Path | None = None) -> None:
         """Probe the model in a child process, then load it.
 
-        Raises BundleError for a model that does not fit its labels or contract, RuntimeUnavailableError
-        without a runtime.
+        Raises BundleError for a model that does not fit its labels, tiles, pooling or contract,
+        RuntimeUnavailableError without a runtime.
         """
         settings = settings or Runtime()
         runtime.probe(bundle.model, bundle.model_sha256, settings, state_dir)
         opened = runtime.open_interpreter(bundle.model, settings)
+        manifest = bundle.manifest
         self.bundle = bundle
         self.engine = opened.engine
         self._interpreter = opened.interpreter
-        self._input = _the_input(opened.interpreter.get_input_details())
-        outputs = [_Tensor.of(details) for details in opened.interpreter.get_output_details()]
-        self._scores, self._map, self._embedding = _sort_outputs(outputs, len(bundle.manifest.labels))
-        if self._scores.is_softmax and bundle.manifest.temperature != 1:
-            raise BundleError("the model ends in a softmax, which no temperature can change; set temperature 1")
+        self._input = the_input(opened.interpreter.get_input_details())
+        self._outputs = the_outputs(opened.interpreter.get_output_details(), len(manifest.labels))
+        self._pooled = _pooled_output(manifest, self._outputs)
+        self._softmax = self._outputs.scores.is_softmax
+        height, width = self.input_size
+        self._canvas, corners = _layout(manifest.preprocess.tiles, height, width)
+        self._tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
+        self._cells = _cells(corners, self._input, self._outputs.logit_map)
+        self._kept = _kept_outputs(self._outputs, len(corners))
+        self._runs: list[dict[int, npt.NDArray[Any]]] | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """The model's (height, width) in pixels."""
+        """The model's (height, width) in pixels: a tile's."""
         return self._input.shape[1], self._input.shape[2]
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """(height, width) in pixels that a region is resized to: all tiles together, or the model's own for one."""
+        return self._canvas
 
     def classify(
         self,
@@ -101,10 +96,13 @@ class Classifier:
         region: Region = WHOLE_FRAME,
         rotate: Rotation = 0,
     ) -> Prediction:
-        """Preprocess one frame as the bundle says and run the model on it; raises ValueError as `preprocess`."""
+        """Preprocess one frame as the bundle says and run the model on it; raises ValueError as `preprocess`.
+
+        A canvas, which `preprocess` made before, is taken as it is.
+        """
         started = time.perf_counter()
-        height, width = self.input_size
-        small = preprocess(
+        height, width = self._canvas
+        canvas = preprocess(
             pixels,
             self.bundle.manifest.preprocess,
             height=height,
@@ -114,29 +112,53 @@ class Classifier:
             rotate=rotate,
         )
         prepared = time.perf_counter()
-        logits, scores = self._invoke(small)
+        self._run(canvas)
+        logits, scores = self._judge()
         done = time.perf_counter()
         return Prediction(scores, logits, (prepared - started) * 1e3, (done - prepared) * 1e3)
 
     def logit_map(self) -> Floats | None:
-        """Return the last frame's logits by place, float32 [h, w, n]: the heat map; None if the model has none."""
-        return self._read(self._map)
+        """Return the last frame's logits by place, float32 [h, w, n], a heat map of the whole canvas.
+
+        Where tiles overlap the higher value of each class counts. None if the model has no map, or before the
+        first frame.
+        """
+        tensor = self._outputs.logit_map
+        return stitch(self._values(tensor), self._cells) if tensor and self._runs is not None else None
 
     def embedding(self) -> Floats | None:
-        """Return the last frame's pooled features, float32 [d]; None if the model gives none."""
-        return self._read(self._embedding)
+        """Return the last frame's features, float32 [d], averaged over places and tiles.
 
-    def _invoke(self, small: Pixels) -> tuple[Floats, Floats]:
-        stored = (small ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else small
-        self._interpreter.set_tensor(self._input.index, stored[np.newaxis])
-        self._interpreter.invoke()
-        values = self._scores.real(self._interpreter.get_tensor(self._scores.index)[0])
-        if self._scores.is_softmax:
-            return np.log(np.maximum(values, np.float32(1 / 512))), values
-        return values, softmax(values / np.float32(self.bundle.manifest.temperature))
+        None if the model gives none, or before the first frame.
+        """
+        tensor = self._outputs.embedding
+        return pool(self._values(tensor), Mean()) if tensor and self._runs is not None else None
 
-    def _read(self, tensor: _Tensor | None) -> Floats | None:
-        return None if tensor is None else tensor.real(self._interpreter.get_tensor(tensor.index)[0])
+    def _run(self, canvas: Pixels) -> None:
+        """Run the model on every tile; a view each, because copies of them all would be several times the canvas."""
+        stored = (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
+        runs = []
+        for rows, columns in self._tiles:
+            self._interpreter.set_tensor(self._input.index, stored[np.newaxis, rows, columns])
+            self._interpreter.invoke()
+            if self._kept:
+                runs.append({index: self._interpreter.get_tensor(index) for index in self._kept})
+        self._runs = runs
+
+    def _judge(self) -> tuple[Floats, Floats]:
+        """Return the logits and scores of the tiles that were run."""
+        values = self._values(self._pooled)
+        if self._softmax:
+            return np.log(np.maximum(values[0], np.float32(1 / 512))), values[0]
+        by_place = values if values.ndim == 2 else values.reshape(-1, values.shape[-1])  # noqa: PLR2004 - [tiles, n]
+        logits = pool(by_place, self.bundle.manifest.pooling)
+        return logits, softmax(logits / self.bundle.manifest.temperature)
+
+    def _values(self, tensor: Tensor) -> Floats:
+        """Return one output of all tiles, float32 [tiles, ...]."""
+        if not self._runs:
+            return tensor.real(self._interpreter.get_tensor(tensor.index))
+        return tensor.real(np.concatenate([run[tensor.index] for run in self._runs]))
 
 
 def softmax(logits: Floats) -> Floats:
@@ -146,38 +168,63 @@ def softmax(logits: Floats) -> Floats:
     return result
 
 
-def _the_input(details: list[dict[str, Any]]) -> _Tensor:
-    tensors = [_Tensor.of(one) for one in details]
-    if [_is_picture(tensor) for tensor in tensors] != [True]:
-        found = ", ".join(f"{tensor.dtype} {list(tensor.shape)}" for tensor in tensors) or "none"
-        raise BundleError(f"the model's input must be one int8 or uint8 [1, h, w, 3], not {found}")
-    tensor = tensors[0]
-    neutral = 0 if tensor.dtype == np.int8 else 128
-    # x / 127.5 - 1 with zero point 127 or -1 (Keras' own scaling) differs by less than one step.
-    if not (abs(tensor.scale - _INPUT_STEP) <= _INPUT_STEP / 128 and abs(tensor.zero_point - neutral) <= 1):
-        raise BundleError(
-            f"the model's input quantization is ({tensor.scale:g}, {tensor.zero_point}), not (1/128, {neutral}): "
-            "it was trained with another input scaling; rebuild it with edge-train build"
-        )
-    return tensor
+def stitch(maps: Floats, corners: Sequence[tuple[int, int]]) -> Floats:
+    """Lay maps float32 [tiles, h, w, n] at their corners (top, left); where they overlap the higher value counts.
+
+    The corners go row by row and the maps leave no gap between them.
+    """
+    _, height, width, depth = maps.shape
+    bottom, right = corners[-1]
+    whole = np.full((bottom + height, right + width, depth), -np.inf, np.float32)
+    for (top, left), part in zip(corners, maps, strict=True):
+        under = whole[top : top + height, left : left + width]
+        np.maximum(under, part, out=under)
+    return whole
 
 
-def _is_picture(tensor: _Tensor) -> bool:
-    match tensor.shape:
-        case (1, height, width, 3):
-            return tensor.dtype in (np.int8, np.uint8) and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
-    return False
+def _pooled_output(manifest: Manifest, outputs: Outputs) -> Tensor:
+    """Return the output that logits are pooled from: the graph's own means, or the map for another pooling."""
+    tiles, pooling = manifest.preprocess.tiles, manifest.pooling
+    plain = isinstance(pooling, Mean)
+    if outputs.scores.is_softmax:
+        if manifest.temperature != 1:
+            raise BundleError("the model ends in a softmax, which no temperature can change; set temperature 1")
+        if not (plain and tiles.rows == tiles.columns == 1):
+            problem = "the model ends in a softmax, whose scores cannot be pooled"
+            raise BundleError(f"{problem}; set one tile and pooling mean, or rebuild it with edge-train build")
+    if plain:
+        return outputs.scores
+    if outputs.logit_map is None:
+        problem = f"the model has no logit map for pooling {pooling.__struct_config__.tag!r}"
+        raise BundleError(f"{problem}; set pooling mean, or rebuild it with edge-train build")
+    return require_quantized(outputs.logit_map, "logits by place")
 
 
-def _sort_outputs(outputs: list[_Tensor], labels: int) -> tuple[_Tensor, _Tensor | None, _Tensor | None]:
-    """Tell scores, logit map and embedding apart by rank; of two flat outputs the scores come last."""
-    flat = [tensor for tensor in outputs if len(tensor.shape) == 2]  # noqa: PLR2004 - [1, n]
-    maps = [tensor for tensor in outputs if len(tensor.shape) == 4 and tensor.shape[3] == labels]  # noqa: PLR2004
-    if not flat or flat[-1].shape != (1, labels):
-        found = f"{list(flat[-1].shape)}" if flat else "no"
-        raise BundleError(f"the model gives {found} scores but the manifest names {labels} labels; rebuild the bundle")
-    if flat[-1].dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
-        raise BundleError(f"the model's scores are {flat[-1].dtype}, not int8 or uint8; rebuild the bundle")
-    if not 0 < flat[-1].scale < math.inf:
-        raise BundleError(f"the model's scores have the quantization step {flat[-1].scale}; rebuild the bundle")
-    return flat[-1], maps[0] if maps else None, flat[0] if len(flat) > 1 else None
+def _kept_outputs(outputs: Outputs, tiles: int) -> list[int]:
+    """Return the indices of the outputs to copy after each tile's run; of a lone tile the interpreter keeps them."""
+    if tiles == 1:
+        return []
+    every = (outputs.scores, outputs.logit_map, outputs.embedding)
+    return [tensor.index for tensor in every if tensor is not None]
+
+
+def _layout(tiles: Tiles, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Return the canvas' (height, width) and every tile's corner on it, for tiles of this size in pixels."""
+    try:
+        return tiles.canvas(height, width), tiles.corners(height, width)
+    except ValueError as error:
+        raise BundleError(f"preprocess.tiles and the model do not fit: {error}") from error
+
+
+def _cells(corners: Sequence[tuple[int, int]], tile: Tensor, logit_map: Tensor | None) -> list[tuple[int, int]]:
+    """Return every tile's corner in cells of the logit map: a cell is as many pixels as the map's size says."""
+    if logit_map is None:
+        return []
+    (_, height, width, _), (_, rows, columns, labels) = tile.shape, logit_map.shape
+    if len(corners) * rows * columns * labels > _MOST_LOGITS:
+        problem = f"{len(corners)} tiles with {columns}x{rows} places and {labels} labels are too many logits"
+        raise BundleError(f"{problem} for a device; set fewer tiles")
+    if any(top * rows % height or left * columns % width for top, left in corners):
+        problem = f"a logit map of {columns}x{rows} cells for {width}x{height} pixels does not fit the tiles' steps"
+        raise BundleError(f"{problem}; set one tile, or rebuild it with edge-train build")
+    return [(top * rows // height, left * columns // width) for top, left in corners]

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge import classifier as classifiers
 from edge import runtime
 from edge.classifier import Classifier, Floats, softmax
 from edge.config import Runtime
@@ -145,73 +144,6 @@ def test_a_damaged_model_is_refused_or_works(demo: Bundle, tmp_path: Path, *, ve
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert found.scores.shape == (len(demo.manifest.labels),)
-
-
-QUANTIZED = {"index": 0, "dtype": np.int8, "shape": np.array([1, 8, 8, 3]), "quantization": (1 / 128, 0)}
-
-
-@pytest.mark.parametrize(
-    "details",
-    [
-        [QUANTIZED],
-        [QUANTIZED | {"dtype": np.uint8, "quantization": (1 / 128, 128)}],
-        # As Keras scales, x / 127.5 - 1, in Coral's models.
-        [QUANTIZED | {"dtype": np.uint8, "quantization": (1 / 127.5, 127)}],
-    ],
-)
-def test_inputs_of_the_contract_are_accepted(details: list[dict[str, Any]]) -> None:
-    """One int8 or uint8 picture at (u8 - 128) / 128, or less than a step from it."""
-    assert classifiers._the_input(details).shape == (1, 8, 8, 3)
-
-
-@pytest.mark.parametrize(
-    ("details", "reason"),
-    [
-        ([], "not none"),
-        ([QUANTIZED, QUANTIZED], r"not int8 \[1, 8, 8, 3\], int8 \[1, 8, 8, 3\]"),
-        ([QUANTIZED | {"dtype": np.float32}], r"not float32 \[1, 8, 8, 3\]"),
-        ([QUANTIZED | {"shape": np.array([2, 8, 8, 3])}], r"not int8 \[2, 8, 8, 3\]"),
-        ([QUANTIZED | {"shape": np.array([1, 8, 8, 1])}], r"not int8 \[1, 8, 8, 1\]"),
-        ([QUANTIZED | {"shape": np.array([1, 0, 8, 3])}], r"not int8 \[1, 0, 8, 3\]"),
-        ([QUANTIZED | {"shape": np.array([1, 99999, 8, 3])}], r"not int8 \[1, 99999, 8, 3\]"),
-        ([QUANTIZED | {"shape": np.array([8, 3])}], r"not int8 \[8, 3\]"),
-        ([QUANTIZED | {"quantization": (1 / 255, -128)}], r"input quantization is \(0\.00392157, -128\)"),
-        ([QUANTIZED | {"quantization": (1 / 128, 128)}], "trained with another input scaling"),
-        ([QUANTIZED | {"quantization": (float("nan"), 0)}], r"input quantization is \(nan, 0\)"),
-    ],
-)
-def test_other_inputs_are_refused(details: list[dict[str, Any]], reason: str) -> None:
-    """No input, two, floats, a batch, grey, an absurd size and another scaling are each named."""
-    with pytest.raises(BundleError, match=reason):
-        classifiers._the_input(details)
-
-
-def output(*shape: int, scale: float = 0.1) -> classifiers._Tensor:
-    return classifiers._Tensor(len(shape), shape, np.dtype(np.int8), scale, 0)
-
-
-def test_outputs_are_told_apart_by_their_shape() -> None:
-    """Of the flat outputs the scores come last; a map has a channel for each label; a lone output gives the scores."""
-    embedding, places, scores = output(1, 64), output(1, 4, 4, 3), output(1, 3)
-    assert classifiers._sort_outputs([embedding, places, scores], 3) == (scores, places, embedding)
-    assert classifiers._sort_outputs([scores], 3) == (scores, None, None)
-    assert classifiers._sort_outputs([output(1, 4, 4, 7), scores], 3) == (scores, None, None)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "reason"),
-    [
-        ([], "the model gives no scores but the manifest names 3 labels"),
-        ([output(1, 4)], r"gives \[1, 4\] scores"),
-        ([output(2, 3)], r"gives \[2, 3\] scores"),
-        ([output(1, 3, scale=float("nan"))], "quantization step nan"),
-        ([output(1, 3, scale=-1)], "quantization step -1"),
-    ],
-)
-def test_other_outputs_are_refused(outputs: list[classifiers._Tensor], reason: str) -> None:
-    """No scores, another number, a batch or a step that is no step are each named."""
-    with pytest.raises(BundleError, match=reason):
-        classifiers._sort_outputs(outputs, 3)
 
 
 @given(arrays.arrays(np.float32, st.integers(2, 20), elements=st.floats(-1e4, 1e4, width=32)))

@@ -1,7 +1,7 @@
-"""How the logit map of a region becomes one logit a class: part of contract 3, declared in the bundle.
+"""How the logits of a region's places become one logit a class: part of contract 3, declared in the bundle.
 
-The graph itself gives the mean. Any other pooling is computed from its `logit_map` output, so that the graph,
-and what an accelerator runs of it, stays the same.
+The graph itself gives each tile's mean. Any other pooling is computed from its `logit_map` output, so that the
+graph, and what an accelerator runs of it, stays the same. Places are those of all tiles together.
 """
 
 from __future__ import annotations
@@ -24,41 +24,50 @@ class Mean(_Kind, frozen=True, kw_only=True, tag="mean"):
 
 
 class TopK(_Kind, frozen=True, kw_only=True, tag="top-k"):
-    """The average over the highest places of each class."""
+    """The average over each class's highest places: a share of 1 is the mean, a tiny one the maximum."""
 
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
-    """Of all places; at least one place counts."""
+    """Of all places, those of all tiles together; at least one place counts."""
 
 
 class LogSumExp(_Kind, frozen=True, kw_only=True, tag="log-sum-exp"):
     """log(mean(exp(sharpness * x))) / sharpness: towards 0 the mean, towards infinity the maximum.
 
-    Source: Pinheiro and Collobert, From image-level to pixel-level labeling (2015), equation 6.
+    Source: Pinheiro and Collobert, From image-level to pixel-level labeling with convolutional networks (2015),
+    where the sharpness is called r.
     """
 
     sharpness: Annotated[float, msgspec.Meta(ge=0.01, le=100)] = 1.0
+    """Places whose logit is several times 1 / sharpness below the highest hardly count."""
 
 
 Pooling: TypeAlias = Mean | TopK | LogSumExp
 
 
 def pool(logits: Floats, pooling: Pooling) -> Floats:
-    """Pool logits by place, float32 [..., places, n] with at least one place, to float32 [..., n]."""
+    """Pool logits by place, float32 [..., places, n] with at least one place, to float32 [..., n].
+
+    The order of the places does not matter. One place alone is returned as it is.
+    """
+    places = logits.shape[-2]
+    if places == 1:
+        return logits[..., 0, :]
     match pooling:
+        case Mean():
+            return _mean(logits)
         case TopK(share=share):
-            count = top_count(logits.shape[-2], share)
-            highest = np.partition(logits, logits.shape[-2] - count, axis=-2)[..., -count:, :]
-            return _mean(highest)
+            lowest = places - top_count(places, share)
+            return _mean(np.partition(logits, lowest, axis=-2)[..., lowest:, :])
         case LogSumExp(sharpness=sharpness):
-            scaled = logits * np.float32(sharpness)
-            most = scaled.max(axis=-2, keepdims=True)
-            result: Floats = (np.log(_mean(np.exp(scaled - most))) + most[..., 0, :]) / np.float32(sharpness)
+            highest = logits.max(axis=-2, keepdims=True)  # Taken out first: exp of a large logit is infinite.
+            mean = _mean(np.exp(np.float32(sharpness) * (logits - highest)))
+            result: Floats = highest[..., 0, :] + np.log(mean) / np.float32(sharpness)
             return result
-    return _mean(logits)
 
 
 def _mean(values: Floats) -> Floats:
-    result: Floats = values.mean(axis=-2, dtype=np.float32)
+    # Ten thousand float32 values added one by one lose three digits.
+    result: Floats = values.mean(axis=-2, dtype=np.float64).astype(np.float32)
     return result
 
 

@@ -6,6 +6,7 @@ resizes a picture for the model. Normalisation is not here: it lives in the grap
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
@@ -24,11 +25,14 @@ Rotation: TypeAlias = Literal[0, 90, 180, 270]
 
 CHANNELS = 3
 MAX_SIDE = 4096
-"""Pixels a side of a model's input; no classifier comes near it, a damaged file's may."""
+"""Pixels a side of a model's input, and of a canvas: a Raspberry Pi's memory holds no more.
+
+A frame of 12 million pixels resized to 4096 x 4096 takes 210 MiB for a moment. A damaged file may ask for any size.
+"""
 STRIDE = 32
 """Pixels between two cells of a MobileNet's coarsest map: it halves its input five times."""
 MOST_TILES = 8
-"""Along each axis: 64 in all; more would take a Raspberry Pi seconds a part."""
+"""Along each axis, 64 in all: more would take a Raspberry Pi seconds a part."""
 NEUTRAL = 128
 """The padding of a letterbox, 0-255: it normalises to exactly 0 in the graph."""
 REDUCING_GAP = 2.0
@@ -39,39 +43,60 @@ Part of what version 1 of the spec means: another value gives other pixels, so i
 
 
 class Tiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Overlapping tiles that one region is judged by, each at the model's input size.
+    """Overlapping tiles that one region is judged by, each of the model's input size.
 
-    The region is resized to the canvas that the tiles cover together, once, and cut: see `canvas` and `cut`.
+    The region is resized to the canvas that the tiles cover together, once, and cut. `height` and `width` are
+    always a tile's, in pixels. Neighbours begin whole cells of STRIDE apart, so that their logit maps share a grid.
     """
 
     rows: Annotated[int, msgspec.Meta(ge=1, le=MOST_TILES)] = 1
     columns: Annotated[int, msgspec.Meta(ge=1, le=MOST_TILES)] = 1
     overlap: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.25
-    """Of a tile's side that it shares with its neighbour; damage on a seam lies whole in one of them."""
+    """Of a tile's side that neighbours share, at least: damage no larger than that lies whole in one of them.
+
+    Rounded up to whole cells; tiles of a single cell cannot share one and lie side by side.
+    """
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """Return (height, width) in pixels that the tiles of this size cover together."""
-        down, right = self._steps(height, width)
-        return height + (self.rows - 1) * down, width + (self.columns - 1) * right
+        """Return (height, width) in pixels that the tiles cover together: the size to `preprocess` a region to.
+
+        Raises ValueError if neighbours cannot begin whole cells apart, or the canvas has a side above MAX_SIDE.
+        """
+        bottom, right = self.corners(height, width)[-1]
+        whole = bottom + height, right + width
+        if max(whole) > MAX_SIDE:
+            tiles = f"{self.rows} rows and {self.columns} columns of tiles of {width}x{height} pixels"
+            raise ValueError(f"{tiles} make {whole[1]}x{whole[0]}, more than {MAX_SIDE} a side; set fewer tiles")
+        return whole
 
     def corners(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Return each tile's (top, left) on the canvas in pixels, row by row."""
-        down, right = self._steps(height, width)
-        return [(row * down, column * right) for row in range(self.rows) for column in range(self.columns)]
+        """Return each tile's (top, left) on the canvas in pixels, row by row; raises ValueError as `canvas`."""
+        tops, lefts = self._starts(self.rows, height), self._starts(self.columns, width)
+        return [(top, left) for top in tops for left in lefts]
 
     def cut(self, canvas: Pixels, height: int, width: int) -> Pixels:
-        """Cut a canvas [canvas height, canvas width, 3] into its tiles, [rows * columns, height, width, 3]."""
-        corners = self.corners(height, width)
-        return np.stack([canvas[top : top + height, left : left + width] for top, left in corners])
+        """Cut canvases [..., canvas height, canvas width, 3] into tiles, [..., rows * columns, height, width, 3].
 
-    def _steps(self, height: int, width: int) -> tuple[int, int]:
-        """Return how far apart neighbours begin: whole cells of the coarsest logit map, so that maps fit together."""
-        down, right = (max(STRIDE, round(side * (1 - self.overlap) / STRIDE) * STRIDE) for side in (height, width))
-        return down, right
+        Raises ValueError for a canvas of another size, and as `canvas`.
+        """
+        whole = self.canvas(height, width)
+        if canvas.shape[-3:-1] != whole:
+            raise ValueError(f"a canvas must be [..., {whole[0]}, {whole[1]}, 3], not {list(canvas.shape)}")
+        corners = self.corners(height, width)
+        return np.stack([canvas[..., top : top + height, left : left + width, :] for top, left in corners], axis=-4)
+
+    def _starts(self, count: int, side: int) -> range:
+        """Return where the tiles along one axis begin."""
+        if count > 1 and side % STRIDE:
+            raise ValueError(f"tiles of {side} pixels cannot share a grid of {STRIDE}; set one tile along that side")
+        # The hair: 4000 * (1 - 0.32) is 85 cells, and as floating-point numbers a little less.
+        cells = math.floor(side * (1 - self.overlap) / STRIDE + 1e-9)
+        step = max(1, cells) * STRIDE
+        return range(0, count * step, step)
 
 
 class PreprocessSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a bundle wants its pixels. The target size is not here: the model knows it.
+    """How a bundle wants its pixels. The target size is not here: the model knows it, of one of the `tiles`.
 
     `squash` resizes both axes independently; `letterbox` keeps the aspect ratio and pads with grey 128;
     `centre-crop` keeps the aspect ratio and cuts off what does not fit.
@@ -115,7 +140,9 @@ def preprocess(  # noqa: PLR0913 - the arguments are the contract
     """Turn one frame into the model's pixels: crop, resize, rotate clockwise, order channels as RGB.
 
     `pixels` is uint8 [h, w], [h, w, 1] or [h, w, 3] with channels in `order`; grey is repeated in all three.
-    Returns contiguous uint8 [height, width, 3]. Raises ValueError for another dtype or shape.
+    `height` and `width` are the canvas': the model's own for one tile, else what `spec.tiles.canvas` says.
+    Returns contiguous uint8 [height, width, 3]; a whole frame of just that size, RGB and not rotated, comes back
+    as it is. Raises ValueError for another dtype or shape.
     """
     _require_picture(pixels)
     if rotate in (90, 270):
