@@ -15,6 +15,7 @@ from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
+from edge.contract.preprocess import Tiles
 from edge.daemon import state_dir
 from edge.errors import BundleError, CameraError, DataError
 
@@ -38,7 +39,9 @@ def run(path: Path, *, live: bool) -> int:
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     height, width = classifier.input_size
-    print(f"ok  runtime        {classifier.engine}, {width}x{height} pixels")
+    tiles = bundle.manifest.preprocess.tiles
+    shown = "" if tiles == Tiles() else f", {tiles.columns}x{tiles.rows} tiles"
+    print(f"ok  runtime        {classifier.engine}, {width}x{height} pixels{shown}")
     if EXPECTED in bundle.files:
         print(f"ok  golden frames  {check_golden(classifier, bundle)} give the expected scores")
     if live:

@@ -136,6 +136,10 @@ class Recipe(_Part, frozen=True, kw_only=True):
     scratch: Stage = Stage(pictures=130_000, epochs=(10, 60), rate=5e-3)
     scratch_momentum: Share = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
 
+    def __post_init__(self) -> None:
+        """Refuse tiles that cover more than a device takes; raises ValueError."""
+        _ = self.canvas
+
     @property
     def canvas(self) -> tuple[int, int]:
         """(height, width) in pixels of what one region is resized to: one tile, or what all tiles cover."""

@@ -51,7 +51,7 @@ class Latency(Message, frozen=True, kw_only=True):
 
     wait: Annotated[Milliseconds, _doc("from the exposure until judging began")]
     preprocess: Milliseconds
-    invoke: Annotated[Milliseconds, _doc("the interpreter, with copying its input in and its scores out")]
+    invoke: Annotated[Milliseconds, _doc("the interpreter on all tiles, with copying in and out, and pooling")]
     total: Annotated[Milliseconds, _doc("from the exposure until the verdict")]
 
 

@@ -1,0 +1,168 @@
+"""Searches recipes by validation under a time and a latency budget; a stopped search goes on where it ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
+from edge.errors import DataError
+from training import latency, progress
+from training.network.checkpoint import Run
+from training.recipe import ALPHAS, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import optuna
+
+    from training.data.split import Parts
+
+SIZES = (160, 192, 224, 256, 320)
+"""Pixels, height and width."""
+_TIE = 0.01
+"""Balanced accuracy that a nat of validation loss is worth: it decides between equal accuracies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One tried recipe."""
+
+    recipe: Recipe
+    milliseconds: float
+    balanced_accuracy: float
+    loss: float
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self) | {"recipe": self.recipe.plain()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a search ends, and which recipes it does not even train."""
+
+    seconds: float
+    milliseconds: float
+    """Of interpreter time a region, on this machine with one thread."""
+    trials: int | None = None
+
+
+def search(
+    read: Callable[[Recipe], Parts], base: Recipe, *, weights: str, any_alpha: bool, limits: Limits, seed: int, key: str
+) -> list[Found]:
+    """Try recipes until a limit is reached; returns all that were trained, the best first.
+
+    `read` gives the divided data set at a recipe's canvas; only its train and validation parts are used. `key`
+    names the search: one of the same key goes on. Raises DataError if no recipe was fast enough.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = Run(key).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder / 'search.db'}",
+        study_name=key,
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+    )
+
+    def attempt(trial: optuna.Trial) -> float:
+        recipe = _suggest(trial, base, any_alpha=any_alpha)
+        parts = read(recipe)
+        cost = latency.measure(recipe, len(parts.train.labels))
+        trial.set_user_attr("recipe", recipe.plain())
+        trial.set_user_attr("milliseconds", cost)
+        if cost > limits.milliseconds:
+            raise optuna.TrialPruned
+        return _train(trial, recipe, parts, weights=weights, seed=seed, key=key)
+
+    with progress.stage("searching", len(study.trials)) as advance:
+        study.optimize(
+            attempt,
+            n_trials=limits.trials,
+            timeout=limits.seconds,
+            callbacks=[lambda _, trial: advance(_described(trial))],
+        )
+    found = sorted(_found(study), key=lambda each: -_value(each.balanced_accuracy, each.loss))
+    if not found:
+        tried = len(study.trials)
+        raise DataError(
+            f"--latency-budget {limits.milliseconds:g} ms: none of {tried} recipes was fast enough; allow more"
+        )
+    return found
+
+
+def _suggest(trial: optuna.Trial, base: Recipe, *, any_alpha: bool) -> Recipe:
+    change = msgspec.structs.replace
+    side = trial.suggest_categorical("size", SIZES)
+    alphas = ALPHAS[base.model.backbone] if any_alpha else (base.model.alpha,)
+    model = change(
+        base.model,
+        height=side,
+        width=side,
+        alpha=trial.suggest_categorical("alpha", alphas),
+        level=trial.suggest_categorical("level", ["stride-32", "stride-16", "both"]),
+        dropout=trial.suggest_float("dropout", 0.0, 0.4),
+    )
+    top = change(
+        base.top,
+        blocks=trial.suggest_int("blocks", 1, 6),
+        rate=trial.suggest_float("top_rate", 5e-5, 1e-3, log=True),
+    )
+    head = change(base.head, rate=trial.suggest_float("head_rate", 1e-3, 1e-2, log=True))
+    return change(base, model=model, pooling=_pooling(trial), head=head, top=top)
+
+
+def _pooling(trial: optuna.Trial) -> Pooling:
+    match trial.suggest_categorical("pooling", ["mean", "top-k", "log-sum-exp"]):
+        case "top-k":
+            return TopK(share=trial.suggest_float("share", 0.01, 0.5, log=True))
+        case "log-sum-exp":
+            return LogSumExp(sharpness=trial.suggest_float("sharpness", 0.3, 3.0, log=True))
+    return Mean()
+
+
+def _train(trial: optuna.Trial, recipe: Recipe, parts: Parts, *, weights: str, seed: int, key: str) -> float:
+    from training.network import model
+    from training.network.train import Trainer
+
+    network = model.build(len(parts.train.labels), recipe, weights)
+    run = Run(f"{key}/{trial.number}")
+    best = Trainer(network, parts, recipe, seed=seed, run=run).on_features()[-1].best
+    run.finish()
+    trial.set_user_attr("balanced_accuracy", best.balanced_accuracy)
+    trial.set_user_attr("loss", -best.minus_loss)
+    return _value(best.balanced_accuracy, -best.minus_loss)
+
+
+def _value(balanced_accuracy: float, loss: float) -> float:
+    return balanced_accuracy - _TIE * loss
+
+
+def _described(trial: optuna.trial.FrozenTrial) -> str:
+    attributes, model = trial.user_attrs, trial.params
+    cost = f"{attributes['milliseconds']:.1f} ms"
+    said = f"{model['size']} px, alpha {model['alpha']:g}, {model['level']}, {model['pooling']}, {cost}"
+    if "balanced_accuracy" not in attributes:
+        return f"{said}: too slow"
+    return f"{said}: validation {attributes['balanced_accuracy']:.1%}, loss {attributes['loss']:.3f}"
+
+
+def _found(study: optuna.Study) -> list[Found]:
+    from training.recipe import parse
+
+    return [
+        Found(
+            recipe=parse(trial.user_attrs["recipe"], f"trial {trial.number}"),
+            milliseconds=trial.user_attrs["milliseconds"],
+            balanced_accuracy=trial.user_attrs["balanced_accuracy"],
+            loss=trial.user_attrs["loss"],
+        )
+        for trial in study.trials
+        if "balanced_accuracy" in trial.user_attrs
+    ]
