@@ -107,12 +107,11 @@ def add(model: bytes, manifest: Manifest, *, sigmoid: Sigmoid | None = None) -> 
 
 
 def _require_contract(model: bytes, labels: int) -> None:
-    interpreter = verified(model, "the model")
-    outputs = [tuple(map(int, one["shape"])) for one in interpreter.get_output_details()]
-    match outputs:
+    outputs = verified(model, "the model").outputs
+    match [port.shape for port in outputs]:
         case [(1, _), (1, _, _, places), (1, logits)] if places == logits == labels:
             return
-    found = ", ".join(str(list(shape)) for shape in outputs)
+    found = ", ".join(map(str, outputs))
     raise BundleError(f"the model's outputs are {found}, not embedding, logit map and logits of {labels} labels")
 
 
@@ -133,7 +132,8 @@ def _packed(content: Any) -> bytes:
 def _files(manifest: Manifest, sigmoid: Sigmoid | None) -> dict[str, str]:
     files = {LABELS: "".join(f"{label.name}\n" for label in manifest.labels)}
     if sigmoid:
-        files[SCORE_CALIBRATION] = f"1,{sigmoid.slope:.9g},{sigmoid.offset:.9g}\n" * len(manifest.labels)
+        # No newline at the end: the official reader takes an empty line for one more class.
+        files[SCORE_CALIBRATION] = "\n".join([f"1,{sigmoid.slope:.9g},{sigmoid.offset:.9g}"] * len(manifest.labels))
     return files
 
 
