@@ -1,83 +1,49 @@
-"""`edge-train compile` as a user runs it. The compiler, docker, podman and ssh are stand-ins: tests/standin_*.py."""
+"""`edge-train compile` as a user runs it. The compiler, docker and podman are stand-ins: tests/standin_*.py."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from conftest import DEMO_BUNDLE
+from compile_bench import Bench, digest, is_gone, join_ssh, make_bench, started
+from rigs import start_sshd
 from tiny_parts import run
 
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, RuntimeUnavailableError
 
-HERE = Path(__file__).resolve().parent
-STANDINS = {
-    "edgetpu_compiler": "standin_edgetpu_compiler.py",
-    "docker": "standin_docker.py",
-    "podman": "standin_docker.py",
-    "ssh": "standin_ssh.py",
-}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-
-@dataclass
-class Bench:
-    """A bundle to compile, the stand-ins on PATH, and a folder for whatever is temporary."""
-
-    bundle: Path
-    programs: Path
-    scratch: Path
-    state: Path
-
-    def environment(self, behaviour: str) -> dict[str, str]:
-        """The environment in which the stand-ins behave so."""
-        return {
-            "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
-            "TMPDIR": str(self.scratch),
-            "STANDIN": behaviour,
-            "STANDIN_STATE": str(self.state),
-            "STANDIN_REMOVED": str(self.state.with_suffix(".removed")),
-        }
-
-    def compile(self, *arguments: object, behaviour: str = "whole") -> subprocess.CompletedProcess[str]:
-        """Run the command."""
-        return run("compile", self.bundle, *arguments, **self.environment(behaviour))
-
-    def left(self) -> list[str]:
-        """What is still there of what was temporary, here and where ssh would put it."""
-        return [str(path) for path in (*self.scratch.iterdir(), *Path("/tmp").glob("edge-train-compile-*"))]  # noqa: S108
+    from rigs import Sshd
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """A bench of its own for each test, in folders whose names a shell would trip over."""
-    bundle = tmp_path / "it's; $(touch x) & a.bundle"
-    shutil.copytree(DEMO_BUNDLE, bundle)
-    programs, scratch = tmp_path / "bin", tmp_path / "scratch"
-    programs.mkdir()
-    scratch.mkdir()
-    for name, script in STANDINS.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / script}" "$@"\n', "ascii")
-        (programs / name).chmod(0o755)
-    return Bench(bundle, programs, scratch, tmp_path / "state")
+    """A bench of its own for each test."""
+    return make_bench(tmp_path)
 
 
-def digest(path: Path) -> str:
-    """A hash over everything in a folder."""
-    whole = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        whole.update(str(file.relative_to(path)).encode() + (file.read_bytes() if file.is_file() else b""))
-    return whole.hexdigest()
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A real sshd on this machine."""
+    server = start_sshd(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.process.terminate()
+    server.process.wait(10)
+
+
+@pytest.fixture
+def remote(bench: Bench, sshd: Sshd) -> None:
+    """The real ssh, to hosts `x86` and `closed`."""
+    join_ssh(bench, sshd)
 
 
 def test_a_bundle_gains_the_model_its_log_and_the_mapping(bench: Bench) -> None:
@@ -100,9 +66,14 @@ def test_a_bundle_gains_the_model_its_log_and_the_mapping(bench: Bench) -> None:
     assert bench.left() == []
 
 
-@pytest.mark.parametrize("place", ["docker:coral", "podman:coral", "ssh:build@x86"])
-def test_it_compiles_elsewhere(bench: Bench, place: str) -> None:
+PLACES = ["edgetpu_compiler", "docker:coral", "podman:coral", "ssh:x86"]
+
+
+@pytest.mark.parametrize("place", PLACES[1:])
+def test_it_compiles_elsewhere(bench: Bench, place: str, request: pytest.FixtureRequest) -> None:
     """In a container and over ssh the same files come back, into a zip, and nothing is left there."""
+    if place.startswith("ssh"):
+        request.getfixturevalue("remote")
     before, out = digest(bench.bundle), bench.bundle.with_name("out.zip")
     result = bench.compile("--compiler", place, "--out", out)
     assert result.returncode == 0, result.stderr
@@ -156,28 +127,6 @@ def test_operators_on_the_cpu_can_be_allowed(bench: Bench) -> None:
     assert b"<th>SOFTMAX</th><td>1</td><td>More than one" in bundles.read(bench.bundle).files["report.html"]
 
 
-def is_gone(process: int) -> bool:
-    """Wait for a process to be no more, some seconds at most."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def started(bench: Bench) -> int:
-    """Wait for the hanging compiler and return its process."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if bench.state.exists() and (text := bench.state.read_text("ascii")):
-            return int(text)
-        time.sleep(0.02)
-    pytest.fail("the compiler did not start")
-
-
 def test_a_compiler_that_hangs_is_ended(bench: Bench) -> None:
     """Past its time limit the compiler is killed, deaf or not, with one line that tells of --timeout."""
     result = bench.compile("--timeout", 1, behaviour="hang")
@@ -187,9 +136,11 @@ def test_a_compiler_that_hangs_is_ended(bench: Bench) -> None:
     assert bench.left() == []
 
 
-@pytest.mark.parametrize("place", ["edgetpu_compiler", "docker:coral", "ssh:build@x86"])
-def test_ctrl_c_ends_the_compiler_and_leaves_nothing(bench: Bench, place: str) -> None:
+@pytest.mark.parametrize("place", PLACES)
+def test_ctrl_c_ends_the_compiler_and_leaves_nothing(bench: Bench, place: str, request: pytest.FixtureRequest) -> None:
     """An interrupt ends the child wherever it runs, removes its files and its container, and keeps the bundle."""
+    if place.startswith("ssh"):
+        request.getfixturevalue("remote")
     before = digest(bench.bundle)
     process = subprocess.Popen(
         [sys.executable, "-m", "training", "compile", bench.bundle, "--compiler", place],
@@ -205,7 +156,7 @@ def test_ctrl_c_ends_the_compiler_and_leaves_nothing(bench: Bench, place: str) -
     assert is_gone(child)
     assert bench.left() == []
     assert digest(bench.bundle) == before
-    if place.startswith("docker"):
+    if place.startswith(("docker", "podman")):
         assert bench.state.with_suffix(".removed").read_text("ascii").startswith("edge-train-compile-")
 
 
@@ -226,18 +177,26 @@ def test_without_a_compiler_the_findings_come_first_and_then_how_to_get_one(benc
     assert "no-such-compiler: no such program; install Google's apt package edgetpu-compiler" in last
 
 
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        ("ssh:unreachable", "ssh:unreachable cannot run edgetpu_compiler: ssh: connect to host unreachable"),
-        ("docker:missing", "docker:missing cannot run edgetpu_compiler: Unable to find image 'missing' locally"),
-    ],
-)
-def test_a_place_that_cannot_be_reached_is_named(bench: Bench, place: str, message: str) -> None:
-    """A host that does not answer and an image that is not there are no fault of the model."""
-    result = bench.compile("--compiler", place)
+def test_an_image_that_is_not_there_is_named(bench: Bench) -> None:
+    """What docker itself says is no fault of the model."""
+    result = bench.compile("--compiler", "docker:missing")
     assert result.returncode == RuntimeUnavailableError.exit_code
-    assert message in result.stderr.splitlines()[-1]
+    assert (
+        "docker:missing cannot run edgetpu_compiler: Unable to find image 'missing'" in result.stderr.splitlines()[-1]
+    )
+
+
+@pytest.mark.usefixtures("remote")
+def test_a_host_that_cannot_be_used_is_named(bench: Bench) -> None:
+    """A host that refuses connections, and one without the compiler, are no fault of the model."""
+    result = bench.compile("--compiler", "ssh:closed")
+    assert result.returncode == RuntimeUnavailableError.exit_code
+    assert "ssh:closed cannot run edgetpu_compiler: ssh: connect to host" in result.stderr.splitlines()[-1]
+    (bench.programs / "edgetpu_compiler").unlink()
+    result = bench.compile("--compiler", "ssh:x86")
+    assert result.returncode == RuntimeUnavailableError.exit_code
+    assert "ssh:x86 cannot run edgetpu_compiler: timeout: failed to run command" in result.stderr.splitlines()[-1]
+    assert bench.left() == []
 
 
 def test_a_signed_bundle_is_signed_again_or_left_alone(bench: Bench, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import standin_edgetpu_compiler as standin
 from conftest import DEMO_BUNDLE
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.contract import bundle as bundles
@@ -166,8 +166,9 @@ def test_a_container_has_the_folder_and_the_users_name_but_no_network() -> None:
     """Docker runs as this user; podman maps this user, but not root; both can be removed by name."""
     made = edgetpu_plan.plan(Container("docker", "/usr/bin/docker", "tpu:16"), **PLAN)
     assert shlex.join(made.command) == (
-        "/usr/bin/docker run --rm --network=none --platform=linux/amd64 --user=1000:1001 --name=edge-train-compile-0123abcd "
-        "--volume=/scratch/x:/work:Z --workdir=/work --entrypoint=edgetpu_compiler tpu:16 -s -t 180 -o . model.tflite"
+        "/usr/bin/docker run --rm --network=none --platform=linux/amd64 --user=1000:1001 "
+        "--name=edge-train-compile-0123abcd --volume=/scratch/x:/work:Z --workdir=/work "
+        "--entrypoint=edgetpu_compiler tpu:16 -s -t 180 -o . model.tflite"
     )
     assert shlex.join(made.cleanup) == "/usr/bin/docker rm --force edge-train-compile-0123abcd"
     podman = edgetpu_plan.plan(Container("podman", "podman", "tpu"), **PLAN).command
@@ -244,6 +245,9 @@ def test_a_strangers_words_are_text_in_the_page() -> None:
 @given(
     st.one_of(st.binary(max_size=80), st.recursive(st.none() | st.integers(), st.lists).map(json.dumps).map(str.encode))
 )
+@example(b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}")
+@example(b'{"a": NaN, "a": 1e999}')
+@example(b"<p></p></body>\n</html>")
 def test_any_report_is_added_to_or_refused(raw: bytes) -> None:
     """A report of any bytes ends in a report or BundleError."""
     mapping = edgetpu_log.parse(WHOLE)

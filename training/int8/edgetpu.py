@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edge.contract.bundle import EDGE_TPU_MODEL, MAX_BUNDLE_BYTES, MODEL
 from edge.errors import BundleError, RuntimeUnavailableError
 from training.int8 import edgetpu_log
-from training.int8.edgetpu_plan import find, plan
+from training.int8.edgetpu_plan import REMEDY, find, plan
 from training.int8.verified import verified
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _CUSTOM_OP = b"edgetpu-custom-op"
 _GRACE = 2.0
 """Seconds above the compiler's own time limit before it is stopped, and for it to end when asked to."""
 _CLEANUP_SECONDS = 20
+_SHOWN, _SAID = 8, 300
+"""Rows, and characters of the compiler's words, in an error's one line."""
 _MAX_LOG_BYTES = 1 << 20
 _NOT_STARTED = frozenset({125, 126, 127, 255})
 """Exit codes of containers (125), shells (126, 127) and ssh (255) that could not run the compiler."""
@@ -88,7 +90,7 @@ def judge(code: int, log: str, compiler: str, *, allow_cpu: bool) -> Mapping | F
         if code in _NOT_STARTED and "Edge TPU Compiler version" not in log:
             raise RuntimeUnavailableError(f"{compiler} cannot run edgetpu_compiler: {edgetpu_log.failure(log).said}")
         found = edgetpu_log.failure(log, died=code < 0 or code in _SIGNALLED)
-        return replace(found, said=f"{found.said}, exit code {code}")
+        return replace(found, said=f"{found.said[:_SAID]}, exit code {code}")
     if "Model compiled successfully" not in log:
         return edgetpu_log.failure(log)
     mapping = edgetpu_log.parse(log)
@@ -113,11 +115,13 @@ def check(model: bytes, compiled: bytes) -> None:
 
 
 def _reasons(mapping: Mapping) -> str:
-    return "; ".join(f"{row.count} {row.operator} ({row.status})" for row in mapping.on_cpu) or "no operators at all"
+    rows = [f"{row.count} {row.operator} ({row.status[:_SAID]})" for row in mapping.on_cpu]
+    more = [f"and {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
+    return "; ".join([*rows[:_SHOWN], *more]) or "no operators at all"
 
 
 def _remedy(said: str) -> str:
-    if "time" in said:
+    if said.startswith("Compilation time"):
         return "; give it longer with --timeout, or build with a smaller --size"
     return "; rebuild the bundle with edge-train build"
 
@@ -137,7 +141,9 @@ def _run(plan: Plan, folder: Path, model: bytes, seconds: int) -> tuple[int, str
                 start_new_session=True,
             )
         except OSError as error:
-            raise RuntimeUnavailableError(f"{plan.command[0]} cannot be started: {error.strerror}") from error
+            raise RuntimeUnavailableError(
+                f"{plan.command[0]} cannot be started ({error.strerror}); {REMEDY}"
+            ) from error
         try:
             code = process.wait(seconds + _GRACE)
         except subprocess.TimeoutExpired:

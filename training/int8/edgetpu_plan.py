@@ -13,7 +13,7 @@ from edge.contract.bundle import EDGE_TPU_MODEL, MODEL
 from edge.errors import ConfigError, RuntimeUnavailableError
 
 PROGRAM = "edgetpu_compiler"
-_REMEDY = (
+REMEDY = (
     "install Google's apt package edgetpu-compiler (Debian or Ubuntu, x86-64 only; see coral.ai/docs/edgetpu/compiler),"
     " or name another place: --compiler PATH, docker:IMAGE, podman:IMAGE or ssh:USER@HOST"
 )
@@ -92,7 +92,7 @@ def find(compiler: Compiler) -> Compiler:
     """Return the compiler with its program's full path, as it is run elsewhere; raises RuntimeUnavailableError."""
     path = shutil.which(compiler.program)
     if path is None:
-        raise RuntimeUnavailableError(f"{compiler.program}: no such program; {_REMEDY}")
+        raise RuntimeUnavailableError(f"{compiler.program}: no such program; {REMEDY}")
     return replace(compiler, program=os.path.abspath(path))  # noqa: PTH100 - a link may be how it knows its name
 
 

@@ -44,15 +44,11 @@ def added(files: Mapping[str, bytes], compiled: Compiled) -> dict[str, bytes]:
 
 def _with_facts(raw: bytes, facts: dict[str, Any]) -> bytes:
     try:
-        report = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{_JSON} is no JSON ({error}); rebuild the bundle with edge-train build") from error
-    if not isinstance(report, dict):
-        raise BundleError(f"{_JSON} holds no object; rebuild the bundle with edge-train build")
-    entries = {**report, _KEY: facts}
-    return (
-        "{\n" + ",\n".join(f" {json.dumps(name)}: {_value(value)}" for name, value in entries.items()) + "\n}\n"
-    ).encode()
+        report = json.loads(raw) | {_KEY: facts}
+        entries = ",\n".join(f" {json.dumps(name)}: {_value(value)}" for name, value in report.items())
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BundleError(f"{_JSON} is no JSON object ({error}); rebuild the bundle with edge-train build") from error
+    return f"{{\n{entries}\n}}\n".encode()
 
 
 def _value(value: Any) -> str:
@@ -67,8 +63,9 @@ def _with_section(raw: bytes, section: str) -> bytes:
         page = _OLD.sub("", raw.decode())
     except UnicodeDecodeError as error:
         raise BundleError(f"{_HTML} is not UTF-8 ({error}); rebuild the bundle with edge-train build") from error
-    body, end, rest = page.rpartition("</html>")
-    return f"{body}{section}{end}{rest}".encode() if end else f"{page}{section}".encode()
+    ends = [place for mark in ("</body>", "</html>") if (place := page.rfind(mark)) >= 0]
+    place = min(ends, default=len(page))
+    return f"{page[:place]}{section}{page[place:]}".encode()
 
 
 def _section(facts: Mapping[str, Any]) -> str:
