@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, RuntimeUnavailableError
-from training.int8 import edgetpu, edgetpu_log, edgetpu_plan, edgetpu_report
+from training.int8 import edgetpu, edgetpu_log, edgetpu_plan, edgetpu_report, metadata
 from training.int8.edgetpu_log import Failure, Mapping, Row
 from training.int8.edgetpu_plan import Container, Local, Remote
 
@@ -135,6 +135,12 @@ def test_the_compiled_model_must_have_the_same_ends_and_an_edge_tpu_operator() -
     ):
         with pytest.raises(BundleError, match=message):
             edgetpu.check(MODEL, wrong)
+
+
+def test_metadata_behind_the_model_is_no_hindrance() -> None:
+    """A model that carries TFLite Metadata is compared with its compiled form like any other."""
+    described = metadata.add(MODEL, bundles.read(DEMO_BUNDLE).manifest)
+    edgetpu.check(described, standin.compiled(described))
 
 
 COMPILED = standin.compiled(MODEL)

@@ -1,9 +1,11 @@
-"""TFLite Metadata as other tools find it. `benchmarks/other_tools.py` lets them read and run it themselves."""
+"""TFLite Metadata, read by the schema.
+
+The official tools need protobuf 3 and so cannot lie beside TensorFlow: `benchmarks/other_tools.py` runs them.
+"""
 
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from typing import Any
 
@@ -223,18 +225,3 @@ def test_the_sigmoid_is_finite_and_keeps_the_order(classes: int, pictures: int, 
     found = sigmoid.fit(logits, truth)
     assert np.isfinite([found.slope, found.offset]).all()
     assert found.slope >= 0
-
-
-def test_the_official_tool_reads_it(tmp_path: Any) -> None:
-    """TensorFlow Lite Support shows the labels and the normalisation."""
-    reason = (
-        "tflite-support has wheels for Python 3.11 at most; benchmarks/other_tools.py runs it by a Python of its own"
-    )
-    official = pytest.importorskip("tflite_support.metadata", reason=reason)
-    path = tmp_path / "described.tflite"
-    path.write_bytes(DESCRIBED)
-    shown = official.MetadataDisplayer.with_model_file(str(path))
-    (graph,) = json.loads(shown.get_metadata_json())["subgraph_metadata"]
-    (unit,) = graph["input_tensor_metadata"][0]["process_units"]
-    assert unit["options"] == {"mean": [128.0], "std": [128.0]}
-    assert shown.get_packed_associated_file_list() == ["labels.txt", "score_calibration.txt"]
