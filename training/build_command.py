@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from edge.command import add_command, to_path
-from edge.contract import signing
 from edge.contract.preprocess import PreprocessSpec, ResizeMode
 from edge.errors import ConfigError
 from training.build import Options, build
 from training.data import dataset
+from training.keygen import read_key
 from training.recipe import ALPHAS, IMAGENET, Model, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from pathlib import Path
-
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from edge.contract.bundle import Bundle
     from training.data.dataset import Dataset
@@ -77,7 +74,7 @@ def run(arguments: Namespace) -> int:
         weights=None if arguments.weights == "none" else arguments.weights,
         seed=arguments.seed,
         recipe=_recipe(arguments),
-        signing_key=_read_key(arguments.key) if arguments.key else None,
+        signing_key=read_key(arguments.key) if arguments.key else None,
     )
     print(_summary(build(*_read_data(arguments, options), options)))
     return 0
@@ -89,17 +86,6 @@ def _recipe(arguments: Namespace) -> Recipe:
     except ValueError as error:
         raise ConfigError(f"--{str(error).replace('height', 'size')}") from error
     return Recipe(model=model, preprocess=PreprocessSpec(mode=arguments.mode))
-
-
-def _read_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        pem = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"--key {path}: {error.strerror}; make one with edge-train keygen --out {path}") from error
-    try:
-        return signing.load_key(pem)
-    except ConfigError as error:
-        raise ConfigError(f"--key {path}: {error}") from error
 
 
 def _read_data(arguments: Namespace, options: Options) -> tuple[Dataset, Dataset | None]:

@@ -12,6 +12,9 @@ from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _OWNER_ONLY = 0o600
 _DESCRIPTION = """Write a new private key (Ed25519, PEM) and print its public half.
@@ -47,3 +50,15 @@ def run(arguments: Namespace) -> int:
     print(signing.public_text(signing.load_key(pem)))
     print(f"private key in {arguments.out}: keep it safe; the line above goes to trusted_keys", file=sys.stderr)
     return 0
+
+
+def read_key(path: Path) -> Ed25519PrivateKey:
+    """Read the key of --key; raises ConfigError."""
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--key {path}: {error.strerror}; make one with edge-train keygen --out {path}") from error
+    try:
+        return signing.load_key(pem)
+    except ConfigError as error:
+        raise ConfigError(f"--key {path}: {error}") from error

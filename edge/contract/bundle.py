@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 MODEL = "model.tflite"
+EDGE_TPU_MODEL = "model_edgetpu.tflite"
+"""The same model for the Edge TPU; optional."""
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_BUNDLE_BYTES = 256 << 20
 """All files of a bundle together: they are held in the memory of a Raspberry Pi."""
