@@ -1,13 +1,13 @@
-"""From labelled pictures to a bundle: split, train, quantize, evaluate on the device's path, write."""
+"""From labelled pictures to a bundle: divide, train, quantize, calibrate, evaluate on the device's path, write."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,147 +19,218 @@ from edge import runtime
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.bundle import Bundle, Manifest
-from edge.errors import BundleError, ConfigError, DataError
+from edge.errors import BundleError
 from training import backend
-from training.data.split import Parts, divide
-from training.recipe import IMAGENET, Recipe
+from training.data import dataset, saved_split
+from training.recipe import IMAGENET
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from training.data.dataset import Dataset
-
-_HIGHEST_SEED = 2**32 - 1
-"""What NumPy's and TensorFlow's generators take."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What one build is asked for."""
-
-    out: Path
-    """The bundle's folder, or its zip by the ending .zip; an older bundle there is replaced."""
-    weights: str | None = IMAGENET
-    """To start from: "imagenet" (downloaded), a .h5 file, or None: train from scratch."""
-    seed: int = 1
-    recipe: Recipe = field(default_factory=Recipe)
-    signing_key: Ed25519PrivateKey | None = None
-    logs: Path | None = None
-    """For TensorBoard: curves of every stage are written below this folder."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would fail only after the training: raises BundleError, ConfigError or DataError."""
-        bundles.refuse_overwrite(self.out)
-        place = next(parent for parent in self.out.absolute().parents if parent.exists())
-        try:
-            tempfile.TemporaryDirectory(dir=place, prefix=".edge-train-").cleanup()
-        except OSError as error:
-            remedy = "choose a folder that you may write to"
-            raise BundleError(f"--out {self.out}: {place} cannot be written to ({error.strerror}); {remedy}") from error
-        if not 0 <= self.seed <= _HIGHEST_SEED:
-            raise ConfigError(f"seed {self.seed} is not a number from 0 to {_HIGHEST_SEED}")
-        if self.weights not in (None, IMAGENET) and not Path(str(self.weights)).is_file():
-            raise DataError(
-                f"--weights {self.weights}: no such file; or say {IMAGENET} to download, none to train from scratch"
-            )
-
-
-def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
-    """Train on `data` (read as the recipe's canvases) and write the bundle.
-
-    The report's figures come from `test`, or without it from a fifth of `data` that is held out.
-    Raises DataError for a data set that cannot be split or weights that do not fit, RuntimeUnavailableError
-    without TensorFlow, BundleError if `out` cannot be written. Nothing is written unless all goes well.
-    """
-    parts = divide(data, test, seed=options.seed)
-    backend.start(options.seed)
-    from training.evaluation import evaluate, golden, report
-    from training.int8 import quantize
-    from training.network import model
+    from training.auto import Trial
+    from training.evaluation.leakage import Leakage
+    from training.evaluation.result import Result
+    from training.inputs import Divided, Inputs
+    from training.int8.export import Exported
     from training.network.checkpoint import Run
-    from training.network.train import Trainer
+    from training.network.model import Network
+    from training.network.scores import Stage
+    from training.options import Options
+    from training.recipe import Recipe
 
-    network = model.build(len(data.labels), options.recipe, options.weights)
-    run = Run(_run_key(data, test, options))
-    trainer = Trainer(network, parts, options.recipe, seed=options.seed, run=run, logs=options.logs)
-    stages = trainer.from_scratch() if options.weights is None else trainer.on_features()
-    tflite = quantize.quantize(network, parts.train, seed=options.seed)
-    manifest = _manifest(data, options)
-    with backend.quiet():
-        classifier = Classifier(_draft(manifest, tflite, options.out))
-    result = evaluate.evaluate(classifier, network, parts.test)
-    facts = _facts(data, parts, options, classifier.engine) | {"training": [stage.summary() for stage in stages]}
-    files = {
-        bundles.MODEL: tflite,
-        "report.json": _json(result.plain() | facts, "test"),
-        "report.html": report.html(manifest.name, classifier, parts.test, result, facts).encode(),
-        **golden.golden_files(classifier, parts.test),
+
+def build(inputs: Inputs, options: Options) -> Bundle:
+    """Train on the pictures and write the bundle; an interrupted build of the same goes on where it ended.
+
+    The report's figures come from the test part alone. Raises DataError for a data set that cannot be divided or
+    weights that do not fit, RuntimeUnavailableError without TensorFlow, BundleError if int8 costs too much recall
+    or `out` cannot be written. Nothing is written to `out` unless all goes well.
+    """
+    backend.start(options.seed)
+    from training.network.checkpoint import Run
+
+    recipe, trials = _choose(inputs, options)
+    divided = inputs.divide(recipe)
+    run = Run(_run_key(divided, recipe, options))
+    network, stages = _train(divided, recipe, options, run)
+    manifest = _manifest(divided, recipe, options)
+    exported = _export(network, divided, recipe, manifest, options)
+    facts = {
+        **_facts(inputs, divided, recipe, options),
+        "training": [stage.summary() for stage in stages],
+        "search": [trial.plain() for trial in trials],
+        "quantization": exported.plain(),
     }
-    written = _write(msgspec.structs.replace(manifest, metrics=result.metrics), files, options)
+    judged = _Judged.of(divided, network, manifest, exported, recipe, options)
+    written = _write(judged, inputs, divided, facts, options)
     run.finish()
     return written
 
 
-def _run_key(data: Dataset, test: Dataset | None, options: Options) -> str:
+def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[Trial]]:
+    if options.auto_ms is None:
+        return options.recipe, []
+    from training import auto
+
+    return auto.choose(
+        lambda recipe: inputs.divide(recipe).learnable,
+        options.recipe,
+        classes=len(inputs.labels),
+        weights=str(options.weights),
+        budget_ms=options.auto_ms,
+        seed=options.seed,
+    )
+
+
+def _train(divided: Divided, recipe: Recipe, options: Options, run: Run) -> tuple[Network, list[Stage]]:
+    from training.network import model
+    from training.network.train import Trainer
+
+    network = model.build(len(divided.data.labels), recipe, options.weights)
+    trainer = Trainer(network, divided.parts, recipe, seed=options.seed, run=run, logs=options.logs)
+    return network, trainer.from_scratch() if options.weights is None else trainer.on_features()
+
+
+def _export(
+    network: Network, divided: Divided, recipe: Recipe, manifest: Manifest, options: Options
+) -> Exported:
+    from training.int8 import export
+    from training.network.pooled import predict
+
+    pictures = dataset.joined(divided.parts.validation, divided.parts.calibration)
+    held = export.Held(
+        pictures=pictures,
+        logits=predict(network, pictures.pixels, recipe),
+        draft=partial(_draft, manifest),
+        allow_drop=options.allow_drop,
+    )
+    return export.export(network, divided.parts.train, held, recipe, seed=options.seed)
+
+
+def _draft(manifest: Manifest, model: bytes) -> Bundle:
+    """Return the bundle as far as it is known, for the classifier to judge with before anything is written."""
+    known = msgspec.structs.replace(manifest, files={bundles.MODEL: hashlib.sha256(model).hexdigest()})
+    return Bundle(Path(manifest.name), known, "", {bundles.MODEL: model})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """The model as the bundle will hold it, and what it says of the test part."""
+
+    manifest: Manifest
+    classifier: Classifier
+    result: Result
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(  # noqa: PLR0913 - everything comes together here
+        cls,
+        divided: Divided,
+        network: Network,
+        manifest: Manifest,
+        exported: Exported,
+        recipe: Recipe,
+        options: Options,
+    ) -> _Judged:
+        """Fit temperature and thresholds to the calibration part, then judge the test part with them."""
+        from training.evaluation import caveats, evaluate, fit
+        from training.int8 import metadata
+        from training.network.pooled import predict
+
+        parts = divided.parts
+        share = len(parts.calibration.sources) / len(divided.data.sources)
+        fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, options.aim, share=share)
+        manifest = msgspec.structs.replace(manifest, temperature=fitted.temperature, thresholds=fitted.thresholds)
+        classifier = _classifier(manifest, metadata.add(exported.model, manifest))
+        logits = predict(network, parts.test.pixels, recipe)
+        result = evaluate.evaluate(classifier, logits, parts.test, rule=fitted.rule)
+        return cls(
+            manifest=msgspec.structs.replace(manifest, metrics=result.metrics),
+            classifier=classifier,
+            result=result,
+            warnings=(*caveats.caveats(result), *exported.disagreements),
+        )
+
+
+def _write(judged: _Judged, inputs: Inputs, divided: Divided, facts: dict[str, Any], options: Options) -> Bundle:
+    from training.evaluation import golden, report, report_json
+
+    leak = _leakage(inputs, divided, options)
+    warnings = [*judged.warnings, *([leak.text] if leak else [])]
+    facts = {**facts, "leakage": leak and leak.plain()}
+    test, result = divided.parts.test, judged.result
+    split = saved_split.record(
+        divided.parts, seed=options.seed, group_by=inputs.rule.text, own_test=divided.test is not None
+    )
+    page = report.html(judged.manifest.name, judged.classifier, test, result, facts, warnings=warnings)
+    files = {
+        bundles.MODEL: judged.classifier.bundle.model,
+        saved_split.FILE: split.encode(),
+        "report.json": report_json.encode(result, facts, warnings),
+        "report.html": page,
+        **golden.golden_files(judged.classifier, test),
+    }
+    try:
+        return bundles.write(options.out, judged.manifest, files, signing_key=options.signing_key)
+    except OSError as error:
+        raise BundleError(f"{options.out} cannot be written ({error}); choose another --out") from error
+
+
+def _leakage(inputs: Inputs, divided: Divided, options: Options) -> Leakage | None:
+    from training.data.embedding import embed
+    from training.evaluation import leakage
+
+    vectors = embed(divided.data, options.weights, options.recipe.model.alpha)
+    return leakage.find(divided.data, divided.groups if inputs.rule.kind != "none" else None, vectors, seed=options.seed)
+
+
+def _classifier(manifest: Manifest, model: bytes) -> Classifier:
+    with backend.quiet():
+        return Classifier(_draft(manifest, model))
+
+
+def _manifest(divided: Divided, recipe: Recipe, options: Options) -> Manifest:
+    return Manifest(
+        name=options.out.absolute().name.removesuffix(".zip"),
+        created=datetime.now(UTC).replace(microsecond=0),
+        code_version=edge.__version__,
+        labels=divided.data.labels,
+        preprocess=recipe.preprocess,
+        pooling=recipe.pooling,
+        dataset=bundles.Dataset(
+            sha256=divided.data.sha256, pictures=len(divided.data.sources), seed=options.seed
+        ),
+        metrics={},
+    )
+
+
+def _run_key(divided: Divided, recipe: Recipe, options: Options) -> str:
     """Hash everything that a training run depends on: an equal one may go on where this one ends."""
     weights = options.weights
     if weights not in (None, IMAGENET):
         weights = hashlib.sha256(Path(str(weights)).read_bytes()).hexdigest()
     versions = [edge.__version__, *(version(name) for name in ("tensorflow", "keras"))]
-    parts = [data.sha256, test and test.sha256, options.recipe.plain(), options.seed, weights, versions]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    parts = [divided.parts.train.sha256, divided.parts.validation.sha256]
+    content = [parts, recipe.plain(), options.seed, weights, versions]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def _manifest(data: Dataset, options: Options) -> Manifest:
-    return Manifest(
-        name=options.out.absolute().name.removesuffix(".zip"),
-        created=datetime.now(UTC).replace(microsecond=0),
-        code_version=edge.__version__,
-        labels=data.labels,
-        preprocess=options.recipe.preprocess,
-        pooling=options.recipe.pooling,
-        dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
-        metrics={},
-    )
-
-
-def _draft(manifest: Manifest, tflite: bytes, path: Path) -> Bundle:
-    """Return the bundle as far as it is known, for the classifier to judge with before anything is written."""
-    digest = hashlib.sha256(tflite).hexdigest()
-    return Bundle(path, msgspec.structs.replace(manifest, files={bundles.MODEL: digest}), "", {bundles.MODEL: tflite})
-
-
-def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[str, Any]:
+def _facts(inputs: Inputs, divided: Divided, recipe: Recipe, options: Options) -> dict[str, Any]:
     """Return how the model was made, as plain values."""
     weights = options.weights if options.weights in (None, IMAGENET) else Path(options.weights).name
     return {
         "data": {
-            "sha256": data.sha256,
-            "pictures": len(data.sources),
-            "skipped": [*data.skipped, *parts.test.skipped],
-            **{name: part.counts() for name, part in parts._asdict().items()},
+            "sha256": divided.data.sha256,
+            "pictures": len(divided.data.sources),
+            "skipped": [*divided.data.skipped, *(divided.test.skipped if divided.test else ())],
+            "group_by": inputs.rule.text,
+            **{name: part.counts() for name, part in divided.parts._asdict().items()},
         },
         "seed": options.seed,
         "weights": weights or "none",
-        "recipe": options.recipe.plain(),
+        "recipe": recipe.plain(),
         "versions": {
             "edge-inspect": edge.__version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
-            "runtime": runtime.version(engine),
+            "runtime": runtime.version("litert"),
         },
     }
-
-
-def _json(content: dict[str, Any], rows: str) -> bytes:
-    """Encode with one line for each of `rows`, of which there may be thousands; the rest is indented."""
-    listed = ",\n".join(f"  {json.dumps(row)}" for row in content[rows])
-    rest = json.dumps({name: value for name, value in content.items() if name != rows}, indent=1)
-    return f'{rest.removesuffix("}").rstrip()},\n "{rows}": [\n{listed}\n ]\n}}\n'.encode()
-
-
-def _write(manifest: Manifest, files: dict[str, bytes], options: Options) -> Bundle:
-    try:
-        return bundles.write(options.out, manifest, files, signing_key=options.signing_key)
-    except OSError as error:
-        raise BundleError(f"{options.out} cannot be written ({error}); choose another --out") from error

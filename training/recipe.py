@@ -131,7 +131,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
     warm_up: Share = 0.1  # share of each stage's steps until the peak learning rate
     features: Features = Features()
     head: Stage = Stage(pictures=80_000, epochs=(20, 60), rate=3e-3)
-    top: Top = Top(pictures=24_000, epochs=(6, 30), rate=3e-4)  # 1e-3 diverged
+    top: Top = Top(pictures=12_000, epochs=(4, 30), rate=3e-4)  # 1e-3 diverged
     all: Stage = Stage(pictures=0, epochs=(2, 10), rate=5e-5)  # everything but batch normalisation
     scratch: Stage = Stage(pictures=130_000, epochs=(10, 60), rate=5e-3)
     scratch_momentum: Share = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
