@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from training.data import optics
 from training.recipe import Augmentation
@@ -55,3 +59,22 @@ def test_an_even_surface_stays_even_when_blurred() -> None:
     for level in (0, 1, 127, 254, 255):
         for deviation in (0.3, 1.0, 8.0):
             assert np.array_equal(optics.soften(flat(level), deviation), flat(level))
+
+
+def test_light_buries_no_damage_in_black_or_white() -> None:
+    """A pit ten levels from nearly white or nearly black metal keeps four of them at every end of the defaults."""
+    levels = np.repeat(np.array([[5, 15, 240, 250]], np.uint8)[:, :, None], 3, axis=2)
+    own = Augmentation()
+    for contrast, brightness, warmth in product(*[(-a, a) for a in (own.contrast, own.brightness, own.temperature)]):
+        lit = optics.light(Image.fromarray(levels), contrast=1 + contrast, brightness=brightness, warmth=warmth)
+        dark, pit_in_dark, pit_in_bright, bright = np.asarray(lit)[0].astype(int)
+        assert (pit_in_dark - dark).min() >= 4
+        assert (bright - pit_in_bright).min() >= 4
+
+
+@given(contrast=st.floats(0.5, 1.5), brightness=st.floats(-0.5, 0.5), warmth=st.floats(-0.5, 0.5))
+def test_light_keeps_the_order_of_levels(contrast: float, brightness: float, warmth: float) -> None:
+    """Within the recipe's ranges what was brighter stays at least as bright, in every channel."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    lit = np.asarray(optics.light(Image.fromarray(ramp), contrast=contrast, brightness=brightness, warmth=warmth))
+    assert (np.diff(lit.astype(int), axis=1) >= 0).all()

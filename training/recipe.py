@@ -64,8 +64,8 @@ class Augmentation(_Part, frozen=True, kw_only=True):
     """[augmentation]: how pictures vary while training, drawn anew for every picture; 0 or false is off.
 
     A label is of the whole picture, so a view that lost the defect teaches a lie. The defaults are for damage that
-    covers 0.3% of the picture, 12 pixels of 224 a side: all of it stays in view but for one view in 200, and nothing
-    is softened by more than the lens does.
+    covers 0.3% of the picture, 12 pixels of 224 a side: they take a point out of one view in 250, and soften no more
+    than a lens does.
     """
 
     mirror: bool = True  # left-right, every second picture
@@ -77,9 +77,10 @@ class Augmentation(_Part, frozen=True, kw_only=True):
     # Cutting loses what lies at the edge: these two lose a point in 0.4% of the views, crop 0.15 alone in 14%.
     crop: Amount = 0.02
     pad: Amount = 0.08
-    brightness: Amount = 0.1  # of the full range, at most, each way
+    # Light bends the levels rather than clip them: black and white stay, and so does a pit in a highlight.
+    brightness: Amount = 0.1  # of the full range that a level moves at most, each way
     contrast: Amount = 0.15  # steeper or flatter about mid-grey by at most this share
-    temperature: Amount = 0.05  # of colour: red up and blue down by at most this share, or the other way
+    temperature: Amount = 0.02  # of the full range: red up and blue down by at most this much, or the other way
     noise: Annotated[float, msgspec.Meta(ge=0, le=0.1)] = 0.02  # standard deviation at most, of the full range
     # Gaussian's standard deviation at most, pixels of the canvas, on every second picture: at 0.5 a scratch one pixel
     # wide keeps 0.8 of its contrast, at 1 less than half.

@@ -39,7 +39,7 @@ ROWS: dict[str, dict[str, float | bool]] = {
     "mirror and quarter turns": {"mirror": True, "quarter_turns": True},
     "crop and pad": {"crop": 0.02, "pad": 0.08},
     "free rotation": {"rotate": 15.0},
-    "brightness, contrast, temperature": {"brightness": 0.1, "contrast": 0.15, "temperature": 0.05},
+    "brightness, contrast, temperature": {"brightness": 0.1, "contrast": 0.15, "temperature": 0.02},
     "noise": {"noise": 0.02},
     "blur, every second view": {"blur": 0.5},
     "blur of up to 4 pixels": {"blur": 4.0},

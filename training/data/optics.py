@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _Words: TypeAlias = npt.NDArray[np.uint16]
 
+_LEVELS = (np.arange(256) + 1 / 2) / 256
+_LOG_ODDS = np.log(_LEVELS / (1 - _LEVELS))
+_MOST_LIGHT = 0.9
+"""Of the full range: all that brightness and warmth together may move a level."""
 MOST_NOISE = 0.1
 """Largest standard deviation of the noise, of the full range: what 16 bits of arithmetic hold."""
 _LONGEST_KERNEL = 128
@@ -34,15 +38,22 @@ _NOISE_STEPS = 25.4
 
 
 def light(image: Image.Image, *, contrast: float, brightness: float, warmth: float) -> Image.Image:
-    """Multiply by `contrast` about mid-grey, add `brightness` (of the full range), then red up and blue down.
+    """Change brightness, contrast and colour by a curve of levels for each channel, all in one table.
 
-    `warmth` is the share that red gains and blue loses; below 0 the other way. One table of levels per channel.
+    Mid-grey moves by `brightness` (of the full range), levels about it spread by the factor `contrast`, and red moves
+    up and blue down by `warmth` besides. Black stays black and white stays white: the curve bends instead of clipping
+    (it is a line between log odds), because a pit in a highlight that was clipped is gone.
     """
     if contrast == 1 and not brightness and not warmth:
         return image
-    levels = (np.arange(256) - NEUTRAL) * contrast + NEUTRAL + 255 * brightness
-    channels = np.outer((1 + warmth, 1, 1 - warmth), levels)
-    return image.point(np.clip(np.rint(channels), 0, 255).astype(np.uint8).ravel().tolist())
+    moved = np.add.outer([_log_odds(brightness + warmth * side) for side in (1, 0, -1)], contrast * _LOG_ODDS)
+    levels = np.rint(256 / (1 + np.exp(-moved)) - 1 / 2)
+    return image.point(levels.astype(np.uint8).ravel().tolist())
+
+
+def _log_odds(share: float) -> float:
+    """Return how far log odds move for the level that moves most to move by this share of the range."""
+    return 4 * math.atanh(max(-_MOST_LIGHT, min(_MOST_LIGHT, share)))
 
 
 def soften(values: Pixels, deviation: float) -> Pixels:

@@ -99,7 +99,9 @@ def _read(folder: Path, recipe: Recipe, *, count: int, seed: int) -> Dataset:
     labels = dataset.folder_labels(folder, [])
     sources = dataset.folder_sources(folder, labels)
     chosen = [
-        source for label in range(len(labels)) for source in _choose(sources, label, count, np.random.default_rng(seed))
+        source
+        for label in range(len(labels))
+        for source in _choose(sources, label, count, np.random.default_rng([seed, label]))
     ]
     width, height = sheet.size(len(chosen), *recipe.canvas, notes=2)
     if width * height > _MOST_PIXELS:

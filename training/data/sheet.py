@@ -71,7 +71,7 @@ def size(count: int, height: int, width: int, notes: int) -> tuple[int, int]:
     """Return (width, height) in pixels of a sheet with `count` rows of pictures of this size."""
     high, wide = _shown(height, width)
     across = 2 * _MARGIN + columns(width) * (wide + _GAP) - _GAP
-    return across, _head(notes) + count * (_row_height(high)) + _MARGIN
+    return across, _head(notes) + count * _row_height(high) + _MARGIN
 
 
 def draw(sheet: Sheet, rows: Sequence[Row]) -> Image.Image:
@@ -100,7 +100,7 @@ def _draw_row(image: Image.Image, row: Row, top: int, boxes: Sequence[tuple[int,
     end = _write(pen, (_MARGIN, top + _GAP), row.label, _font(_CAPTION, bold=True), _INK, room / 2)
     start = end + _CAPTION
     _write(pen, (start, top + _GAP), row.name, _font(_CAPTION), _FAINT, image.width - _MARGIN - start)
-    top += _GAP + round(_CAPTION * _LINE_HEIGHT)
+    top += _GAP + round(_CAPTION * _LINE_HEIGHT) + _FRAME_WIDTH
     for index, picture in enumerate(row.pictures):
         shown = _show(picture, boxes)
         left = _MARGIN + index * (shown.width + _GAP)
@@ -135,7 +135,7 @@ def _head(notes: int) -> int:
 
 
 def _row_height(shown: int) -> int:
-    return 2 * _GAP + round(_CAPTION * _LINE_HEIGHT) + shown + _GAP
+    return 3 * _GAP + round(_CAPTION * _LINE_HEIGHT) + 2 * _FRAME_WIDTH + shown
 
 
 def _write(  # noqa: PLR0913, PLR0917 - what every pen needs
