@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from training.data import optics
+from training.data import geometry, optics
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,8 +38,6 @@ _QUALITY = (50, 95)
 """Of JPEG, Pillow's scale: below 50 its 8x8 blocks are as large as a pore and look like one."""
 _LONGEST = 4.0
 """How many times longer than wide an occlusion may be."""
-_TURNED_REACH = 2
-"""Pixels that a bicubic kernel needs on each side."""
 
 
 class _Draw(NamedTuple):
@@ -73,17 +71,6 @@ class _Draw(NamedTuple):
     quality: float
 
 
-class _Window(NamedTuple):
-    """The part of a picture to be seen: a rectangle in pixels that may leave it, turned about its own middle."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    angle: float
-    """Radians."""
-
-
 def rng_of(seed: int, number: int, digest: str) -> np.random.Generator:
     """Return the generator of a picture's view: of the seed, the view's number and the picture's hash (hex) alone."""
     return np.random.default_rng([seed, number, int(digest, 16)])
@@ -102,13 +89,14 @@ def vary(picture: Pixels, augmentation: Augmentation, rng: np.random.Generator) 
         warmth=_either_way(draw.temperature, augmentation.temperature),
     )
     # Every second view stays as sharp as it is.
-    values = optics.soften(np.array(lit), max(0.0, _either_way(draw.blur, augmentation.blur)))
+    values = optics.soften(np.asarray(lit), max(0.0, _either_way(draw.blur, augmentation.blur)))
     if draw.occlusion < augmentation.occlusion:
-        optics.cover(values, *_rectangle(values, augmentation.occlusion_area, draw), mean=draw.fill < 1 / 2)
+        values = optics.cover(values, *_rectangle(values, augmentation.occlusion_area, draw), mean=draw.fill < 1 / 2)
     values = optics.disturb(values, draw.noise * augmentation.noise, draw.stretch)
-    return (
-        optics.compress(values, round(_between(draw.quality, *_QUALITY))) if draw.jpeg < augmentation.jpeg else values
-    )
+    if draw.jpeg < augmentation.jpeg:
+        values = optics.compress(values, round(_between(draw.quality, *_QUALITY)))
+    # Pillow gives its pixels out for reading only, which they still are if nothing came after it.
+    return values if values.flags.writeable else values.copy()
 
 
 def augment(pixels: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -130,45 +118,13 @@ def _place(picture: Pixels, augmentation: Augmentation, draw: _Draw) -> Image.Im
     left, top = draw.left * (columns - width), draw.top * (rows - height)
     angle = math.radians(_either_way(draw.angle, augmentation.rotate))
     if draw.scaler >= augmentation.resampler:
-        return _sample(picture, _Window(left, top, width, height, angle), (columns, rows), _SHARP)
+        return geometry.sample(picture, geometry.Window(left, top, width, height, angle), (columns, rows), _SHARP)
     # Another scaler's pixel centres lie up to half a pixel elsewhere.
-    window = _Window(left + draw.shift_x - 1 / 2, top + draw.shift_y - 1 / 2, width, height, angle)
+    window = geometry.Window(left + draw.shift_x - 1 / 2, top + draw.shift_y - 1 / 2, width, height, angle)
     factor = _SCALER_RANGE ** _either_way(draw.scale, 1)
     size = max(1, round(columns * factor)), max(1, round(rows * factor))
-    scaled = _sample(picture, window, size, _SCALERS[int(draw.kernel * len(_SCALERS))])
+    scaled = geometry.sample(picture, window, size, _SCALERS[int(draw.kernel * len(_SCALERS))])
     return scaled.resize((columns, rows), Image.Resampling.BILINEAR)
-
-
-def _sample(picture: Pixels, window: _Window, size: tuple[int, int], kernel: Image.Resampling) -> Image.Image:
-    """Fill `size` (width, height) with what the window shows; beyond its edges the picture is reflected."""
-    rows, columns = picture.shape[:2]
-    cos, sin = math.cos(window.angle), math.sin(window.angle)
-    middle_x, middle_y = window.left + window.width / 2, window.top + window.height / 2
-    reach_x = (abs(cos) * window.width + abs(sin) * window.height) / 2
-    reach_y = (abs(sin) * window.width + abs(cos) * window.height) / 2
-    # Where Pillow turns, it gives black to what its kernel cannot reach.
-    spare = _TURNED_REACH if window.angle else 0
-    above, below = _beyond(middle_y - reach_y, middle_y + reach_y, rows, spare)
-    before, after = _beyond(middle_x - reach_x, middle_x + reach_x, columns, spare)
-    if above or below or before or after:
-        picture = np.pad(picture, ((above, below), (before, after), (0, 0)), mode="symmetric")
-    image = Image.fromarray(picture)
-    if not window.angle:
-        left, top = window.left + before, window.top + above
-        return image.resize(size, kernel, box=(left, top, left + window.width, top + window.height))
-    step_x, step_y = window.width / size[0], window.height / size[1]
-    across = cos * step_x, -sin * step_y
-    down = sin * step_x, cos * step_y
-    left = before + middle_x - (across[0] * size[0] + across[1] * size[1]) / 2
-    top = above + middle_y - (down[0] * size[0] + down[1] * size[1]) / 2
-    # Pillow knows only these two kernels then.
-    turned = Image.Resampling.BILINEAR if kernel in _SCALERS[:2] else Image.Resampling.BICUBIC
-    return image.transform(size, Image.Transform.AFFINE, (*across, left, *down, top), turned)
-
-
-def _beyond(first: float, last: float, length: int, spare: int) -> tuple[int, int]:
-    """Return how many pixels a stretch reaches beyond each end of 0 to `length`."""
-    return max(0, math.ceil(spare - first)), max(0, math.ceil(spare + last - length))
 
 
 def _turn(image: Image.Image, augmentation: Augmentation, draw: _Draw) -> Image.Image:

@@ -9,6 +9,7 @@ import io
 import math
 import threading
 from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -34,7 +35,7 @@ _LONGEST_KERNEL = 128
 """Pixels; twice what a deviation of 8 needs."""
 _NOISE_VALUES = 1 << 22
 _NOISE_STEPS = 25.4
-"""Steps of the drawn noise in a standard deviation: an int8 holds five deviations."""
+"""Steps of the drawn noise in a standard deviation; it ends at five deviations, 127 steps."""
 
 
 def light(image: Image.Image, *, contrast: float, brightness: float, warmth: float) -> Image.Image:
@@ -101,10 +102,12 @@ def _gaussian(deviation: float) -> Sequence[int]:
     return [256 - 2 * sum(sides), *sides]
 
 
-def cover(values: Pixels, rows: slice, columns: slice, *, mean: bool) -> None:
-    """Cover a rectangle, in place, with the picture's mean colour or with mid-grey."""
+def cover(values: Pixels, rows: slice, columns: slice, *, mean: bool) -> Pixels:
+    """Cover a rectangle with the picture's mean colour or with mid-grey."""
     colour = np.asarray(Image.fromarray(values).resize((1, 1), Image.Resampling.BOX))[0, 0] if mean else NEUTRAL
-    values[rows, columns] = colour
+    covered = values.copy()
+    covered[rows, columns] = colour
+    return covered
 
 
 def disturb(values: Pixels, deviation: float, where: float) -> Pixels:
@@ -129,10 +132,10 @@ def disturb(values: Pixels, deviation: float, where: float) -> Pixels:
 
 
 @cache
-def _noise() -> npt.NDArray[np.int8]:
+def _noise() -> npt.NDArray[np.int16]:
     """Draw once what each picture takes a stretch of: drawing afresh costs more than all the rest."""
     drawn = np.random.default_rng(0).standard_normal(_NOISE_VALUES, dtype=np.float32)
-    steps: npt.NDArray[np.int8] = np.clip(np.rint(drawn * _NOISE_STEPS), -127, 127).astype(np.int8)
+    steps: npt.NDArray[np.int16] = np.clip(np.rint(drawn * _NOISE_STEPS), -127, 127).astype(np.int16)
     return steps
 
 
@@ -141,7 +144,7 @@ def compress(values: Pixels, quality: int) -> Pixels:
     file = io.BytesIO()
     Image.fromarray(values).save(file, "JPEG", quality=quality)
     with Image.open(file) as image:
-        return np.array(image)
+        return np.asarray(image)
 
 
 class _Memory(threading.local):
@@ -153,7 +156,9 @@ _memory = _Memory()
 
 def _scratch(*shapes: tuple[int, ...]) -> list[_Words]:
     """Return arrays of these shapes in the thread's own memory: to get fresh memory takes longer than to use it."""
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    if _memory.words.size < ends[-1]:
-        _memory.words = np.empty(ends[-1], np.uint16)
-    return [part.reshape(shape) for part, shape in zip(np.split(_memory.words, ends), shapes, strict=False)]
+    sizes = [math.prod(shape) for shape in shapes]
+    if _memory.words.size < sum(sizes):
+        _memory.words = np.empty(sum(sizes), np.uint16)
+    starts = accumulate(sizes, initial=0)
+    parts = zip(starts, sizes, shapes, strict=False)
+    return [_memory.words[start : start + size].reshape(shape) for start, size, shape in parts]
