@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from training import cache, progress
-from training.data.augment import vary
+from training.data.augment import rng_of, vary
 from training.network.extract import Extractor, workers
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 Half: TypeAlias = "npt.NDArray[np.float16]"
+_SEED = 0
+"""Of all variants, whatever the training's own seed: another one finds the same features."""
 _MOST_BYTES = 3 << 30
 """Of one data set's features, unless the recipe's fewest variants come to more."""
 _MOST_IN_MEMORY = 256 << 20
@@ -85,8 +87,7 @@ def _variant(picture: Pixels, digest: str, number: int, recipe: Recipe) -> Pixel
     """Return variant `number` of a canvas uint8 [H, W, 3], always the same one; 0 is the canvas itself."""
     if not number:
         return picture
-    words = [int(digest[start : start + 8], 16) for start in range(0, 64, 8)]
-    return vary(picture, recipe.augmentation, np.random.default_rng([number, *words]))
+    return vary(picture, recipe.augmentation, rng_of(_SEED, number, digest))
 
 
 def _key(extractor: Extractor, recipe: Recipe) -> str:
