@@ -134,10 +134,17 @@ def test_too_few_defects_say_how_many_are_missing() -> None:
     assert rule.promise is not None
     assert (rule.promise.shown, rule.promise.more, rule.missed) == (False, 478, 0)
     assert rule.promise.text == (
-        "a miss rate of 0.5% cannot be shown with 120 defects to calibrate with: 478 more must be photographed "
-        "for that; with these the best bound is 2.47%, and it is kept"
+        "a miss rate of 0.5% cannot be shown with 120 defects to calibrate with: 478 more must be photographed; "
+        "with these the best bound is 2.47%, and it is kept"
     )
     assert rule.thresholds.pass_below <= score[defect].min()
+
+
+def test_missing_photographs_are_counted_as_they_are_dealt() -> None:
+    """If a tenth of all defects calibrates, ten times as many must be photographed, and the text says why."""
+    promise, _ = Promise.of(np.ones(120), 0.005, 0.1)
+    assert (promise.more, promise.photographs) == (478, 4780)
+    assert "4,780 more must be photographed, of which 478 would calibrate" in promise.text
 
 
 def test_enough_defects_keep_the_promise_in_words() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import tempfile
 from dataclasses import dataclass, field
@@ -71,9 +70,9 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     """
     parts = divide(data, test, seed=options.seed)
     backend.start(options.seed)
-    from training.evaluation import evaluate, golden, report
+    from training.evaluation import caveats, evaluate, golden, report, report_json
     from training.int8 import quantize
-    from training.network import model, train
+    from training.network import features, model, train
 
     network = model.build(len(data.labels), options.recipe, options.weights)
     pretrained = options.weights is not None
@@ -82,12 +81,14 @@ def build(data: Dataset, test: Dataset | None, options: Options) -> Bundle:
     manifest = _manifest(data, options)
     with backend.quiet():
         classifier = Classifier(_draft(manifest, tflite, options.out))
-    result = evaluate.evaluate(classifier, network, parts.test)
+    float_logits = features.inference(network.whole, options.recipe.batch)(model.normalise(parts.test.pixels))
+    result = evaluate.evaluate(classifier, float_logits, parts.test)
+    warnings = caveats.caveats(result)
     facts = _facts(data, parts, options, classifier.engine) | {"training": [stage.summary() for stage in stages]}
     files = {
         bundles.MODEL: tflite,
-        "report.json": _json(result.plain() | facts, "test"),
-        "report.html": report.html(manifest.name, classifier, parts.test, result, facts).encode(),
+        "report.json": report_json.encode(result, facts, warnings),
+        "report.html": report.html(manifest.name, classifier, parts.test, result, facts, warnings=warnings),
         **golden.golden_files(classifier, parts.test),
     }
     return _write(msgspec.structs.replace(manifest, metrics=result.metrics), files, options)
@@ -132,13 +133,6 @@ def _facts(data: Dataset, parts: Parts, options: Options, engine: str) -> dict[s
             "runtime": runtime.version(engine),
         },
     }
-
-
-def _json(content: dict[str, Any], rows: str) -> bytes:
-    """Encode with one line for each of `rows`, of which there may be thousands; the rest is indented."""
-    listed = ",\n".join(f"  {json.dumps(row)}" for row in content[rows])
-    rest = json.dumps({name: value for name, value in content.items() if name != rows}, indent=1)
-    return f'{rest.removesuffix("}").rstrip()},\n "{rows}": [\n{listed}\n ]\n}}\n'.encode()
 
 
 def _write(manifest: Manifest, files: dict[str, bytes], options: Options) -> Bundle:

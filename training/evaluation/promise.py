@@ -30,9 +30,11 @@ class Promise:
     """How many of them may lie below `pass_below`."""
     bound: float
     """What is shown, 0-1: of calibration parts of this size, 95% give a rule that misses no larger share."""
+    share: float = 1.0
+    """Of all photographed defects that go to the calibration part, above 0: others prove nothing here."""
 
     @classmethod
-    def of(cls, defects: Doubles, max_miss: float) -> tuple[Promise, float]:
+    def of(cls, defects: Doubles, max_miss: float, share: float = 1.0) -> tuple[Promise, float]:
         """Return the promise and the highest `pass_below` that keeps it, from the P(defect) of defects [n].
 
         If even the lowest score is too high for the promise, that one: no rule is safer on what was photographed.
@@ -42,7 +44,7 @@ class Promise:
         # Defects that score lower than any threshold can be, if there are any, pass under each rule.
         allowed = rank - 1 if cap >= SMALLEST else int((defects < SMALLEST).sum())
         bound = upper_bound(allowed, len(defects))
-        return cls(max_miss=max_miss, defects=len(defects), allowed=allowed, bound=bound), cap
+        return cls(max_miss=max_miss, defects=len(defects), allowed=allowed, bound=bound, share=share), cap
 
     @property
     def shown(self) -> bool:
@@ -55,6 +57,11 @@ class Promise:
         return max(0, enough(self.max_miss) - self.defects)
 
     @property
+    def photographs(self) -> int:
+        """How many more defects must be photographed for that, as long as the same share of them calibrates."""
+        return math.ceil(self.more / self.share)
+
+    @property
     def text(self) -> str:
         """Say in one line what is shown, or what is missing and what holds instead."""
         asked, bound = _percent(self.max_miss), _percent(self.bound)
@@ -62,14 +69,18 @@ class Promise:
             return f"at most {asked} of defects pass unseen (95% confidence), shown with {self.defects} defects"
         if not self.more:
             return f"a miss rate of {asked} cannot be shown: some defects score as surely intact; the bound is {bound}"
+        needed = f"{self.photographs:,} more must be photographed"
+        if self.photographs > self.more:
+            needed += f", of which {self.more:,} would calibrate"
         return (
-            f"a miss rate of {asked} cannot be shown with {self.defects} defects to calibrate with: {self.more} more "
-            f"must be photographed for that; with these the best bound is {bound}, and it is kept"
+            f"a miss rate of {asked} cannot be shown with {self.defects} defects to calibrate with: "
+            f"{needed}; with these the best bound is {bound}, and it is kept"
         )
 
     def plain(self) -> dict[str, Any]:
-        """Return plain values for report.json: the fields, `shown`, `more` and `text`."""
-        return asdict(self) | {"shown": self.shown, "more": self.more, "text": self.text}
+        """Return plain values for report.json: the fields, `shown`, `more`, `photographs` and `text`."""
+        told = {"shown": self.shown, "more": self.more, "photographs": self.photographs, "text": self.text}
+        return asdict(self) | told
 
 
 def allowance(defects: int, max_miss: float) -> int:

@@ -100,8 +100,10 @@ class Rule:
         }
 
 
-def choose(score: Doubles, defect: Booleans, aim: Aim) -> Rule:
+def choose(score: Doubles, defect: Booleans, aim: Aim, share: float = 1.0) -> Rule:
     """Choose the thresholds that cost least on pictures with P(defect) `score` [n], 0-1, calibrated.
+
+    `share` of all photographed defects are among these pictures: it only tells how many more must be photographed.
 
     Each picture counts as what it is, and a little as what its score says: that is worth 100 pictures, so that few
     pictures change little of what the costs alone would give (`Costs.ideal`), and many overrule it. Between two
@@ -116,7 +118,7 @@ def choose(score: Doubles, defect: Booleans, aim: Aim) -> Rule:
     to the same pictures does not matter with two classes, whose order it keeps, and hardly with more.
     Pictures that are not independent, such as several of one part, show less than their number says.
     """
-    promise, cap = (None, math.inf) if aim.max_miss is None else Promise.of(score[defect], aim.max_miss)
+    promise, cap = (None, math.inf) if aim.max_miss is None else Promise.of(score[defect], aim.max_miss, share)
     distinct, place = np.unique(score, return_inverse=True)
     below, from_ = _cheapest(distinct, place, defect, aim.costs, cap)
     limit = 1 / (len(score) + 2)
@@ -136,8 +138,8 @@ def choose(score: Doubles, defect: Booleans, aim: Aim) -> Rule:
     )
 
 
-def defect_scores(scores: Floats, labels: Sequence[Label]) -> Doubles:
-    """Return P(defect) [n] of scores float32 [n, classes], summed exactly as `edge.decision.decide` does."""
+def defect_scores(scores: Floats | Doubles, labels: Sequence[Label]) -> Doubles:
+    """Return P(defect) [n] of scores [n, classes], summed exactly as `edge.decision.decide` does."""
     defects = [i for i, label in enumerate(labels) if label.verdict == "DEFECT"]
     return np.array([sum(row[i] for i in defects) for row in scores.tolist()], np.float64)
 
