@@ -20,7 +20,12 @@ _OFF = 0.05
 
 def caveats(result: Result) -> list[str]:
     """Return a sentence for each, the gravest first."""
-    return [*_promise(result), *_quantization(result), *_calibration(result), *_few(result)]
+    return [*grave(result), *_quantization(result), *_calibration(result), *_few(result)]
+
+
+def grave(result: Result) -> list[str]:
+    """Return those of them that break a promise."""
+    return list(_promise(result))
 
 
 def _promise(result: Result) -> Iterator[str]:

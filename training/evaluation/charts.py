@@ -238,7 +238,9 @@ def _history(
     for start, name in starts:
         parts.append(svg.line([(x(start), y.start), (x(start), y.end)], "stage"))
         parts.append(svg.text(x(start) + 4, y.end + 11, name, "tick"))
+    # Where the curves are not: a loss falls, a share of what is right rises.
+    legend = y.end + 26 if losses else y.start - 15 * len(series) + 5
     for number, (name, points) in enumerate(sorted(series.items())):
         parts.append(svg.line([(x(epoch), y(value)) for epoch, value in points], f"series s{number % 4}"))
-        parts.append(svg.text(x.end - 4, y.end + 26 + 15 * number, name.replace("_", " "), f"label s{number % 4} end"))
+        parts.append(svg.text(x.end - 4, legend + 15 * number, name.replace("_", " "), f"label s{number % 4} end"))
     return svg.picture(480, 260, "loss by epoch" if losses else "figures by epoch", parts)

@@ -54,14 +54,16 @@ def figure(classifier: Classifier, test: Dataset, result: Result, row: int) -> s
     heat = None if logits is None else _overlay(pixels, logits[..., list(judged.scores).index(judged.label)])
     pictures = "".join(f'<img alt="" src="{_data_url(shown)}">' for shown in (pixels, heat) if shown is not None)
     kind = kind_of(result, row)
+    caption = _caption(judged, kind, float(result.p_defect[row]) if result.both_kinds else None)
     style = "grave" if kind in _KINDS[:2] else "wrong" if kind == "wrong class" else ""
-    return f'<figure class="{style}">{pictures}<figcaption>{_caption(judged, kind)}</figcaption></figure>'
+    return f'<figure class="{style}">{pictures}<figcaption>{caption}</figcaption></figure>'
 
 
-def _caption(judged: Judgement, kind: str) -> str:
+def _caption(judged: Judgement, kind: str, p_defect: float | None) -> str:
+    stated = "" if p_defect is None else f", P(defect) {p_defect:.1%}"
     return (
         f'<b class="kind">{kind}</b> {escape(judged.verdict)}: says <b>{escape(judged.label)}</b> {judged.score:.1%}'
-        f"<br>truth <b>{escape(judged.truth)}</b> {judged.truth_score:.1%}"
+        f"<br>truth <b>{escape(judged.truth)}</b> {judged.truth_score:.1%}{stated}"
         f'<br><span class="soft">{escape(judged.file)}</span>'
     )
 

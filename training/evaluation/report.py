@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from training.evaluation import charts, mistakes, statistics
+from training.evaluation.caveats import grave
 from training.evaluation.report_json import compact
 from training.evaluation.style import CSS
 from training.evaluation.svg import percent
@@ -71,16 +72,12 @@ def _section(title: str, explained: str, *parts: str) -> str:
 
 def _head(title: str, result: Result, warnings: Sequence[str]) -> str:
     pictures = f"{len(result.judged):,} held-out pictures, none of them learnt from, judged by the device's own code."
-    promise = result.rule.promise if result.rule else None
-    broken = promise is not None and not promise.shown
-    notes = (
-        f"<li{' class=grave' if broken and not number else ''}>{escape(one)}</li>"
-        for number, one in enumerate(warnings)
-    )
+    broken = grave(result)
+    notes = (f"<li{' class=grave' if one in broken else ''}>{escape(one)}</li>" for one in warnings)
     return (
         f'<h1>{escape(title)}</h1><p class="soft">{pictures}</p>{_lead(result) if result.both_kinds else ""}'
         f"{'<ul class=notes>' if warnings else ''}{''.join(notes)}{'</ul>' if warnings else ''}"
-        f'<div class="cards">{"".join(_cards(result, broken=broken))}</div>'
+        f'<div class="cards">{"".join(_cards(result, broken=bool(broken)))}</div>'
     )
 
 
@@ -199,7 +196,7 @@ def _certainty(result: Result) -> str:
     return _section(
         "How sure it is",
         "On the diagonal, 90% means right nine times in ten; above it the model is too modest, below too sure.",
-        f'<div class="grid">{"".join(f"<div>{part}</div>" for part in parts)}</div>',
+        f'<div class="grid four">{"".join(f"<div>{part}</div>" for part in parts)}</div>',
     )
 
 

@@ -159,7 +159,7 @@ class Result:
         """See `statistics.precision_recall`; only where there are both kinds of picture."""
         return statistics.precision_recall(self.damaged, self.p_defect)
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, float]:
         """Return the manifest's figures: shares 0-1 of the held-out pictures, and how many those are.
 

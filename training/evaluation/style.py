@@ -25,6 +25,7 @@ p { margin: .3rem 0 .8rem; max-width: 48rem; } .soft { color: var(--soft); }
 .card.unknown { border-color: var(--unknown); } .card.grave { border-color: #c8102e; background: #fdecee; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1.8rem;
   margin-top: 1.2rem; align-items: start; }
+.four { grid-template-columns: repeat(auto-fit, minmax(min(15.4rem, 100%), 1fr)); gap: 1.2rem; }
 .halves { display: grid; grid-template-columns: 8fr 5fr; gap: 2.2rem; margin-top: 1.2rem; }
 @media (max-width: 52rem) { .halves { grid-template-columns: 1fr; } }
 .halves p.soft { font-size: .88rem; margin-top: .5rem; } .halves > * { min-width: 0; }
