@@ -20,7 +20,7 @@ from training.evaluation.caveats import caveats
 from training.evaluation.evaluate import evaluate, int8_logits, processor
 from training.evaluation.fit import fit
 from training.evaluation.result import Judgement, Result
-from training.evaluation.thresholds import Aim
+from training.evaluation.thresholds import Aim, choose
 from training.synthetic import Order
 
 if TYPE_CHECKING:
@@ -220,3 +220,16 @@ def test_caveats_name_what_is_thin_lost_or_overstated() -> None:
     found = caveats(RESULT)
     assert [sentence.split()[0] for sentence in found] == ["Quantization", "Scores", "Fewer"]
     assert "wear (0), good (2), crack (4)" in found[-1]
+
+
+def test_held_out_pictures_may_contradict_a_promise() -> None:
+    """Where the thresholds' promise was shown but many held-out defects pass, that is the first caveat."""
+    score = np.concatenate([np.full(400, 0.01), np.full(400, 0.99)])
+    rule = choose(score, np.arange(800) >= 400, Aim(max_miss=0.01))
+    assert rule.promise is not None
+    assert rule.promise.shown
+    missed = [judged("crack", "good", "PASS")] * 20 + [judged("crack", "crack", "DEFECT")] * 80
+    result = Result(labels=LABELS, judged=[*missed, *[judged("good", "good", "PASS")] * 100], rule=rule)
+    assert caveats(result)[0].startswith("The held-out pictures contradict the promise: 20 of 100 defects were missed.")
+    kept = Result(labels=LABELS, judged=[*missed[20:], judged("good", "good", "PASS")], rule=rule)
+    assert not any("promise" in sentence for sentence in caveats(kept))

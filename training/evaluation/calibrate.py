@@ -35,7 +35,7 @@ def temperature(logits: Floats, truth: Integers) -> float:
     margins = _margins(logits, truth)
     low, high = np.log(RANGE)
     found = minimize_scalar(lambda x: _loss(margins, float(np.exp(x))), bounds=(low, high), method="bounded")
-    best = float(np.exp(found.x))
+    best = float(f"{np.exp(found.x):.6g}")  # People read it in the manifest.
     # Equal logits fit as well under any temperature: then none is needed.
     return best if _loss(margins, best) < _loss(margins, 1.0) else 1.0
 

@@ -227,7 +227,7 @@ def _history(
     low = 0.0 if losses else math.floor(10 * float(np.percentile(values, 2)) - 1e-9) / 10
     x = Scale(low=0, high=epochs, start=_LEFT, end=480 - _RIGHT)
     y = Scale(low=low, high=high, start=260 - _FOOT, end=_TOP)
-    y_ticks = {high * i / 4: f"{high * i / 4:.2g}" for i in range(5)} if losses else svg.shares(low, high)
+    y_ticks = {tick: f"{tick:g}" for tick in svg.ticks(low, high)} if losses else svg.shares(low, high)
     every = max(1, round(epochs / 6))
     parts = [
         svg.frame(

@@ -191,7 +191,7 @@ def _certainty(result: Result) -> str:
                 charts.reliability(result.defect_reliability, "P(defect) stated", "was damaged"),
             ),
             _titled(f"ROC, area {found.area:.4f}", charts.roc(found)),
-            _titled(f"Precision and recall, average {precision.area:.4f}", charts.precision_recall(precision)),
+            _titled(f"Precision-recall, {precision.area:.4f}", charts.precision_recall(precision)),
         ]
     return _section(
         "How sure it is",

@@ -50,14 +50,18 @@ class Axis:
     title: str
 
 
-def shares(low: float, high: float, count: int = 5) -> dict[float, str]:
-    """Return round ticks for shares from `low` to `high`, labelled in per cent."""
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return about so many round values from `low` to `high`."""
     rough = (high - low) / count
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    ticks = (round(step * i, 10) for i in range(first, math.floor(high / step + 1e-9) + 1))
-    return {tick: percent(tick) for tick in ticks}
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(step * i, 10) for i in range(first, last + 1)]
+
+
+def shares(low: float, high: float) -> dict[float, str]:
+    """Return round ticks for shares from `low` to `high`, labelled in per cent."""
+    return {tick: percent(tick) for tick in ticks(low, high)}
 
 
 def percent(share: float) -> str:
