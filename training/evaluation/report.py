@@ -138,9 +138,9 @@ def _damage(result: Result) -> str:
     return _section(
         "Damaged or intact",
         "What the parts were, what the device called them, and where the line is drawn.",
-        f'<div class="halves"><div>{_KEY}<div class="verdicts">{bars}</div></div><div>{_rule(result)}</div></div>',
-        f'<div class="halves"><div>{charts.histogram(result)}<p class=soft>{stray}</p></div>',
-        f"<div>{charts.trade_off(result)}<p class=soft>{point}</p></div></div>",
+        f'<div class="halves"><div>{_KEY}<div class="verdicts">{bars}</div>',
+        f"{charts.histogram(result)}<p class=soft>{stray}</p></div>",
+        f"<div>{_rule(result)}{charts.trade_off(result)}<p class=soft>{point}</p></div></div>",
     )
 
 
