@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,13 +137,15 @@ def test_without_a_passing_class_there_is_nothing_to_miss() -> None:
 
 def test_report_json_holds_every_figure_and_a_line_for_each_picture() -> None:
     """The file is JSON without NaN, its shares agree with the counts, and each picture is on a line of its own."""
-    raw = report_json.encode(RESULT, {"seed": 1, "data": {"skipped": []}}, ["a caveat"])
+    stage = {"name": "head", "loss": [1.0, math.nan], "start": {"minus_loss": -math.inf}}
+    raw = report_json.encode(RESULT, {"seed": 1, "data": {"skipped": []}, "training": [stage]}, ["a caveat"])
     found = json.loads(raw, parse_constant=pytest.fail)
     assert found["metrics"] == RESULT.metrics
     assert found["verdicts"]["damaged"]["PASS"] == {
         "share": 0.25, "hits": 1, "total": 4, "low": 0.006309, "high": 0.805880,
     }  # fmt: skip
     assert found["decision"] == {"temperature": 1, "pass_below": 0.5, "defect_at": 0.5}
+    assert found["training"] == [{"name": "head", "loss": [1.0, None], "start": {"minus_loss": None}}]
     assert (found["seed"], found["warnings"]) == (1, ["a caveat"])
     assert found["test"][0] == {
         "file": "crack/1.png", "truth": "crack", "verdict": "DEFECT", "label": "crack", "score": 0.8, "p_defect": 0.9,

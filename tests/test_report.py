@@ -160,10 +160,7 @@ def test_names_are_text_and_nothing_else(classifier: Classifier) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
     of = labels(f"ok{evil}", f"bad{evil}", passing=f"ok{evil}")
     data, result = made(of, aim=Aim(max_miss=0.1), name="{}/\udcff&<b>{}")
-    facts = {
-        evil: {evil: [evil]},
-        "training": [{"name": evil, "history": {f"{evil} loss": [1.0, 0.5], evil: [0.5, 0.9]}}],
-    }
+    facts = {evil: {evil: [evil]}, "training": [{"name": evil, f"{evil} loss": [1.0, 0.5], evil: [0.5, 0.9]}]}
     read = Page(report.html(evil, classifier, data, result, facts, warnings=[evil]))
     assert read.open == []
     assert "script" not in read.tags
@@ -215,12 +212,12 @@ def test_pictures_are_small_jpegs_of_the_models_view(classifier: Classifier) -> 
 def test_learning_is_drawn_only_where_it_was_recorded() -> None:
     """Losses and shares have a chart each; stages without a history, or none, draw nothing."""
     stages = [
-        {"name": "head", "history": {"loss": [2.0, float("nan"), 0.5], "accuracy": [0.4, 0.6, 0.8]}},
-        {"name": "top", "epochs": 3},
-        {"name": "all", "history": {"loss": [0.4], "accuracy": [0.9]}},
+        {"name": "head", "loss": [2.0, float("nan"), 0.5], "accuracy": [0.4, 0.6, 0.8]},
+        {"name": "top", "epochs": 3, "loss": []},
+        {"name": "all", "loss": [0.4], "accuracy": [0.9], "start": {"loss": 1.0}},
     ]
-    assert "loss" in charts.history(stages, losses=True)
-    assert "accuracy" in charts.history(stages, losses=False)
+    assert ">loss</text>" in charts.history(stages, losses=True)
+    assert ">accuracy</text>" in charts.history(stages, losses=False)
     assert charts.history([{"name": "head", "epochs": 3}], losses=True) == charts.history([], losses=False) == ""
 
 

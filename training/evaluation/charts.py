@@ -197,12 +197,12 @@ def _corner(curve: Curve, across: tuple[float, float], up: tuple[float, float], 
 def history(stages: Sequence[Mapping[str, Any]], *, losses: bool) -> str:
     """Draw what each epoch came to, stage after stage; losses, or everything else (shares 0-1).
 
-    Each stage may have `history`: by name a list with a number for each epoch. Nothing is drawn of none: "".
+    A stage has a `name`, and for each curve a list with a number for each epoch. Nothing is drawn of none: "".
     """
     series: dict[str, list[tuple[int, float]]] = {}
     starts, at = [], 0
     for stage in stages:
-        told: Mapping[str, list[float]] = stage.get("history") or {}
+        told = curves(stage)
         starts.append((at, str(stage.get("name", ""))))
         for name, values in told.items():
             if ("loss" in name) == losses:
@@ -212,6 +212,12 @@ def history(stages: Sequence[Mapping[str, Any]], *, losses: bool) -> str:
         return ""
     everything = np.array([value for points in series.values() for _, value in points])
     return _history(series, starts, at, everything, losses=losses)
+
+
+def curves(stage: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return by name what a stage tells of each epoch."""
+    lists = {name: value for name, value in stage.items() if isinstance(value, list) and value}
+    return {name: value for name, value in lists.items() if all(isinstance(one, int | float) for one in value)}
 
 
 def _history(
@@ -232,7 +238,7 @@ def _history(
     parts = [
         svg.frame(
             Axis(scale=x, ticks={e: str(e) for e in range(0, epochs + 1, every)}, title="epoch"),
-            Axis(scale=y, ticks=y_ticks, title="loss" if losses else "share of pictures"),
+            Axis(scale=y, ticks=y_ticks, title="loss" if losses else "share"),
         )
     ]
     for start, name in starts:

@@ -39,8 +39,8 @@ def html(  # noqa: PLR0913 - the arguments are the contract
     """Return the page, UTF-8; `result` is about `test`.
 
     `facts` are plain values of how the model was made, shown as they are. Of these, `training` is a list with a
-    dictionary for each stage; its `name` and `history` (by name a list with a number for each epoch: names with
-    "loss" in them are losses, all others shares 0-1) are drawn. `warnings` are shown on top, see `caveats`.
+    dictionary for each stage: its `name`, and what else is a list with a number for each epoch, are drawn (losses
+    have "loss" in their names, all others are shares 0-1). `warnings` are shown on top, see `caveats`.
     """
     rows = mistakes.worst(result)
     sections = [
@@ -214,17 +214,13 @@ def _learning(stages: Sequence[Mapping[str, Any]]) -> str:
 
 def _origin(result: Result, facts: Mapping[str, Any]) -> str:
     speed = f"<details open><summary>speed</summary>{speed_table(result.speed)}</details>" if result.speed else ""
+    stages = [
+        {name: one for name, one in stage.items() if name not in charts.curves(stage)}  # Those are drawn above.
+        for stage in facts.get("training") or []
+    ]
+    told = {**facts, **({"training": stages} if stages else {})}
     shown = (
-        f"<details><summary>{escape(name)}</summary><pre>{escape(compact(_without_history(value)))}</pre></details>"
-        for name, value in facts.items()
+        f"<details><summary>{escape(name)}</summary><pre>{escape(compact(value))}</pre></details>"
+        for name, value in told.items()
     )
     return _section("How it was made", "The same figures stand in report.json.", speed, *shown)
-
-
-def _without_history(value: Any) -> Any:
-    """Leave out the curves that are drawn above."""
-    if isinstance(value, list):
-        return [_without_history(one) for one in value]
-    if isinstance(value, dict):
-        return {name: one for name, one in value.items() if name != "history"}
-    return value

@@ -21,6 +21,7 @@ Besides these stand the facts of how the model was made: see training.build.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +48,25 @@ def encode(result: Result, facts: Mapping[str, Any], warnings: Sequence[str]) ->
 
 
 def compact(value: Any, depth: int = 0) -> str:
-    """Encode as JSON with a line for each key and each row of a list, but lists of numbers in one line."""
+    """Encode as JSON with a line for each key and each row of a list, but lists of numbers in one line.
+
+    JSON knows no infinity and no NaN, which a loss may be: they become null.
+    """
     indent = "\n" + " " * (depth + 1)
     if isinstance(value, dict) and value:
         items = (f"{json.dumps(str(key))}: {compact(one, depth + 1)}" for key, one in value.items())
         return "{" + ",".join(indent + item for item in items) + indent[:-1] + "}"
     if isinstance(value, list | tuple) and any(isinstance(one, dict | list | tuple) for one in value):
-        return "[" + ",".join(indent + json.dumps(one) for one in value) + indent[:-1] + "]"
-    return json.dumps(value)
+        return "[" + ",".join(indent + json.dumps(_finite(one)) for one in value) + indent[:-1] + "]"
+    return json.dumps(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def plain(result: Result) -> dict[str, Any]:

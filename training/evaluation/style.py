@@ -47,7 +47,8 @@ i.damaged { background: var(--damaged); } i.intact { background: var(--intact); 
 i.unknown { background: var(--unknown); }
 .verdicts { display: grid; grid-template-columns: max-content 1fr; gap: .5rem .9rem; align-items: center;
   margin: .8rem 0 2.2rem; }
-.promise { margin-bottom: 1.6rem; padding: .7rem 1rem; border-radius: .5rem; background: #e7f3ec; border-left: 5px solid #00795c; }
+.promise { margin-bottom: 1.6rem; padding: .7rem 1rem; border-radius: .5rem; background: #e7f3ec;
+  border-left: 5px solid #00795c; }
 .promise.broken { background: #fdecee; border-color: #c8102e; color: #8f0b20; font-weight: 600; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18.5rem, 100%), 1fr)); gap: 1rem;
   margin-top: 1rem; }
