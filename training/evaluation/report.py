@@ -2,137 +2,225 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from training.evaluation import charts, mistakes, statistics
+from training.evaluation.caveats import grave
+from training.evaluation.report_json import compact
+from training.evaluation.style import CSS
+from training.evaluation.svg import percent
+from training.evaluation.tables import class_table, confusion_table, milliseconds, speed_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edge.classifier import Classifier
-    from edge.contract.preprocess import Pixels
     from training.data.dataset import Dataset
-    from training.evaluation.evaluate import Judgement, Result
+    from training.evaluation.promise import Promise
+    from training.evaluation.result import Result
+    from training.evaluation.statistics import Share
 
-_SHOWN = 12
-"""Pictures on the page, the worst first."""
-_THUMB = 128
-"""Their longest side, in pixels."""
-_HEAT = 0.65
-"""How much of the hottest place is covered by the heat map's red."""
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c2330; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.2rem; } .soft { color: #667085; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.5rem 0; }
-.figures div { background: #f2f4f7; border-radius: .5rem; padding: .7rem 1.2rem; }
-.figures b { display: block; font-size: 1.7rem; }
-table { border-collapse: collapse; } th, td { padding: .3rem .7rem; text-align: right; border: 1px solid #e4e7ec; }
-th { font-weight: 500; } tr > th:first-child { text-align: left; }
-.wrong { outline: 3px solid #d92d20; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1.2rem; }
-figure { margin: 0; } figure img { border-radius: .3rem; margin-right: .2rem; } figcaption { font-size: .85rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f4f7; padding: 1rem; border-radius: .5rem; }
-"""
+_KEY = (
+    '<p class="key"><span><i class="damaged"></i>damaged, DEFECT</span><span><i class="unknown"></i>left to a person, '
+    'UNKNOWN</span><span><i class="intact"></i>intact, PASS</span></p>'
+)
 
 
-def html(title: str, classifier: Classifier, test: Dataset, result: Result, facts: Mapping[str, Any]) -> str:
-    """Return the page; `result` is about `test`, `facts` are shown as they are."""
-    judged = result.judged
-    worst = sorted(range(len(judged)), key=lambda row: (judged[row].right, judged[row].truth_score))[:_SHOWN]
-    mistakes = sum(not j.right for j in judged)
-    explained = (
-        f"<p>{mistakes} mistakes (framed in red), then the least certain. "
-        "Right of each picture, in red: where the model sees the class it names.</p>"
+def html(  # noqa: PLR0913 - the arguments are the contract
+    title: str,
+    classifier: Classifier,
+    test: Dataset,
+    result: Result,
+    facts: Mapping[str, Any],
+    *,
+    warnings: Sequence[str] = (),
+) -> bytes:
+    """Return the page, UTF-8; `result` is about `test`.
+
+    `facts` are plain values of how the model was made, shown as they are. Of these, `training` is a list with a
+    dictionary for each stage: its `name`, and what else is a list with a number for each epoch, are drawn (losses
+    have "loss" in their names, all others are shares 0-1). `warnings` are shown on top, see `caveats`.
+    """
+    rows = mistakes.worst(result)
+    sections = [
+        _head(title, result, warnings),
+        _damage(result) if result.both_kinds else "",
+        _classes(result),
+        _certainty(result),
+        _section(
+            f"The worst {len(rows)}",
+            "Missed defects first, then false alarms, wrong classes, and what is least sure of the truth. "
+            "The right of each pair shows in red where the model sees the class that it names.",
+            f'<div class="pictures">{"".join(mistakes.figure(classifier, test, result, row) for row in rows)}</div>',
+        ),
+        _learning(facts.get("training") or []),
+        _origin(result, facts),
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body>{''.join(sections)}</body></html>\n"
     )
-    return "\n".join(
-        [
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
-            f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
-            f'<p class="soft">{len(judged)} held-out pictures, judged as the device judges them.</p>',
-            _figures(result.metrics),
-            "<h2>Where it is right and wrong</h2><p>Rows: the truth. Columns: what the device says.</p>",
-            _confusion_table(result),
-            f"<h2>The worst {len(worst)}</h2>{explained}",
-            '<div class="pictures">',
-            *(_figure(classifier, test.pixels[row], judged[row]) for row in worst),
-            "</div><h2>How it was made</h2>",
-            *(
-                f"<p>{escape(name)}</p><pre>{escape(json.dumps(value, indent=1))}</pre>"
-                for name, value in facts.items()
+    # A file's name may hold bytes that are no text.
+    return page.encode(errors="replace")
+
+
+def _section(title: str, explained: str, *parts: str) -> str:
+    return f'<section><h2>{escape(title)}</h2><p class="soft">{explained}</p>{"".join(parts)}</section>'
+
+
+def _head(title: str, result: Result, warnings: Sequence[str]) -> str:
+    pictures = f"{len(result.judged):,} held-out pictures, none of them learnt from, judged by the device's own code."
+    broken = grave(result)
+    notes = (f"<li{' class=grave' if one in broken else ''}>{escape(one)}</li>" for one in warnings)
+    return (
+        f'<h1>{escape(title)}</h1><p class="soft">{pictures}</p>{_lead(result) if result.both_kinds else ""}'
+        f"{'<ul class=notes>' if warnings else ''}{''.join(notes)}{'</ul>' if warnings else ''}"
+        f'<div class="cards">{"".join(_cards(result, broken=bool(broken)))}</div>'
+    )
+
+
+def _lead(result: Result) -> str:
+    """Say in natural frequencies, which people understand best, what the rule does."""
+    missed, alarms = result.missed, result.false_alarms
+    intact = result.verdicts(damaged=False)["UNKNOWN"]
+    return (
+        f'<p class="lead">Of 1,000 damaged parts about <b>{_per_mille(missed.value)} pass unseen</b> (at most '
+        f"{_per_mille(missed.upper)} with 95% confidence). Of 1,000 intact parts about <b>{_per_mille(alarms.value)} "
+        f"are rejected</b>, and {_per_mille(intact.value)} are left to a person to look at.</p>"
+    )
+
+
+def _per_mille(share: float | None) -> str:
+    return f"{1000 * (share or 0.0):.0f}"
+
+
+def _cards(result: Result, *, broken: bool) -> Iterable[str]:
+    metrics = result.metrics
+    if result.both_kinds:
+        upper = f"at most {percent(result.missed.upper)} (95%)"
+        yield _card("Missed defects", result.missed, "grave" if broken else "damaged", upper)
+        yield _card("False alarms", result.false_alarms, "intact")
+        yield _card("UNKNOWN", result.unknown, "unknown")
+    yield _card("Right class", result.confusion.accuracy, "")
+    if len(result.labels) > 2 or not result.both_kinds:  # noqa: PLR2004 - two classes are told above
+        balanced = percent(metrics["balanced_accuracy"])
+        yield _big(
+            "Balanced accuracy", balanced, f"mean recall of the classes; macro-F1 {percent(metrics['macro_f1'])}"
+        )
+    chance = f"a perfect model would show {percent(metrics['ece_by_chance'])} by chance"
+    yield _big("Calibration error", percent(metrics["ece"]), chance)
+    if speed := result.speed:
+        yield _big("A picture takes", milliseconds(speed.total[0]), f"95% within {milliseconds(speed.total[1])}")
+
+
+def _card(name: str, share: Share, style: str, interval: str = "") -> str:
+    low, high = share.interval
+    note = f"{share.hits:,} of {share.total:,}<br>{interval or f'{percent(low)} to {percent(high)} (95%)'}"
+    return _big(name, percent(share.value or 0.0), note, style)
+
+
+def _big(name: str, figure: str, note: str, style: str = "") -> str:
+    return f'<div class="card {style}">{name}<b>{figure}</b><small>{note}</small></div>'
+
+
+def _damage(result: Result) -> str:
+    bars = "".join(
+        f"<span>{kind}</span>{charts.verdict_bar(result.verdicts(damaged=kind == 'damaged'))}"
+        for kind in ("damaged", "intact")
+    )
+    stray = "Heights follow the square root of the count, so that a single stray part is seen."
+    point = (
+        "The red point is the rule, its whisker the 95% bound; the line is what any single threshold would do, "
+        "shaded up to its bound; with a band of UNKNOWN the rule can lie below it."
+    )
+    return _section(
+        "Damaged or intact",
+        "What the parts were, what the device called them, and where the line is drawn.",
+        f'<div class="halves"><div>{_KEY}<div class="verdicts">{bars}</div>',
+        f"{charts.histogram(result)}<p class=soft>{stray}</p></div>",
+        f"<div>{_rule(result)}{charts.trade_off(result)}<p class=soft>{point}</p></div></div>",
+    )
+
+
+def _rule(result: Result) -> str:
+    low, high = result.thresholds.pass_below, result.thresholds.defect_at
+    said = (
+        f"PASS where P(defect) is below <b>{percent(low)}</b>, DEFECT from <b>{percent(high)}</b>"
+        f"{'; between them UNKNOWN' if low < high else ''}."
+    )
+    if result.rule is None:
+        return f"<h3>The rule</h3><p>{said} Nothing was chosen: these are the defaults.</p>"
+    costs = result.rule.aim.costs
+    return (
+        f"<h3>The rule</h3><p>{said}</p><p>Chosen on {result.rule.defects} damaged and {result.rule.intact} intact "
+        f"pictures, which nothing was learnt from, by what errors cost: a missed defect {costs.miss:g}, a false alarm "
+        f"{costs.false_alarm:g}, a look {costs.unknown:g}.</p>{_promise(result.rule.promise)}"
+    )
+
+
+def _promise(promise: Promise | None) -> str:
+    if promise is None:
+        return "<p class=soft>No promise about missed defects was asked for (--max-miss).</p>"
+    head = "Promise kept" if promise.shown else "Promise not shown"
+    return f'<p class="promise{"" if promise.shown else " broken"}">{head}: {escape(promise.text)}.</p>'
+
+
+def _classes(result: Result) -> str:
+    crossed = " Red frames: damaged called intact, or the reverse." if result.both_kinds else ""
+    return _section(
+        "Which class",
+        f"Rows are the truth, columns what the device says; blue is right, orange wrong.{crossed} "
+        "Whiskers are 95% intervals: the fewer the pictures, the wider.",
+        f'<div class="tables"><div class="scroll">{confusion_table(result)}</div>',
+        f'<div class="scroll">{class_table(result)}</div></div>',
+    )
+
+
+def _certainty(result: Result) -> str:
+    ece = percent(result.metrics["ece"])
+    chart = charts.reliability(result.reliability, "score of the likeliest class", "was right")
+    parts = [_titled(f"Scores, off by {ece}", chart)]
+    if result.both_kinds:
+        found, precision = result.roc, result.precision_recall
+        damaged = statistics.calibration_error(result.defect_reliability)
+        parts += [
+            _titled(
+                f"P(defect), off by {percent(damaged)}",
+                charts.reliability(result.defect_reliability, "P(defect) stated", "was damaged"),
             ),
-            "</html>\n",
+            _titled(f"ROC, area {found.area:.4f}", charts.roc(found)),
+            _titled(f"Precision-recall, {precision.area:.4f}", charts.precision_recall(precision)),
         ]
+    return _section(
+        "How sure it is",
+        "On the diagonal, 90% means right nine times in ten; above it the model is too modest, below too sure.",
+        f'<div class="grid four">{"".join(f"<div>{part}</div>" for part in parts)}</div>',
     )
 
 
-def _figures(metrics: Mapping[str, float]) -> str:
-    shown = {
-        name.replace("_", " "): f"{value:.0f}" if name == "test_pictures" else f"{value:.2%}"
-        for name, value in metrics.items()
-    }
-    cells = (f"<div>{escape(name)}<b>{value}</b></div>" for name, value in shown.items())
-    return f'<div class="figures">{"".join(cells)}</div>'
+def _titled(title: str, chart: str) -> str:
+    return f"<h3>{title}</h3>{chart}"
 
 
-def _confusion_table(result: Result) -> str:
-    table, summary = result.confusion, result.per_class()
-    head = _row("th", ["truth", *(label.name for label in result.labels), "recall", "precision"])
-    body = []
-    for i, label in enumerate(result.labels):
-        cells = [_cell(int(count), int(table[i].sum()), right=i == j) for j, count in enumerate(table[i])]
-        shares = (summary[label.name][name] for name in ("recall", "precision"))
-        ends = (f"<td>{'-' if share is None else f'{share:.1%}'}</td>" for share in shares)
-        body.append(f"<tr><th>{escape(label.name)} ({label.verdict})</th>{''.join(cells)}{''.join(ends)}</tr>")
-    return f"<table>{head}{''.join(body)}</table>"
+def _learning(stages: Sequence[Mapping[str, Any]]) -> str:
+    drawn = [chart for losses in (True, False) if (chart := charts.history(stages, losses=losses))]
+    if not drawn:
+        return ""
+    body = "".join(f"<div>{chart}</div>" for chart in drawn)
+    return _section("How it learnt", "Epoch by epoch, stage after stage.", f'<div class="grid">{body}</div>')
 
 
-def _row(tag: str, values: Iterable[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(value)}</{tag}>' for value in values)}</tr>"
-
-
-def _cell(count: int, total: int, *, right: bool) -> str:
-    colour = "18, 130, 90" if right else "217, 45, 32"
-    # A single mistake among hundreds must still be seen.
-    strength = count / total if right else min(1.0, 0.3 + 4 * count / total) * bool(count)
-    return f'<td style="background: rgba({colour}, {0.75 * strength:.2f})">{count or ""}</td>'
-
-
-def _figure(classifier: Classifier, pixels: Pixels, judged: Judgement) -> str:
-    """Show one picture as the model gets it, and its heat map."""
-    classifier.classify(pixels)
-    logits = classifier.logit_map()
-    names = list(judged.scores)
-    heat = None if logits is None else _overlay(pixels, logits[..., names.index(judged.label)])
-    pictures = "".join(f'<img alt="" src="{_data_url(shown)}">' for shown in (pixels, heat) if shown is not None)
-    frame = "" if judged.right else ' class="wrong"'
-    said = f"says <b>{escape(judged.label)}</b> {judged.score:.1%} ({judged.verdict})"
-    truth = f"truth {escape(judged.truth)} {judged.truth_score:.1%}"
-    return f"<figure{frame}>{pictures}<figcaption>{escape(judged.file)}<br>{said}<br>{truth}</figcaption></figure>"
-
-
-def _overlay(pixels: Pixels, logits: Any) -> Pixels:
-    """Redden a picture where logits float32 [h, w] are high."""
-    from PIL import Image
-
-    low, high = float(logits.min()), float(logits.max())
-    share = (logits - low) / max(high - low, 1e-6)
-    size = (pixels.shape[1], pixels.shape[0])
-    heat = np.asarray(Image.fromarray((255 * share).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR))
-    weight = _HEAT * heat[..., np.newaxis].astype(np.float32) / 255
-    red = np.array([230, 30, 20], np.float32)
-    return (pixels * (1 - weight) + red * weight).astype(np.uint8)
-
-
-def _data_url(pixels: Pixels) -> str:
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    image.thumbnail((_THUMB, _THUMB))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _origin(result: Result, facts: Mapping[str, Any]) -> str:
+    speed = f"<details open><summary>speed</summary>{speed_table(result.speed)}</details>" if result.speed else ""
+    stages = [
+        {name: one for name, one in stage.items() if name not in charts.curves(stage)}  # Those are drawn above.
+        for stage in facts.get("training") or []
+    ]
+    told = {**facts, **({"training": stages} if stages else {})}
+    shown = (
+        f"<details><summary>{escape(name)}</summary><pre>{escape(compact(value))}</pre></details>"
+        for name, value in told.items()
+    )
+    return _section("How it was made", "The same figures stand in report.json.", speed, *shown)

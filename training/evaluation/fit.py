@@ -1,0 +1,47 @@
+"""From the calibration part to the temperature and the thresholds that a manifest states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.classifier import softmax
+from edge.contract.bundle import Thresholds
+from training.evaluation.calibrate import temperature
+from training.evaluation.evaluate import int8_logits
+from training.evaluation.thresholds import choose, defect_scores
+
+if TYPE_CHECKING:
+    from edge.classifier import Classifier
+    from training.data.dataset import Dataset
+    from training.evaluation.thresholds import Aim, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What the calibration part gave."""
+
+    temperature: float
+    rule: Rule | None
+    """None where every class means DEFECT: there is nothing to decide."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The manifest's."""
+        return self.rule.thresholds if self.rule else Thresholds()
+
+
+def fit(classifier: Classifier, data: Dataset, aim: Aim, *, share: float = 1.0) -> Fitted:
+    """Fit to what the device's int8 model says of pictures that taught it nothing; what its bundle states is not used.
+
+    `share` is how many of all photographed defects are in `data`, 0-1: see `choose`.
+    """
+    logits = int8_logits(classifier, data)
+    degree = temperature(logits, data.truth)
+    damaged = np.array([label.verdict == "DEFECT" for label in data.labels])
+    if damaged.all():
+        return Fitted(temperature=degree, rule=None)
+    score = defect_scores(softmax(logits / np.float32(degree)), data.labels)
+    return Fitted(temperature=degree, rule=choose(score, damaged[data.truth], aim, share))

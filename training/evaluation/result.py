@@ -1,0 +1,200 @@
+"""What came of judging the held-out pictures, and every figure that the report and the manifest state of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.contract.bundle import Thresholds
+from edge.contract.messages import Verdict
+from training.evaluation import statistics
+from training.evaluation.statistics import Confusion, Share
+from training.evaluation.thresholds import defect_scores
+
+if TYPE_CHECKING:
+    from edge.contract.bundle import Label
+    from training.data.dataset import Integers
+    from training.evaluation.statistics import Bin, Booleans, Curve, Doubles
+    from training.evaluation.thresholds import Rule
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the device says of one held-out picture, beside the truth. All labels are class names."""
+
+    file: str
+    truth: str
+    verdict: str
+    label: str
+    score: float
+    scores: dict[str, float]
+    float_label: str
+    """What the model said before it was quantized."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the device names the true class."""
+        return self.label == self.truth
+
+    @property
+    def truth_score(self) -> float:
+        """The score that the device gave to the true class: the lower, the worse the mistake."""
+        return self.scores[self.truth]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How long the device's code took for a picture on the machine that evaluated: (median, 95th percentile) in ms."""
+
+    machine: str
+    """Its processor."""
+    runtime: str
+    """Name and version."""
+    threads: int
+    preprocess: tuple[float, float]
+    """From the original to the model's pixels."""
+    invoke: tuple[float, float]
+    total: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Everything that the report says of the held-out pictures; row i of `judged` is row i of that set."""
+
+    labels: tuple[Label, ...]
+    judged: list[Judgement]
+    temperature: float = 1.0
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    rule: Rule | None = None
+    """Why the thresholds are what they are; None: nothing was chosen."""
+    speed: Speed | None = None
+
+    @cached_property
+    def truth(self) -> Integers:
+        """The class of each picture, int64 [n]."""
+        index = self._index
+        return np.array([index[j.truth] for j in self.judged], np.int64)
+
+    @cached_property
+    def scores(self) -> Doubles:
+        """The device's scores, float64 [n, classes]."""
+        return np.array([[j.scores[label.name] for label in self.labels] for j in self.judged], np.float64)
+
+    @cached_property
+    def p_defect(self) -> Doubles:
+        """P(defect) of each picture, [n], 0-1."""
+        return defect_scores(self.scores, self.labels)
+
+    @cached_property
+    def damaged(self) -> Booleans:
+        """Which pictures show a class that means DEFECT, [n]."""
+        return np.array([label.verdict == "DEFECT" for label in self.labels])[self.truth]
+
+    @property
+    def both_kinds(self) -> bool:
+        """Whether there are pictures of damaged and of intact parts."""
+        return bool(self.damaged.any() and not self.damaged.all())
+
+    def verdicts(self, *, damaged: bool) -> dict[str, Share]:
+        """Return by verdict how many of the damaged or of the intact parts it was given to."""
+        given = [j.verdict for j, is_damaged in zip(self.judged, self.damaged, strict=True) if is_damaged == damaged]
+        return {str(verdict): Share(given.count(verdict), len(given)) for verdict in Verdict}
+
+    @property
+    def missed(self) -> Share:
+        """Damaged parts judged PASS."""
+        return self.verdicts(damaged=True)["PASS"]
+
+    @property
+    def false_alarms(self) -> Share:
+        """Intact parts judged DEFECT."""
+        return self.verdicts(damaged=False)["DEFECT"]
+
+    @property
+    def unknown(self) -> Share:
+        """Parts, damaged or not, left to somebody to look at."""
+        return Share(sum(j.verdict == Verdict.UNKNOWN for j in self.judged), len(self.judged))
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """True classes (rows) against the device's labels (columns), both in the labels' order."""
+        index = self._index
+        named = np.array([index[j.label] for j in self.judged], np.int64)
+        return Confusion.of(self.truth, named, len(self.labels))
+
+    @cached_property
+    def float_confusion(self) -> Confusion:
+        """The same with what the model said before it was quantized."""
+        index = self._index
+        named = np.array([index[j.float_label] for j in self.judged], np.int64)
+        return Confusion.of(self.truth, named, len(self.labels))
+
+    @property
+    def confidence(self) -> Doubles:
+        """The highest score of each picture, [n], 0-1."""
+        return np.asarray(self.scores.max(axis=1))
+
+    @cached_property
+    def reliability(self) -> list[Bin]:
+        """How often the likeliest class is the true one, by its score."""
+        return statistics.reliability(self.confidence, self.scores.argmax(axis=1) == self.truth)
+
+    @cached_property
+    def defect_reliability(self) -> list[Bin]:
+        """How often parts are damaged, by P(defect)."""
+        return statistics.reliability(self.p_defect, self.damaged)
+
+    @cached_property
+    def roc(self) -> Curve:
+        """See `statistics.roc`; only where there are both kinds of picture."""
+        return statistics.roc(self.damaged, self.p_defect)
+
+    @cached_property
+    def precision_recall(self) -> Curve:
+        """See `statistics.precision_recall`; only where there are both kinds of picture."""
+        return statistics.precision_recall(self.damaged, self.p_defect)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Return the manifest's figures: shares 0-1 of the held-out pictures, and how many those are.
+
+        `accuracy_int8` and what follows from it count the device's label, `accuracy_float` that of the model before
+        quantization under the same rule. `ece` is the expected calibration error of the highest score,
+        `ece_by_chance` what a perfectly calibrated model would show. Where some class means intact:
+        `missed_defects` is the share of damaged parts judged PASS, `false_alarms` that of intact parts judged DEFECT,
+        each with its one-sided 95% bound `_upper`; `unknown` is the share of all parts judged UNKNOWN. Latencies are
+        milliseconds on the machine that evaluated: median and 95th percentile.
+        """
+        figures = {
+            "accuracy_int8": self.confusion.accuracy.value or 0.0,
+            "accuracy_float": self.float_confusion.accuracy.value or 0.0,
+            "test_pictures": float(len(self.judged)),
+            "balanced_accuracy": self.confusion.balanced_accuracy,
+            "macro_f1": self.confusion.macro_f1,
+            "ece": statistics.calibration_error(self.reliability),
+            "ece_by_chance": statistics.chance_calibration_error(self.confidence),
+            "log_loss": statistics.log_loss(self.scores, self.truth),
+            "brier": statistics.brier(self.scores, self.truth),
+        }
+        if self.both_kinds:
+            figures |= {
+                "missed_defects": self.missed.value or 0.0,
+                "missed_defects_upper": self.missed.upper,
+                "false_alarms": self.false_alarms.value or 0.0,
+                "false_alarms_upper": self.false_alarms.upper,
+                "unknown": self.unknown.value or 0.0,
+                "roc_auc": self.roc.area,
+                "average_precision": self.precision_recall.area,
+            }
+        if self.speed:
+            figures |= {"latency_ms": self.speed.total[0], "latency_p95_ms": self.speed.total[1]}
+        return {name: round(float(value), _DIGITS) for name, value in figures.items()}
+
+    @property
+    def _index(self) -> dict[str, int]:
+        return {label.name: i for i, label in enumerate(self.labels)}
