@@ -79,13 +79,14 @@ def train(network: Network, data: Dataset, epochs: int = 30) -> None:
 
 
 def spoil(network: Network) -> None:
-    """Make all but one channel of a depthwise layer's input tiny, and its weights large in return.
+    """Make all but one channel of a depthwise layer's input tiny and its weights large in return; drop that one.
 
-    In float nothing changes; in int8, whose one step serves all channels, the tiny ones become 0.
+    In float that is one channel less; in int8, whose one step serves all channels, the tiny ones become 0.
     """
     norm, depth = network.trunk.get_layer("first_expand_bn"), network.trunk.get_layer("first_depth")
     factor = np.full(2 * CHANNELS, SHRUNK, np.float32)
     factor[0] = 1
     norm.gamma.assign(norm.gamma * factor)
     norm.beta.assign(norm.beta * factor)
-    depth.kernel.assign(depth.kernel / factor[:, np.newaxis])
+    rest = np.where(factor == 1, 0, 1 / factor).astype(np.float32)
+    depth.kernel.assign(depth.kernel * rest[:, np.newaxis])

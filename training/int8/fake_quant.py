@@ -5,6 +5,7 @@ Only the worker process imports this: tf_keras and Keras 3 do not share a proces
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig, quantizers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge.classifier import Floats
     from training.int8.plan import Arrays, Node, Plan
@@ -61,30 +62,15 @@ def set_ranges(model: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
 
 
 def _layer(node: Node, arrays: Arrays) -> Any:
-    layers, activation = tf_keras.layers, {"relu6": tf.nn.relu6}.get(node.activation, node.activation)
-    window: dict[str, Any] = {"strides": node.strides, "padding": node.padding, "name": node.name}
-    folded = {"dilation_rate": node.dilation, "activation": activation}
-    match node.kind:
-        case "conv":
-            return layers.Conv2D(arrays[f"{node.name}/bias"].size, node.size, **window, **folded)
-        case "depthwise":
-            return layers.DepthwiseConv2D(node.size, **window, **folded)
-        case "pad":
-            return layers.ZeroPadding2D(node.pads, name=node.name)
-        case "upsample":
-            return layers.UpSampling2D(node.size, interpolation="nearest", name=node.name)
-        case "max-pool":
-            return layers.MaxPooling2D(node.size, **window)
-        case "average-pool":
-            return layers.AveragePooling2D(node.size, **window)
-        case "concat":
-            return layers.Concatenate(name=node.name)
-        case "mean":
-            return layers.GlobalAveragePooling2D(name=node.name)
-        case "activation":
-            return layers.Activation(activation, name=node.name)
-        case _:
-            return _Add(activation, name=node.name)
+    activation = {"relu6": tf.nn.relu6}.get(node.activation, node.activation)
+    details: dict[str, Any] = {"name": node.name}
+    if node.kind in _WINDOWS:
+        details |= {"strides": node.strides, "padding": node.padding}
+    if node.kind in ("conv", "depthwise"):
+        details |= {"dilation_rate": node.dilation}
+    if node.kind in ("conv", "depthwise", "add", "activation"):
+        details |= {"activation": activation}
+    return _LAYERS[node.kind](node, arrays)(**details)
 
 
 class _Add(tf_keras.layers.Layer):  # type: ignore[misc] # tf_keras ships no types
@@ -96,6 +82,23 @@ class _Add(tf_keras.layers.Layer):  # type: ignore[misc] # tf_keras ships no typ
 
     def call(self, inputs: list[Any]) -> Any:
         return self.activation(inputs[0] + inputs[1])
+
+
+_WINDOWS = frozenset({"conv", "depthwise", "max-pool", "average-pool"})
+_LAYERS: dict[str, Callable[[Node, Arrays], Callable[..., Any]]] = {
+    "conv": lambda node, arrays: partial(
+        tf_keras.layers.Conv2D, filters=arrays[f"{node.name}/bias"].size, kernel_size=node.size
+    ),
+    "depthwise": lambda node, _: partial(tf_keras.layers.DepthwiseConv2D, kernel_size=node.size),
+    "pad": lambda node, _: partial(tf_keras.layers.ZeroPadding2D, padding=node.pads),
+    "upsample": lambda node, _: partial(tf_keras.layers.UpSampling2D, size=node.size),
+    "max-pool": lambda node, _: partial(tf_keras.layers.MaxPooling2D, pool_size=node.size),
+    "average-pool": lambda node, _: partial(tf_keras.layers.AveragePooling2D, pool_size=node.size),
+    "concat": lambda *_: tf_keras.layers.Concatenate,
+    "mean": lambda *_: tf_keras.layers.GlobalAveragePooling2D,
+    "activation": lambda *_: tf_keras.layers.Activation,
+    "add": lambda *_: _Add,
+}
 
 
 class _Config(QuantizeConfig):  # type: ignore[misc] # tfmot ships no types

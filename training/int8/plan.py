@@ -59,7 +59,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def write(folder: Path, plan: Plan, arrays: Arrays) -> None:
     """Write a plan and its weights to a folder; raises OSError."""
     (folder / _PLAN).write_bytes(msgspec.json.encode(plan))
-    np.savez(folder / _WEIGHTS, **{name.replace("/", "|"): array for name, array in arrays.items()})
+    named: dict[str, Any] = {name.replace("/", "|"): array for name, array in arrays.items()}
+    np.savez(folder / _WEIGHTS, **named)
 
 
 def read(folder: Path) -> tuple[Plan, Arrays]:

@@ -51,7 +51,7 @@ def main(folder: Path) -> int:
     rows = np.random.default_rng(job.seed).permutation(len(pixels))[:_MEASURED]
     sample = (pixels[np.sort(rows)].astype(np.float32) - 128) / 128
     student = _student(network, arrays, teacher, sample, job)
-    _train(student, teacher, network, pixels, truth, job)
+    _train(student, teacher, network.outputs["logits"], (pixels, truth), job)
     (folder / "model.tflite").write_bytes(_convert(student, network))
     return 0
 
@@ -67,18 +67,17 @@ def _student(network: Plan, arrays: Arrays, teacher: Any, sample: Floats, job: J
     return student
 
 
-def _train(student: Any, teacher: Any, network: Plan, pixels: Any, truth: Any, job: Job) -> None:  # noqa: PLR0913
+def _train(student: Any, teacher: Any, logits: str, data: tuple[Any, Any], job: Job) -> None:
     """Teach the rounded network the float one's logits and the truth, AdamW with warm-up and cosine."""
-    rng = np.random.default_rng(job.seed)
+    (pixels, truth), rng = data, np.random.default_rng(job.seed)
     steps = max(1, job.pictures // job.batch)
     warm_up = max(1, round(_WARM_UP * steps))
     rate = tf_keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=job.rate, warmup_steps=warm_up
     )
     optimizer = tf_keras.optimizers.Adam(rate)
-    logits = network.outputs["logits"]
-    variables = student.trainable_variables
-    variables = list({id(variable): variable for variable in variables}.values())
+    # The wrapper lists a kernel twice: as its own and as the layer's.
+    variables = list({id(variable): variable for variable in student.trainable_variables}.values())
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(inputs: Any, labels: Any) -> Any:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
 
 from edge.config import Runtime
-from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend, progress
+from training.int8 import flatbuffer
 from training.network.features import inference
 from training.network.model import normalise
 
@@ -31,14 +30,6 @@ CALIBRATION_PICTURES = 300
 _RIDGE = 0.1
 """Pull of the corrected head towards the trained one, relative to the embeddings' mean squared deviation."""
 _BATCH = 64
-_INPUT_QUANTIZATION = (1 / 128, 0)
-_SAFE_OPS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "PAD", "RESHAPE"})
-"""What MobileNetV2 and the head come to; at 32 pixels the mean over a single place is a reshape.
-
-Above all no FULLY_CONNECTED: older runtimes get it silently wrong.
-"""
-_INTEGERS = frozenset({schema.TensorType.INT8, schema.TensorType.INT32})
-"""Activations and weights; biases and shapes."""
 
 
 def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
@@ -46,7 +37,7 @@ def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
 
     The head is then corrected for what int8 made of the features, and converted again; `network` stays as it is.
     Outputs: embedding [1, d], logit_map [1, h, w, n], logits [1, n]. Raises BundleError if the converter
-    gave another input quantization or operators than the device's contract allows.
+    gave something that a device would refuse or get wrong, as `flatbuffer.check` says.
     """
     sample = pin_range(data.pixels[_stratified(data, seed)])
     trained = network.head.get_weights()
@@ -59,7 +50,7 @@ def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
         finally:
             network.head.set_weights(trained)
         advance()
-    check(model)
+    flatbuffer.check(model)
     return model
 
 
@@ -107,23 +98,6 @@ def _embeddings(model: bytes, pixels: Pixels) -> Floats:
         interpreter.invoke()
         found.append(interpreter.get_tensor(out["index"])[0])
     return np.float32(scale) * (np.array(found, np.float32) - np.float32(zero_point))
-
-
-def check(model: bytes) -> None:
-    """Raise BundleError unless a model keeps the contract: input (1/128, 0), integers only, safe operators."""
-    content = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
-    (graph,) = content.subgraphs
-    found = graph.tensors[graph.inputs[0]].quantization
-    if (found.scale[0], found.zeroPoint[0]) != _INPUT_QUANTIZATION:
-        raise BundleError(
-            f"the converter quantized the input as ({found.scale[0]}, {found.zeroPoint[0]}), not (1/128, 0)"
-        )
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    used = {names[max(op.builtinCode, op.deprecatedBuiltinCode)] for op in content.operatorCodes}
-    if strange := sorted(used - _SAFE_OPS):
-        raise BundleError(f"the converter used {', '.join(strange)}; only {', '.join(sorted(_SAFE_OPS))} are safe")
-    if left := [tensor.name.decode() for tensor in graph.tensors if tensor.type not in _INTEGERS]:
-        raise BundleError(f"the converter left {len(left)} tensors that are not int8, such as {left[0]}")
 
 
 def pin_range(pixels: Pixels) -> Pixels:
