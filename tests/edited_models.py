@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from training.int8 import flatbuffer
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,3 +46,20 @@ def rename(tree: Any, old: str, new: str, version: int = 1) -> None:
 def tensor(tree: Any, index: int) -> Any:
     """Return a tensor of the first subgraph."""
     return tree.subgraphs[0].tensors[index]
+
+
+def findings(model: bytes, severity: str) -> str:
+    """Return all findings of one severity as text."""
+    return "\n".join(str(finding) for finding in flatbuffer.inspect(model) if finding.severity == severity)
+
+
+def set_tensor(index: int, **values: Any) -> Callable[[Any], None]:
+    """Return a change of one tensor's fields; `scale`, `zeroPoint` and `axis` are its quantization's."""
+
+    def change(tree: Any) -> None:
+        found = tensor(tree, index)
+        for name, value in values.items():
+            holder = found.quantization if name in ("scale", "zeroPoint", "quantizedDimension") else found
+            setattr(holder, name, value)
+
+    return change

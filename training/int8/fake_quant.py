@@ -91,7 +91,7 @@ _LAYERS: dict[str, Callable[[Node, Arrays], Callable[..., Any]]] = {
     ),
     "depthwise": lambda node, _: partial(tf_keras.layers.DepthwiseConv2D, kernel_size=node.size),
     "pad": lambda node, _: partial(tf_keras.layers.ZeroPadding2D, padding=node.pads),
-    "upsample": lambda node, _: partial(tf_keras.layers.UpSampling2D, size=node.size),
+    "upsample": lambda node, _: partial(_Enlarge, size=node.size),
     "max-pool": lambda node, _: partial(tf_keras.layers.MaxPooling2D, pool_size=node.size),
     "average-pool": lambda node, _: partial(tf_keras.layers.AveragePooling2D, pool_size=node.size),
     "concat": lambda *_: tf_keras.layers.Concatenate,
@@ -99,6 +99,14 @@ _LAYERS: dict[str, Callable[[Node, Arrays], Callable[..., Any]]] = {
     "activation": lambda *_: tf_keras.layers.Activation,
     "add": lambda *_: _Add,
 }
+
+
+class _Enlarge(tf_keras.layers.UpSampling2D):  # type: ignore[misc]
+    """Repeats each value, without the half-pixel centres that the Edge TPU leaves to the CPU."""
+
+    def call(self, inputs: Any) -> Any:
+        sides = [side * factor for side, factor in zip(inputs.shape[1:3], self.size, strict=True)]
+        return tf.compat.v1.image.resize_nearest_neighbor(inputs, sides)
 
 
 class _Config(QuantizeConfig):  # type: ignore[misc] # tfmot ships no types
