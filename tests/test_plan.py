@@ -49,17 +49,7 @@ def network(name: str) -> Any:
         base = keras.applications.MobileNetV2(alpha=0.35, **common)
     fine = base.get_layer("block_13_expand_relu").output if name == "both" else None
     tail = keras.Model(base.input, base.output if fine is None else [fine, base.output])
-    given = [keras.Input((None, None, one.shape[-1])) for one in tail.outputs]
-    maps = [keras.layers.Conv2D(3, 1)(keras.layers.Dropout(0.5)(one)) for one in given]
-    means = [keras.layers.GlobalAveragePooling2D()(one) for one in given]
-    both = len(maps) > 1
-    last = keras.layers.Add()([maps[0], keras.layers.UpSampling2D()(maps[1])]) if both else maps[0]
-    outputs = {
-        "embedding": keras.layers.Concatenate()(means) if both else means[0],
-        "logit_map": last,
-        "logits": keras.layers.GlobalAveragePooling2D()(last),
-    }
-    head = keras.Model(given if both else given[0], outputs)
+    head = hostile.head([one.shape[-1] for one in tail.outputs], 3)
     start = keras.Input(shape)
     return scramble(keras.Model(start, head(tail(start))))
 

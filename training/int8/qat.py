@@ -41,14 +41,17 @@ _PATIENCE = 10
 def retrain(  # noqa: PLR0913 - the arguments are the contract
     network: Network,
     pixels: Pixels,
-    truth: Integers,
+    truth: Integers | None,
     *,
     augmentation: Augmentation,
     seed: int,
     pictures: int = PICTURES,
     rate: float = _RATE,
 ) -> bytes:
-    """Train a copy of `network` with int8's rounding in it, on canvases uint8 [n, h, w, 3] and their classes.
+    """Train a copy of `network` with int8's rounding in it, on pictures uint8 [n, h, w, 3] of its input's size.
+
+    It learns to say what `network` says of each place, and with `truth` (the pictures' classes) what is true. Leave
+    that out for tiles, whose own class nobody knows, and for a pooling that is not the mean.
 
     Returns an int8 model that `flatbuffer.check` passes; `network` stays as it is. Raises RuntimeUnavailableError
     without the packages for it or if the worker dies, InspectError for a layer it does not know, BundleError for a
@@ -67,7 +70,8 @@ def retrain(  # noqa: PLR0913 - the arguments are the contract
         folder = Path(name)
         plan.write(folder, network_plan, arrays)
         np.save(folder / "pixels.npy", pixels)
-        np.save(folder / "truth.npy", truth)
+        if truth is not None:
+            np.save(folder / "truth.npy", truth)
         (folder / "job.json").write_text(json.dumps(job))
         _work(folder, max(1, pictures // int(job["batch"])))
         model = (folder / "model.tflite").read_bytes()

@@ -1,7 +1,8 @@
 """`python -m training.int8.qat_worker FOLDER`: trains a plan with int8's rounding in it, and converts it.
 
-In the folder lie plan.json, weights.npz, pixels.npy (uint8 canvases), truth.npy and job.json; model.tflite is put
-there. Stdout has one JSON object a line: {"step": 3, "of": 90, "note": "..."}.
+In the folder lie plan.json, weights.npz, pixels.npy (uint8, as large as the model's input), job.json and, if the
+pictures' classes are known, truth.npy; model.tflite is put there. Stdout has one JSON object a line:
+{"step": 3, "of": 90, "note": "..."}.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from training.int8.equalize import equalize
 from training.recipe import Augmentation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
     from edge.classifier import Floats
     from training.int8.plan import Arrays, Plan
 
@@ -45,13 +50,14 @@ def main(folder: Path) -> int:
     """Do the whole job; raises what TensorFlow raises."""
     job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
     network, arrays = plan.read(folder)
-    pixels, truth = np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "truth.npy")
+    pixels, known = np.load(folder / "pixels.npy", mmap_mode="r"), folder / "truth.npy"
+    truth = np.load(known) if known.exists() else None
     tf_keras.utils.set_random_seed(job.seed)
     teacher = fake_quant.build(network, arrays, quantized=False)
     rows = np.random.default_rng(job.seed).permutation(len(pixels))[:_MEASURED]
     sample = (pixels[np.sort(rows)].astype(np.float32) - 128) / 128
     student = _student(network, arrays, teacher, sample, job)
-    _train(student, teacher, network.outputs["logits"], (pixels, truth), job)
+    _train(student, _loss(student, teacher, network), (pixels, truth), job)
     (folder / "model.tflite").write_bytes(_convert(student, network))
     return 0
 
@@ -67,8 +73,31 @@ def _student(network: Plan, arrays: Arrays, teacher: Any, sample: Floats, job: J
     return student
 
 
-def _train(student: Any, teacher: Any, logits: str, data: tuple[Any, Any], job: Job) -> None:
-    """Teach the rounded network the float one's logits and the truth, AdamW with warm-up and cosine."""
+def _loss(student: Any, teacher: Any, network: Plan) -> Callable[[Any, Any], Any]:
+    """Return a function from normalised pixels and classes to the mean loss of a batch, in nats.
+
+    It is small if the student says of each place and of the whole picture what the teacher says, and, where the
+    classes are known (not -1), what is true.
+    """
+    names = [network.outputs[output] for output in ("logits", "logit_map")]
+
+    def loss(inputs: Any, labels: Any) -> Any:
+        expected, found = teacher(inputs, training=False), student(inputs, training=True)
+        imitation = [
+            tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(expected[name]), found[name]))
+            for name in names
+        ]
+        known = tf.cast(labels >= 0, tf.float32)
+        wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), found[names[0]])
+        return tf.add_n([*imitation, tf.reduce_mean(known * wrong)])
+
+    return loss
+
+
+def _train(
+    student: Any, loss: Callable[[Any, Any], Any], data: tuple[Any, npt.NDArray[np.int64] | None], job: Job
+) -> None:
+    """Teach the rounded network, Adam with warm-up and cosine."""
     (pixels, truth), rng = data, np.random.default_rng(job.seed)
     steps = max(1, job.pictures // job.batch)
     warm_up = max(1, round(_WARM_UP * steps))
@@ -81,19 +110,16 @@ def _train(student: Any, teacher: Any, logits: str, data: tuple[Any, Any], job: 
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(inputs: Any, labels: Any) -> Any:
-        wanted = tf.nn.softmax(teacher(inputs, training=False)[logits])
         with tf.GradientTape() as tape:
-            found = student(inputs, training=True)[logits]
-            imitation = tf.nn.softmax_cross_entropy_with_logits(wanted, found)
-            correctness = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, found)
-            loss = tf.reduce_mean(imitation + correctness) / 2
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
+            value = loss(inputs, labels)
+        optimizer.apply_gradients(zip(tape.gradient(value, variables), variables, strict=True))
+        return value
 
     losses = []
     for number in range(steps):
         rows = rng.integers(len(pixels), size=job.batch)
-        losses.append(float(step(augment(pixels[rows], job.augmentation, rng), truth[rows])))
+        labels = np.full(len(rows), -1) if truth is None else truth[rows]
+        losses.append(float(step(augment(pixels[rows], job.augmentation, rng), labels)))
         note = f"loss {np.mean(losses[-_REPORTS:]):.3f}" if number % max(1, steps // _REPORTS) == 0 else ""
         print(json.dumps({"step": number + 1, "of": steps, "note": note}), flush=True)
     # The weights' ranges are those of the last forward pass: once more, after the last step.
