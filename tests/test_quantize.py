@@ -7,6 +7,7 @@ import pytest
 from tiny_parts import make_folder, read_folder
 
 from edge.config import Runtime
+from edge.contract.preprocess import Tiles
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend
@@ -128,6 +129,19 @@ def test_no_operator_is_one_that_older_runtimes_get_wrong(tflite: bytes) -> None
         for i in range(model.OperatorCodesLength())
     }
     assert all(version <= 3 for version in versions.values())
+
+
+def test_ranges_are_measured_on_every_tile_of_the_region(network: Any) -> None:
+    """Of canvases that two by two tiles cover, each gives one tile of the network's size, from all four places."""
+    from training.int8 import quantize
+
+    tiles = Tiles(rows=2, columns=2, overlap=0.5)
+    down, right = np.mgrid[:96, :96].astype(np.uint8)
+    canvases = np.stack([np.dstack([down, right, right])] * 20)
+    cut = quantize.one_tile_each(canvases, network, tiles, 1)
+    assert cut.shape == (20, 64, 64, 3)
+    corners = {(int(tile[0, 0, 0]), int(tile[0, 0, 1])) for tile in cut}
+    assert corners == {(0, 0), (0, 32), (32, 0), (32, 32)}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

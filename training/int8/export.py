@@ -1,4 +1,4 @@
-"""The way from a trained network to an int8 model that is trusted: quantize, compare, and retrain if it lost too much."""
+"""From a trained network to an int8 model that is trusted: quantize, compare, retrain if it lost too much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge.contract.pooling import Mean
 from edge.errors import RuntimeUnavailableError
 from training.int8 import gate, qat, quantize
 
@@ -60,7 +61,7 @@ def export(network: Network, data: Dataset, held: Held, recipe: Recipe, *, seed:
     Raises BundleError, one line with the worst class and the remedies, if that does not help either, and
     what `quantize` and `qat.retrain` raise.
     """
-    model = quantize.quantize(network, data, seed=seed)
+    model = quantize.quantize(network, data, seed=seed, tiles=recipe.preprocess.tiles)
     first = _judge(model, held)
     if all(found.passed for found in first.gates.values()):
         return first
@@ -70,15 +71,19 @@ def export(network: Network, data: Dataset, held: Held, recipe: Recipe, *, seed:
         qat.require()
     except RuntimeUnavailableError as error:
         gate.require(first.gates, also=f" (not retrained: {error})")
+    tiles = recipe.preprocess.tiles
     # A picture's class is no tile's class, and the mean of the map is not what another pooling looks at.
-    plain = data.pixels.shape[1:] == tuple(network.whole.input.shape[1:])
-    truth = data.truth if plain and type(recipe.pooling).__name__ == "Mean" else None
-    model = qat.retrain(network, data.pixels, truth, augmentation=recipe.augmentation, seed=seed)
+    is_whole = tiles.rows * tiles.columns == 1 and isinstance(recipe.pooling, Mean)
+    model = qat.retrain(
+        network,
+        quantize.one_tile_each(data.pixels, network, tiles, seed),
+        data.truth if is_whole else None,
+        augmentation=recipe.augmentation,
+        seed=seed,
+    )
     second = _judge(model, held)
     gate.require(second.gates, also=", retrained for it too,")
-    return Exported(
-        model=model, gates=second.gates, refused=first.gates, disagreements=second.disagreements
-    )
+    return Exported(model=model, gates=second.gates, refused=first.gates, disagreements=second.disagreements)
 
 
 def _judge(model: bytes, held: Held) -> Exported:

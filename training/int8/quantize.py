@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge.config import Runtime
+from edge.contract.preprocess import Tiles
 from edge.runtime import open_interpreter
 from training import backend, progress
 from training.int8 import flatbuffer
@@ -30,16 +31,17 @@ CALIBRATION_PICTURES = 300
 _RIDGE = 0.1
 """Pull of the corrected head towards the trained one, relative to the embeddings' mean squared deviation."""
 _BATCH = 64
+_WHOLE = Tiles()
 
 
-def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
-    """Convert to int8 throughout, with ranges measured on a stratified sample of `data`.
+def quantize(network: Network, data: Dataset, *, seed: int, tiles: Tiles = _WHOLE) -> bytes:
+    """Convert to int8 throughout, with ranges measured on a stratified sample of `data`, one of its `tiles` each.
 
     The head is then corrected for what int8 made of the features, and converted again; `network` stays as it is.
     Outputs: embedding [1, d], logit_map [1, h, w, n], logits [1, n]. Raises BundleError if the converter
     gave something that a device would refuse or get wrong, as `flatbuffer.check` says.
     """
-    sample = pin_range(data.pixels[_stratified(data, seed)])
+    sample = pin_range(one_tile_each(data.pixels[_stratified(data, seed)], network, tiles, seed))
     trained = network.head.get_weights()
     with progress.stage("quantizing", 2) as advance:
         draft = _convert(network, sample)
@@ -105,6 +107,15 @@ def pin_range(pixels: Pixels) -> Pixels:
     pinned = pixels.copy()
     pinned[0, 0, 0], pinned[0, 0, 1] = 0, 255
     return pinned
+
+
+def one_tile_each(canvases: Pixels, network: Network, tiles: Tiles, seed: int) -> Pixels:
+    """Cut one tile at random from each canvas: uint8 [n, h, w, 3] of the network's input size."""
+    height, width = network.whole.input.shape[1:3]
+    corners = np.random.default_rng(seed).permutation(np.resize(tiles.corners(height, width), (len(canvases), 2)))
+    return np.stack(
+        [canvas[top : top + height, left : left + width] for canvas, (top, left) in zip(canvases, corners, strict=True)]
+    )
 
 
 def _stratified(data: Dataset, seed: int) -> npt.NDArray[np.int64]:
