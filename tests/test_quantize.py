@@ -7,6 +7,7 @@ import pytest
 from tiny_parts import make_folder, read_folder
 
 from edge.config import Runtime
+from edge.contract.preprocess import Tiles
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend
@@ -130,36 +131,27 @@ def test_no_operator_is_one_that_older_runtimes_get_wrong(tflite: bytes) -> None
     assert all(version <= 3 for version in versions.values())
 
 
-def convert(network: Any, sample: Any) -> bytes:
-    """Quantize any Keras model the same way, without the check."""
-    import tensorflow as tf
+def test_ranges_are_measured_on_every_tile_of_the_region(network: Any) -> None:
+    """Of canvases that two by two tiles cover, each gives one tile of the network's size, from all four places."""
+    from training.int8 import quantize
 
-    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(
-        tf.TensorSpec([1, 32, 32, 3], tf.float32)
-    )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([picture[np.newaxis]] for picture in sample)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
+    tiles = Tiles(rows=2, columns=2, overlap=0.5)
+    down, right = np.mgrid[:96, :96].astype(np.uint8)
+    canvases = np.stack([np.dstack([down, right, right])] * 20)
+    cut = quantize.one_tile_each(canvases, network, tiles, 1)
+    assert cut.shape == (20, 64, 64, 3)
+    corners = {(int(tile[0, 0, 0]), int(tile[0, 0, 1])) for tile in cut}
+    assert corners == {(0, 0), (0, 32), (32, 0), (32, 32)}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(
-    ("last", "lowest", "message"),
-    [("dense", 0, "used FULLY_CONNECTED"), ("mean", 60, r"quantized the input as .* not \(1/128, 0\)")],
-)
-def test_a_model_outside_the_contract_is_refused(data: Dataset, last: str, lowest: int, message: str) -> None:
-    """A dense layer, or an input range that was not pinned, never becomes a bundle."""
-    import keras
+def test_a_model_outside_the_contract_is_refused(data: Dataset) -> None:
+    """An input range that was not pinned never becomes a bundle."""
+    from training.int8 import flatbuffer, quantize
 
-    from training.int8 import quantize
+    tiny = Recipe(model=Model(height=32, width=32))
     from training.network import model
 
-    start = keras.Input((32, 32, 3))
-    value = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(start))
-    made = keras.Model(start, keras.layers.Dense(3)(value) if last == "dense" else value)
-    sample = model.normalise(np.maximum(quantize.pin_range(data.pixels), np.uint8(lowest)))
-    with pytest.raises(BundleError, match=message):
-        quantize.check(convert(made, sample))
+    dim = np.maximum(data.pixels, np.uint8(60))
+    with pytest.raises(BundleError, match=r"is quantized as .*, not \(1/128, 0\); calibrate with pictures"):
+        flatbuffer.check(quantize._convert(model.build(3, tiny, None), dim))

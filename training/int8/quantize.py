@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
 
 from edge.config import Runtime
-from edge.errors import BundleError
+from edge.contract.preprocess import Tiles
 from edge.runtime import open_interpreter
 from training import backend, progress
+from training.int8 import flatbuffer
 from training.network.model import classifier, normalise, set_classifier
 from training.network.pooled import inference
 
@@ -31,24 +31,17 @@ CALIBRATION_PICTURES = 300
 _RIDGE = 0.1
 """Pull of the corrected head towards the trained one, relative to the embeddings' mean squared deviation."""
 _BATCH = 64
-_INPUT_QUANTIZATION = (1 / 128, 0)
-_SAFE_OPS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "PAD", "RESHAPE"})
-"""What MobileNetV2 and the head come to; at 32 pixels the mean over a single place is a reshape.
-
-Above all no FULLY_CONNECTED: older runtimes get it silently wrong.
-"""
-_INTEGERS = frozenset({schema.TensorType.INT8, schema.TensorType.INT32})
-"""Activations and weights; biases and shapes."""
+_WHOLE = Tiles()
 
 
-def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
-    """Convert to int8 throughout, with ranges measured on a stratified sample of `data`.
+def quantize(network: Network, data: Dataset, *, seed: int, tiles: Tiles = _WHOLE) -> bytes:
+    """Convert to int8 throughout, with ranges measured on a stratified sample of `data`, one of its `tiles` each.
 
     The head is then corrected for what int8 made of the features, and converted again; `network` stays as it is.
     Outputs: embedding [1, d], logit_map [1, h, w, n], logits [1, n]. Raises BundleError if the converter
-    gave another input quantization or operators than the device's contract allows.
+    gave something that a device would refuse or get wrong, as `flatbuffer.check` says.
     """
-    sample = pin_range(data.pixels[_stratified(data, seed)])
+    sample = pin_range(one_tile_each(data.pixels[_stratified(data, seed)], network, tiles, seed))
     trained = network.head.get_weights()
     with progress.stage("quantizing", 2) as advance:
         draft = _convert(network, sample)
@@ -59,7 +52,7 @@ def quantize(network: Network, data: Dataset, *, seed: int) -> bytes:
         finally:
             network.head.set_weights(trained)
         advance()
-    check(model)
+    flatbuffer.check(model)
     return model
 
 
@@ -109,28 +102,20 @@ def _embeddings(model: bytes, pixels: Pixels) -> Floats:
     return np.float32(scale) * (np.array(found, np.float32) - np.float32(zero_point))
 
 
-def check(model: bytes) -> None:
-    """Raise BundleError unless a model keeps the contract: input (1/128, 0), integers only, safe operators."""
-    content = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
-    (graph,) = content.subgraphs
-    found = graph.tensors[graph.inputs[0]].quantization
-    if (found.scale[0], found.zeroPoint[0]) != _INPUT_QUANTIZATION:
-        raise BundleError(
-            f"the converter quantized the input as ({found.scale[0]}, {found.zeroPoint[0]}), not (1/128, 0)"
-        )
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    used = {names[max(op.builtinCode, op.deprecatedBuiltinCode)] for op in content.operatorCodes}
-    if strange := sorted(used - _SAFE_OPS):
-        raise BundleError(f"the converter used {', '.join(strange)}; only {', '.join(sorted(_SAFE_OPS))} are safe")
-    if left := [tensor.name.decode() for tensor in graph.tensors if tensor.type not in _INTEGERS]:
-        raise BundleError(f"the converter left {len(left)} tensors that are not int8, such as {left[0]}")
-
-
 def pin_range(pixels: Pixels) -> Pixels:
     """Return calibration pictures that hold 0 and 255, so that the input's range is exactly [-1, 127/128]."""
     pinned = pixels.copy()
     pinned[0, 0, 0], pinned[0, 0, 1] = 0, 255
     return pinned
+
+
+def one_tile_each(canvases: Pixels, network: Network, tiles: Tiles, seed: int) -> Pixels:
+    """Cut one tile at random from each canvas: uint8 [n, h, w, 3] of the network's input size."""
+    height, width = network.whole.input.shape[1:3]
+    corners = np.random.default_rng(seed).permutation(np.resize(tiles.corners(height, width), (len(canvases), 2)))
+    return np.stack(
+        [canvas[top : top + height, left : left + width] for canvas, (top, left) in zip(canvases, corners, strict=True)]
+    )
 
 
 def _stratified(data: Dataset, seed: int) -> npt.NDArray[np.int64]:

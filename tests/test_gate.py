@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.contract import bundle as bundles
+from edge.contract.bundle import Label
+from edge.errors import BundleError
+from training.int8 import gate
+
+LABELS = (
+    Label(name="intact", verdict="PASS"),
+    Label(name="crack", verdict="DEFECT"),
+    Label(name="pore", verdict="DEFECT"),
+)
+DEMO = Path(__file__).resolve().parent.parent / "edge/demo_bundle"
+
+
+def logits(classes: np.ndarray) -> gate.Floats:
+    """Return logits that say these classes clearly."""
+    return (10 * np.eye(len(LABELS))[classes]).astype(np.float32)
+
+
+def judge(pictures: int, lost: int, gained: int = 0, *, allow_drop: float = 0.01) -> gate.Gate:
+    """Compare, where int8 took so many cracks for pores and so many the other way round that float got wrong."""
+    truth = np.repeat([0, 1, 2], pictures)
+    before, after = truth.copy(), truth.copy()
+    before[pictures : pictures + gained] = 2
+    after[2 * pictures - lost : 2 * pictures] = 2
+    return gate.compare(truth, logits(before), logits(after), LABELS, allow_drop=allow_drop)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "lost", "gained", "verdict"),
+    [
+        (30, 0, 0, "kept"),
+        (30, 1, 0, "too few to tell"),  # 3.3 points, but one picture
+        (30, 2, 0, "lost"),
+        (30, 2, 1, "too few to tell"),  # one net
+        (30, 3, 3, "kept"),
+        (200, 2, 0, "kept"),  # exactly the allowed point
+        (200, 3, 0, "lost"),
+        (1000, 10, 0, "kept"),
+        (1000, 11, 0, "lost"),
+        (1, 1, 0, "too few to tell"),
+    ],
+)
+def test_a_class_is_lost_by_more_than_a_point_and_two_pictures(
+    pictures: int, lost: int, gained: int, verdict: str
+) -> None:
+    """A single flipped picture never refuses an export, and a large class may lose exactly what is allowed."""
+    found = judge(pictures, lost, gained)
+    row = found.classes[1]
+    assert row.verdict == verdict
+    assert found.passed == (verdict != "lost")
+    assert (row.right_float, row.right_int8, row.pictures) == (pictures - gained, pictures - lost, pictures)
+    assert row.drop == pytest.approx((lost - gained) / pictures)
+    assert row.resolution == 1 / pictures
+
+
+def test_allow_drop_accepts_what_it_names() -> None:
+    """The drop that the error tells to accept is one that passes."""
+    refused = judge(60, 4)
+    with pytest.raises(BundleError, match=r"--allow-drop 0\.07$"):
+        gate.require({"litert": refused})
+    gate.require({"litert": judge(60, 4, allow_drop=0.07)})
+
+
+def test_the_error_is_one_line_with_the_worst_class_and_the_remedies() -> None:
+    """It names the class, both recalls, the drop, the pictures, the runtime, and what to do."""
+    with pytest.raises(BundleError) as error:
+        gate.require({"litert": judge(60, 0), "tflite-runtime": judge(60, 4)}, also=", retrained for int8 too,")
+    assert str(error.value) == (
+        "int8, retrained for int8 too, costs crack more recall than the allowed 1 points on tflite-runtime "
+        "(100.0% in float, 93.3% in int8: 6.7 points lost, 4 of 60 pictures); add pictures, take another alpha or "
+        "backbone, or accept it: --allow-drop 0.07"
+    )
+
+
+def test_a_missed_defect_counts_even_if_no_class_lost_much() -> None:
+    """Four classes that lose one picture each to PASS are four defects missed: refused as a whole."""
+    truth = np.repeat([0, 1, 2], 20)
+    after = truth.copy()
+    after[[20, 40]] = 0
+    found = gate.compare(truth, logits(truth), logits(after), LABELS)
+    assert [row.verdict for row in found.classes] == ["kept", "too few to tell", "too few to tell"]
+    assert found.damaged is not None
+    assert (found.damaged.verdict, found.damaged.right_float, found.damaged.right_int8) == ("lost", 40, 38)
+    assert [row.name for row in found.refused] == ["damaged parts found"]
+
+
+def test_one_kind_of_damage_taken_for_another_is_no_miss() -> None:
+    """Confusing two DEFECT labels costs their recall, but no damaged part is passed."""
+    found = judge(30, 5)
+    assert found.damaged is not None
+    assert found.damaged.drop == 0
+
+
+def test_without_an_intact_class_there_is_nothing_to_miss() -> None:
+    """Where every label is a DEFECT, only the classes are compared."""
+    truth = np.array([0, 1, 1])
+    found = gate.compare(truth, logits(truth), logits(truth), [Label(name=n, verdict="DEFECT") for n in "abc"])
+    assert found.damaged is None
+    assert found.classes[2].verdict == "no pictures"
+
+
+def test_the_table_states_what_one_picture_weighs() -> None:
+    """Every class has a line with both recalls, the drop, the resolution and the verdict, and plain values too."""
+    found = judge(30, 1)
+    lines = found.table()
+    assert len(lines) == 5
+    assert lines[2].split() == ["crack", "30", "100.0%", "96.7%", "3.3%", "3.3%", "too", "few", "to", "tell"]
+    plain = found.plain()
+    assert plain["passed"] is True
+    assert plain["rows"][1]["resolution"] == pytest.approx(1 / 30, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=80))
+def test_the_gate_counts_as_one_would_by_hand(rows: list[tuple[int, int, int]]) -> None:
+    """For any predictions: recalls are shares of the class, refused is what lost two net and over a point."""
+    truth, before, after = (np.array(column) for column in zip(*rows, strict=True))
+    found = gate.compare(truth, logits(before), logits(after), LABELS)
+    for index, row in enumerate(found.classes):
+        mine = [(b, a) for t, b, a in rows if t == index]
+        lost = sum(b == index for b, _ in mine) - sum(a == index for _, a in mine)
+        assert row.pictures == len(mine)
+        assert (row.verdict == "lost") == (lost >= 2 and lost > 0.01 * len(mine))
+
+
+def test_each_installed_runtime_judges_through_the_devices_classifier() -> None:
+    """Logits come from the bundle's model on the runtime that is named; LiteRT is always there."""
+    bundle = bundles.read(DEMO)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    assert gate.engines()[0] == "litert"
+    found = {engine: gate.int8_logits(bundle, pixels, engine) for engine in gate.engines()}
+    assert all(values.shape == (3, len(bundle.manifest.labels)) for values in found.values())
+    assert gate.disagreements(found) == []
+
+
+def test_a_runtime_that_sees_other_classes_is_named() -> None:
+    """Two pictures and more than the allowed share that differ name the runtime and how far its scores are off."""
+    truth = np.repeat([0, 1, 2], 20)
+    other = truth.copy()
+    other[:2] = 1
+    assert gate.disagreements({"litert": logits(truth), "tflite-runtime": logits(other)}) == [
+        "tflite-runtime sees another class than litert in 2 of 60 pictures (scores differ by up to 1.00)"
+    ]
+    other[1] = 0
+    assert gate.disagreements({"litert": logits(truth), "tflite-runtime": logits(other)}) == []

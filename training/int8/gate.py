@@ -1,0 +1,213 @@
+"""Did int8 cost a class its recall? Float and int8 predictions on held-out pictures, class by class.
+
+The pictures must be held out from training but not be the test part: a gate that chooses between models by the
+test pictures would make the report's figures too good.
+
+One picture that flips is a coin toss on the edge between two classes, and of 30 pictures it is already 3.3 points.
+So a class has lost its recall if it fell by more than `allow_drop` and by two pictures net (lost minus gained) at
+least. Below 2 / allow_drop pictures (200 for 1 point) the gate is therefore coarser than `allow_drop`; each row
+states its resolution, and "too few to tell" where the drop is above `allow_drop` but a single picture's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from edge.classifier import Classifier, softmax
+from edge.config import Runtime
+from edge.errors import BundleError
+from training import backend, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from edge.classifier import Floats
+    from edge.contract.bundle import Bundle, Label
+    from edge.contract.preprocess import Pixels
+    from training.data.dataset import Integers
+
+Engine: TypeAlias = Literal["litert", "tflite-runtime"]
+_PACKAGES: dict[Engine, str] = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+ALLOWED_DROP = 0.01
+"""Of a class' recall, 0-1."""
+_FEWEST_LOST = 2
+_HALF = 0.5
+"""P(defect) from which a picture counts as damaged here: the bundle's thresholds are chosen later, on int8 logits."""
+_DIGITS = 6
+_EPSILON = 1e-9
+"""Keeps a drop that is exactly the allowed one from being refused for its last binary digit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One class, or all damaged parts together: how many the two models get right."""
+
+    name: str
+    pictures: int
+    right_float: int
+    right_int8: int
+    verdict: Literal["kept", "lost", "too few to tell", "no pictures"]
+
+    @property
+    def recall_float(self) -> float:
+        """Share of the pictures, 0-1; 0 of none."""
+        return self.right_float / max(self.pictures, 1)
+
+    @property
+    def recall_int8(self) -> float:
+        """Likewise."""
+        return self.right_int8 / max(self.pictures, 1)
+
+    @property
+    def drop(self) -> float:
+        """What int8 costs, as a share of the pictures; negative if it gains."""
+        return self.recall_float - self.recall_int8
+
+    @property
+    def resolution(self) -> float:
+        """What a single picture weighs, as a share of the pictures."""
+        return 1 / max(self.pictures, 1)
+
+    def __str__(self) -> str:
+        """Return the row for a person."""
+        return (
+            f"{self.recall_float:.1%} in float, {self.recall_int8:.1%} in int8: {100 * self.drop:.1f} points lost, "
+            f"{self.right_float - self.right_int8} of {self.pictures} pictures"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What int8 costs each class, on one runtime."""
+
+    classes: tuple[Row, ...]
+    damaged: Row | None
+    """All parts with a DEFECT label as one: right is whoever is not passed. None if no class means intact."""
+    allow_drop: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether no class, and no damaged part, is worse off than allowed."""
+        return not self.refused
+
+    @property
+    def refused(self) -> tuple[Row, ...]:
+        """The rows that lost too much, the worst first."""
+        rows = [*self.classes, *([self.damaged] if self.damaged else [])]
+        return tuple(sorted((row for row in rows if row.verdict == "lost"), key=lambda row: -row.drop))
+
+    def table(self) -> list[str]:
+        """Return lines for a terminal: a heading and a row for each class."""
+        rows = [*self.classes, *([self.damaged] if self.damaged else [])]
+        width = max(len(row.name) for row in rows)
+        heading = f"{'class':{width}}  pictures   float    int8    drop  one picture  verdict"
+        return [heading, *(_line(row, width) for row in rows)]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for report.json."""
+        rows = [*self.classes, *([self.damaged] if self.damaged else [])]
+        shares = ("recall_float", "recall_int8", "drop", "resolution")
+        return {
+            "allow_drop": self.allow_drop,
+            "passed": self.passed,
+            "rows": [asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} for row in rows],
+        }
+
+
+def _line(row: Row, width: int) -> str:
+    figures = f"{row.recall_float:7.1%} {row.recall_int8:7.1%} {row.drop:7.1%} {row.resolution:12.1%}"
+    return f"{row.name:{width}} {row.pictures:9} {figures}  {row.verdict}"
+
+
+def compare(
+    truth: Integers,
+    float_logits: Floats,
+    int8_logits: Floats,
+    labels: Sequence[Label],
+    *,
+    allow_drop: float = ALLOWED_DROP,
+) -> Gate:
+    """Compare two models' logits [n, classes] of the same pictures with the truth [n]; pure.
+
+    `allow_drop` is the share of a class' recall, 0-1, that int8 may cost.
+    """
+    right = [logits.argmax(axis=1) == truth for logits in (float_logits, int8_logits)]
+    classes = [_row(label.name, truth == index, right, allow_drop) for index, label in enumerate(labels)]
+    damaging = np.array([label.verdict == "DEFECT" for label in labels])
+    if damaging.all():
+        return Gate(tuple(classes), None, allow_drop)
+    found = [softmax(logits)[:, damaging].sum(axis=1) >= _HALF for logits in (float_logits, int8_logits)]
+    return Gate(tuple(classes), _row("damaged parts found", damaging[truth], found, allow_drop), allow_drop)
+
+
+def _row(name: str, rows: npt.NDArray[np.bool_], right: Sequence[npt.NDArray[np.bool_]], allow_drop: float) -> Row:
+    pictures = int(rows.sum())
+    before, after = (int(hits[rows].sum()) for hits in right)
+    verdict: Literal["kept", "lost", "too few to tell", "no pictures"] = "kept"
+    if not pictures:
+        verdict = "no pictures"
+    elif before - after > allow_drop * pictures + _EPSILON:
+        verdict = "lost" if before - after >= _FEWEST_LOST else "too few to tell"
+    return Row(name=name, pictures=pictures, right_float=before, right_int8=after, verdict=verdict)
+
+
+def engines() -> tuple[Engine, ...]:
+    """Return the runtimes that are installed here, LiteRT first."""
+    return tuple(engine for engine, package in _PACKAGES.items() if find_spec(package) is not None)
+
+
+def int8_logits(bundle: Bundle, pixels: Pixels, engine: Engine = "litert") -> Floats:
+    """Return what a device says of canvases uint8 [n, h, w, 3] with this runtime: logits, float32 [n, classes].
+
+    Raises BundleError for a model that the runtime refuses, RuntimeUnavailableError without the runtime.
+    """
+    with backend.quiet():
+        classifier = Classifier(bundle, Runtime(engine=engine))
+    with progress.stage(f"judging with {engine}", len(pixels)) as advance:
+        found = []
+        for picture in pixels:
+            found.append(classifier.classify(picture).logits)
+            advance()
+    return np.array(found, np.float32)
+
+
+def disagreements(by_engine: Mapping[Engine, Floats], *, allow_drop: float = ALLOWED_DROP) -> list[str]:
+    """Name each runtime that sees another class than the first one in more than `allow_drop` of the pictures.
+
+    Runtimes round differently, so single pictures may differ; two at least must.
+    """
+    (first, expected), *others = by_engine.items()
+    lines = []
+    for engine, found in others:
+        differing = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
+        if differing >= _FEWEST_LOST and differing > allow_drop * len(found) + _EPSILON:
+            furthest = float(np.abs(softmax(found) - softmax(expected)).max())
+            lines.append(
+                f"{engine} sees another class than {first} in {differing} of {len(found)} pictures "
+                f"(scores differ by up to {furthest:.2f})"
+            )
+    return lines
+
+
+def require(gates: Mapping[Engine, Gate], *, also: str = "") -> None:
+    """Raise BundleError, one line with the worst row and the remedy, unless every runtime's gate passed.
+
+    `also` is what has been tried already, such as ", retrained for int8 too,".
+    """
+    for engine, gate in gates.items():
+        if gate.passed:
+            continue
+        worst, more = gate.refused[0], len(gate.refused) - 1
+        rest = f", and {more} more" if more else ""
+        accepted = math.ceil(100 * worst.drop - _EPSILON) / 100
+        raise BundleError(
+            f"int8{also} costs {worst.name} more recall than the allowed {100 * gate.allow_drop:g} points on {engine} "
+            f"({worst}{rest}); add pictures, take another alpha or backbone, or accept it: --allow-drop {accepted:g}"
+        )
