@@ -13,12 +13,17 @@ def main() -> int:
 
 
 def _run() -> int:
-    from training import build_command, keygen, synthetic  # Here Ctrl-C ends their loading as it ends them.
+    from training import (
+        build_command,
+        data_command,
+        keygen,
+        synthetic,
+    )  # Here Ctrl-C ends their loading as it ends them.
 
     description = "Make model bundles for edge-inspect. `edge-train COMMAND --help` tells of each."
     parser = make_parser("edge-train", description)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (build_command, keygen, synthetic):
+    for command in (build_command, data_command, keygen, synthetic):
         command.add_parser(subparsers)
     arguments = parser.parse_args()
     return int(arguments.run(arguments))
