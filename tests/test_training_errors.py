@@ -73,7 +73,7 @@ def out_below_a_file(data: Path) -> Sequence[object]:
         (torn_picture, DataError.exit_code, "1 unreadable of 13"),
         (two_labels, DataError.exit_code, "are the same picture under two labels"),
         (leaked_test, DataError.exit_code, "12 test pictures are also in --data"),
-        (too_few, DataError.exit_code, "class spot has 2 distinct pictures; it takes at least 3"),
+        (too_few, DataError.exit_code, "class spot has 2 distinct pictures or groups of them; it takes at least 4"),
         (lambda _: ("--data", "/nowhere"), DataError.exit_code, "/nowhere: no such folder of pictures"),
         (lambda _: ("--pass", "intakt"), DataError.exit_code, "did you mean intact?"),
         (lambda _: ("--weights", "gone.h5"), DataError.exit_code, "gone.h5: no such file"),
