@@ -13,26 +13,13 @@ def main() -> int:
 
 
 def _run() -> int:
-<<<<<<< HEAD
     # Here Ctrl-C ends their loading as it ends them.
-    from training import build_command, compile_command, keygen, synthetic
-=======
-    from training import (
-        build_command,
-        data_command,
-        keygen,
-        synthetic,
-    )  # Here Ctrl-C ends their loading as it ends them.
->>>>>>> data
+    from training import build_command, compile_command, data_command, keygen, search_command, synthetic
 
     description = "Make model bundles for edge-inspect. `edge-train COMMAND --help` tells of each."
     parser = make_parser("edge-train", description)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-<<<<<<< HEAD
-    for command in (build_command, compile_command, keygen, synthetic):
-=======
-    for command in (build_command, data_command, keygen, synthetic):
->>>>>>> data
+    for command in (data_command, build_command, search_command, compile_command, keygen, synthetic):
         command.add_parser(subparsers)
     arguments = parser.parse_args()
     return int(arguments.run(arguments))

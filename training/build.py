@@ -26,6 +26,7 @@ from training.recipe import IMAGENET
 
 if TYPE_CHECKING:
     from training.auto import Trial
+    from training.data.split import Parts
     from training.evaluation.leakage import Leakage
     from training.evaluation.result import Result
     from training.inputs import Divided, Inputs
@@ -35,6 +36,30 @@ if TYPE_CHECKING:
     from training.network.scores import Stage
     from training.options import Options
     from training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One build: what was asked for, and with which recipe and pictures it is done."""
+
+    inputs: Inputs
+    options: Options
+    recipe: Recipe
+    divided: Divided
+
+    @property
+    def parts(self) -> Parts:
+        return self.divided.parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """The model as the bundle will hold it, and what it says of the test part."""
+
+    manifest: Manifest
+    classifier: Classifier
+    result: Result
+    warnings: list[str]
 
 
 def build(inputs: Inputs, options: Options) -> Bundle:
@@ -48,19 +73,17 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     from training.network.checkpoint import Run
 
     recipe, trials = _choose(inputs, options)
-    divided = inputs.divide(recipe)
-    run = Run(_run_key(divided, recipe, options))
-    network, stages = _train(divided, recipe, options, run)
-    manifest = _manifest(divided, recipe, options)
-    exported = _export(network, divided, recipe, manifest, options)
-    facts = {
-        **_facts(inputs, divided, recipe, options),
+    job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
+    run = Run(_run_key(job))
+    network, stages = _train(job, run)
+    exported = _export(job, network)
+    judged = _judge(job, network, exported)
+    made = {
         "training": [stage.summary() for stage in stages],
         "search": [trial.plain() for trial in trials],
         "quantization": exported.plain(),
     }
-    judged = _Judged.of(divided, network, manifest, exported, recipe, options)
-    written = _write(judged, inputs, divided, facts, options)
+    written = _write(job, judged, {**_facts(job), **made})
     run.finish()
     return written
 
@@ -80,92 +103,67 @@ def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[Trial]]:
     )
 
 
-def _train(divided: Divided, recipe: Recipe, options: Options, run: Run) -> tuple[Network, list[Stage]]:
+def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:
     from training.network import model
     from training.network.train import Trainer
 
-    network = model.build(len(divided.data.labels), recipe, options.weights)
-    trainer = Trainer(network, divided.parts, recipe, seed=options.seed, run=run, logs=options.logs)
+    options = job.options
+    network = model.build(len(job.inputs.labels), job.recipe, options.weights)
+    trainer = Trainer(network, job.parts, job.recipe, seed=options.seed, run=run, logs=options.logs)
     return network, trainer.from_scratch() if options.weights is None else trainer.on_features()
 
 
-def _export(
-    network: Network, divided: Divided, recipe: Recipe, manifest: Manifest, options: Options
-) -> Exported:
+def _export(job: _Job, network: Network) -> Exported:
     from training.int8 import export
     from training.network.pooled import predict
 
-    pictures = dataset.joined(divided.parts.validation, divided.parts.calibration)
+    pictures = dataset.joined(job.parts.validation, job.parts.calibration)
     held = export.Held(
         pictures=pictures,
-        logits=predict(network, pictures.pixels, recipe),
-        draft=partial(_draft, manifest),
-        allow_drop=options.allow_drop,
+        logits=predict(network, pictures.pixels, job.recipe),
+        draft=partial(_draft, _manifest(job)),
+        allow_drop=job.options.allow_drop,
     )
-    return export.export(network, divided.parts.train, held, recipe, seed=options.seed)
+    return export.export(network, job.parts.train, held, job.recipe, seed=job.options.seed)
 
 
-def _draft(manifest: Manifest, model: bytes) -> Bundle:
-    """Return the bundle as far as it is known, for the classifier to judge with before anything is written."""
-    known = msgspec.structs.replace(manifest, files={bundles.MODEL: hashlib.sha256(model).hexdigest()})
-    return Bundle(Path(manifest.name), known, "", {bundles.MODEL: model})
+def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
+    """Fit temperature and thresholds to the calibration part, then judge the test part with them."""
+    from training.evaluation import caveats, evaluate, fit
+    from training.int8 import metadata
+    from training.network.pooled import predict
+
+    parts = job.parts
+    share = len(parts.calibration.sources) / len(job.divided.data.sources)
+    manifest = _manifest(job)
+    fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, job.options.aim, share=share)
+    manifest = msgspec.structs.replace(manifest, temperature=fitted.temperature, thresholds=fitted.thresholds)
+    classifier = _classifier(manifest, metadata.add(exported.model, manifest))
+    logits = predict(network, parts.test.pixels, job.recipe)
+    result = evaluate.evaluate(classifier, logits, parts.test, rule=fitted.rule)
+    return _Judged(
+        manifest=msgspec.structs.replace(manifest, metrics=result.metrics),
+        classifier=classifier,
+        result=result,
+        warnings=[*caveats.caveats(result), *exported.disagreements],
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """The model as the bundle will hold it, and what it says of the test part."""
-
-    manifest: Manifest
-    classifier: Classifier
-    result: Result
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def of(  # noqa: PLR0913 - everything comes together here
-        cls,
-        divided: Divided,
-        network: Network,
-        manifest: Manifest,
-        exported: Exported,
-        recipe: Recipe,
-        options: Options,
-    ) -> _Judged:
-        """Fit temperature and thresholds to the calibration part, then judge the test part with them."""
-        from training.evaluation import caveats, evaluate, fit
-        from training.int8 import metadata
-        from training.network.pooled import predict
-
-        parts = divided.parts
-        share = len(parts.calibration.sources) / len(divided.data.sources)
-        fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, options.aim, share=share)
-        manifest = msgspec.structs.replace(manifest, temperature=fitted.temperature, thresholds=fitted.thresholds)
-        classifier = _classifier(manifest, metadata.add(exported.model, manifest))
-        logits = predict(network, parts.test.pixels, recipe)
-        result = evaluate.evaluate(classifier, logits, parts.test, rule=fitted.rule)
-        return cls(
-            manifest=msgspec.structs.replace(manifest, metrics=result.metrics),
-            classifier=classifier,
-            result=result,
-            warnings=(*caveats.caveats(result), *exported.disagreements),
-        )
-
-
-def _write(judged: _Judged, inputs: Inputs, divided: Divided, facts: dict[str, Any], options: Options) -> Bundle:
+def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:
     from training.evaluation import golden, report, report_json
 
-    leak = _leakage(inputs, divided, options)
+    leak = _leakage(job)
     warnings = [*judged.warnings, *([leak.text] if leak else [])]
     facts = {**facts, "leakage": leak and leak.plain()}
-    test, result = divided.parts.test, judged.result
+    options, test, result = job.options, job.parts.test, judged.result
     split = saved_split.record(
-        divided.parts, seed=options.seed, group_by=inputs.rule.text, own_test=divided.test is not None
+        job.parts, seed=options.seed, group_by=job.inputs.rule.text, own_test=job.divided.test is not None
     )
-    page = report.html(judged.manifest.name, judged.classifier, test, result, facts, warnings=warnings)
     files = {
         bundles.MODEL: judged.classifier.bundle.model,
         saved_split.FILE: split.encode(),
         "report.json": report_json.encode(result, facts, warnings),
-        "report.html": page,
+        "report.html": report.html(judged.manifest.name, judged.classifier, test, result, facts, warnings=warnings),
         **golden.golden_files(judged.classifier, test),
     }
     try:
@@ -174,12 +172,14 @@ def _write(judged: _Judged, inputs: Inputs, divided: Divided, facts: dict[str, A
         raise BundleError(f"{options.out} cannot be written ({error}); choose another --out") from error
 
 
-def _leakage(inputs: Inputs, divided: Divided, options: Options) -> Leakage | None:
+def _leakage(job: _Job) -> Leakage | None:
     from training.data.embedding import embed
     from training.evaluation import leakage
 
-    vectors = embed(divided.data, options.weights, options.recipe.model.alpha)
-    return leakage.find(divided.data, divided.groups if inputs.rule.kind != "none" else None, vectors, seed=options.seed)
+    data = job.divided.data
+    vectors = embed(data, job.options.weights, job.recipe.model.alpha)
+    groups = None if job.inputs.rule.kind == "none" else job.divided.groups
+    return leakage.find(data, groups, vectors, seed=job.options.seed)
 
 
 def _classifier(manifest: Manifest, model: bytes) -> Classifier:
@@ -187,46 +187,52 @@ def _classifier(manifest: Manifest, model: bytes) -> Classifier:
         return Classifier(_draft(manifest, model))
 
 
-def _manifest(divided: Divided, recipe: Recipe, options: Options) -> Manifest:
+def _draft(manifest: Manifest, model: bytes) -> Bundle:
+    """Return the bundle as far as it is known, for the classifier to judge with before anything is written."""
+    known = msgspec.structs.replace(manifest, files={bundles.MODEL: hashlib.sha256(model).hexdigest()})
+    return Bundle(Path(manifest.name), known, "", {bundles.MODEL: model})
+
+
+def _manifest(job: _Job) -> Manifest:
+    data, options = job.divided.data, job.options
     return Manifest(
         name=options.out.absolute().name.removesuffix(".zip"),
         created=datetime.now(UTC).replace(microsecond=0),
         code_version=edge.__version__,
-        labels=divided.data.labels,
-        preprocess=recipe.preprocess,
-        pooling=recipe.pooling,
-        dataset=bundles.Dataset(
-            sha256=divided.data.sha256, pictures=len(divided.data.sources), seed=options.seed
-        ),
+        labels=data.labels,
+        preprocess=job.recipe.preprocess,
+        pooling=job.recipe.pooling,
+        dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
         metrics={},
     )
 
 
-def _run_key(divided: Divided, recipe: Recipe, options: Options) -> str:
+def _run_key(job: _Job) -> str:
     """Hash everything that a training run depends on: an equal one may go on where this one ends."""
-    weights = options.weights
+    weights = job.options.weights
     if weights not in (None, IMAGENET):
         weights = hashlib.sha256(Path(str(weights)).read_bytes()).hexdigest()
     versions = [edge.__version__, *(version(name) for name in ("tensorflow", "keras"))]
-    parts = [divided.parts.train.sha256, divided.parts.validation.sha256]
-    content = [parts, recipe.plain(), options.seed, weights, versions]
+    taught = [job.parts.train.sha256, job.parts.validation.sha256]
+    content = [taught, job.recipe.plain(), job.options.seed, weights, versions]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def _facts(inputs: Inputs, divided: Divided, recipe: Recipe, options: Options) -> dict[str, Any]:
+def _facts(job: _Job) -> dict[str, Any]:
     """Return how the model was made, as plain values."""
-    weights = options.weights if options.weights in (None, IMAGENET) else Path(options.weights).name
+    weights = job.options.weights
+    data, test = job.divided.data, job.divided.test
     return {
         "data": {
-            "sha256": divided.data.sha256,
-            "pictures": len(divided.data.sources),
-            "skipped": [*divided.data.skipped, *(divided.test.skipped if divided.test else ())],
-            "group_by": inputs.rule.text,
-            **{name: part.counts() for name, part in divided.parts._asdict().items()},
+            "sha256": data.sha256,
+            "pictures": len(data.sources),
+            "skipped": [*data.skipped, *(test.skipped if test else ())],
+            "group_by": job.inputs.rule.text,
+            **{name: part.counts() for name, part in job.parts._asdict().items()},
         },
-        "seed": options.seed,
-        "weights": weights or "none",
-        "recipe": recipe.plain(),
+        "seed": job.options.seed,
+        "weights": "none" if weights is None else Path(weights).name,
+        "recipe": job.recipe.plain(),
         "versions": {
             "edge-inspect": edge.__version__,
             "python": platform.python_version(),

@@ -21,14 +21,16 @@ from edge.contract.bundle import Label
 from edge.contract.preprocess import PreprocessSpec
 from edge.synthetic import LABELS
 from training import backend
-from training.build import Options, build
-from training.data import dataset
+from training.build import build
+from training.data.dataset import Source
+from training.evaluation.thresholds import Aim
+from training.inputs import Inputs
+from training.options import Options
 from training.recipe import Augmentation, Features, Model, Recipe
 from training.synthetic import Order, in_parallel
 
 if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels
-    from training.data.dataset import Dataset
     from training.network.localise import Lessons
 
 DEMO_BUNDLE = Path(__file__).resolve().parent.parent / "edge" / "demo_bundle"
@@ -62,25 +64,27 @@ def make(out: Path, seed: int) -> int:
 
     # Three sets in a row of seeds: no part is in two of them.
     taught = lessons(Order(seed=3 * seed, count=_LESSONS, width=RECIPE.model.width, height=RECIPE.model.height))
-    data = _read(Order(seed=3 * seed + 1, count=_PICTURES))
-    test = _read(Order(seed=3 * seed + 2, count=_TEST_PICTURES))
+    inputs = Inputs(
+        labels=_LABELS,
+        folder=Path("rendered parts"),
+        sources=_sources(Order(seed=3 * seed + 1, count=_PICTURES)),
+        test_folder=Path("fresh rendered parts"),
+        test_sources=_sources(Order(seed=3 * seed + 2, count=_TEST_PICTURES)),
+        seed=seed,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(scratch, "rendered.weights.h5")
         localise.teach(taught, RECIPE, weights, seed=seed)
-        options = Options(out=out, weights=str(weights), seed=seed, recipe=RECIPE)
-        metrics = build(data, test, options).manifest.metrics
+        options = Options(out=out, aim=Aim(), weights=str(weights), seed=seed, recipe=RECIPE)
+        metrics = build(inputs, options).manifest.metrics
     print(f"{out}: {metrics['accuracy_int8']:.2%} of {_TEST_PICTURES} fresh parts right on the device's path")
     return 0
 
 
-def _read(order: Order) -> Dataset:
-    sources = [
-        dataset.Source(order.name(index), order.label(index), partial(_pixels, order, index))
-        for index in range(order.count)
+def _sources(order: Order) -> list[Source]:
+    return [
+        Source(order.name(index), order.label(index), partial(_pixels, order, index)) for index in range(order.count)
     ]
-    return dataset.read(
-        _LABELS, sources, canvas=RECIPE.canvas, spec=RECIPE.preprocess, title=f"rendering {order.count} parts"
-    )
 
 
 def _pixels(order: Order, index: int) -> Pixels:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, DataError
 from training.data import dataset, groups, saved_split, split
+from training.data.groups import GroupRule
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from training.data.saved_split import Split
     from training.data.split import Parts
     from training.recipe import Recipe
+
+
+_NO_RULE = GroupRule()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ class Divided:
         """The pictures that models may be chosen by, those of training and validation, and their groups."""
         seen = {*self.parts.train.digests, *self.parts.validation.digests}
         rows = [row for row, digest in enumerate(self.data.digests) if digest in seen]
-        return self.data.take(rows), [self.groups[row] for row in rows]
+        return self.data.take(np.array(rows)), [self.groups[row] for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class Inputs:
     test_sources: Sequence[Source] | None = None
     extra: Sequence[Source] = ()
     """Pictures for the training part alone, such as rendered ones."""
-    rule: groups.GroupRule = groups.GroupRule()
+    rule: GroupRule = _NO_RULE
     kept: Split | None = None
     """A split that earlier pictures keep."""
     seed: int = 1
@@ -72,7 +77,7 @@ class Inputs:
             parts = split.divide(data, test, seed=self.seed, groups=keys[0], test_groups=test_keys)
         if self.extra:
             more = self._read(self.extra, recipe, "reading what is mixed in")
-            parts = parts._replace(train=dataset.joined(parts.train, more, apart_from=[data, *filter(None, [test])]))
+            parts = parts._replace(train=dataset.joined(parts.train, _unseen(more, data, test)))
         return Divided(data=data, test=test, groups=keys[0], parts=parts)
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
@@ -81,13 +86,27 @@ class Inputs:
         )
 
 
+def _unseen(extra: Dataset, data: Dataset, test: Dataset | None) -> Dataset:
+    """Return `extra`; raises DataError for a picture that might be judged later."""
+    known = {*data.digests, *(test.digests if test else ())}
+    shared = [source.name for source, digest in zip(extra.sources, extra.digests, strict=True) if digest in known]
+    if shared:
+        raise DataError(f"--mix-in: {len(shared)} pictures are in --data or --test-data too, the first {shared[0]}")
+    return extra
+
+
 def add_options(parser: ArgumentParser) -> None:
     """Add what says which pictures there are and how they are divided."""
     group = parser.add_argument_group("pictures")
     add = group.add_argument
     add("--data", type=to_path, required=True, metavar="DIR", help="labelled pictures, a folder per class")
     add("--test-data", type=to_path, metavar="DIR", help="held-out pictures with the same class folders")
-    add("--mix-in", type=to_path, metavar="DIR", help="more pictures to train on and nothing else, such as rendered ones")
+    add(
+        "--mix-in",
+        type=to_path,
+        metavar="DIR",
+        help="more pictures for training alone, such as rendered ones",
+    )
     add(
         "--pass", dest="passing", nargs="+", action="extend", default=[], metavar="CLASS",
         help="classes that mean an intact part; without it every class is a defect",
@@ -96,7 +115,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--group-by", type=str, default=groups.NONE, metavar="RULE",
         help=f"keep pictures of the same part together: {groups.RULES} (default {groups.NONE})",
     )  # fmt: skip
-    add("--split-of", type=to_path, metavar="BUNDLE", help="keep the split of an earlier bundle; new pictures are dealt")
+    add("--split-of", type=to_path, metavar="BUNDLE", help="keep an earlier bundle's split; new pictures are dealt")
     add("--seed", type=int, default=1, help="the same seed and pictures give the same split (default 1)")
     add("--skip-bad", action="store_true", help="leave out unreadable pictures and count them in the report")
 

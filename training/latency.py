@@ -40,7 +40,7 @@ def _tile(recipe: Recipe, classes: int) -> float:
 
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (4, recipe.model.height, recipe.model.width, 3), dtype=np.uint8)
-    flatbuffer = quantize._convert(model.build(classes, recipe, None), quantize.pin_range(pixels))
+    flatbuffer = quantize.convert(model.build(classes, recipe, None), quantize.pin_range(pixels))
     interpreter = open_interpreter(flatbuffer, Runtime()).interpreter
     given = interpreter.get_input_details()[0]["index"]
     interpreter.set_tensor(given, (pixels[:1] ^ np.uint8(0x80)).view(np.int8))

@@ -24,8 +24,11 @@ class Advance(Protocol):
 
 
 @contextmanager
-def stage(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
-    """Open one stage of `total` steps, of which an earlier run has `done` some, on stderr; it ends with its time."""
+def stage(title: str, total: int | None, *, done: int = 0) -> Iterator[Advance]:
+    """Open one stage of `total` steps (None: nobody knows how many), on stderr; it ends with its time.
+
+    Of these an earlier run has `done` some.
+    """
     started = time.monotonic()
     if done:
         print(f"{title}: going on after {done} of {total}", file=sys.stderr)
@@ -35,7 +38,7 @@ def stage(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
 
 
 @contextmanager
-def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
+def _bar(title: str, total: int | None, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -58,12 +61,13 @@ def _bar(title: str, total: int, done: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
+def _lines(title: str, total: int | None, done: int) -> Iterator[Advance]:
     def advance(note: str = "") -> None:
         nonlocal done
         done += 1
         if note:
-            print(f"{title} {done}/{total}: {note}", file=sys.stderr, flush=True)
+            of = "" if total is None else f"/{total}"
+            print(f"{title} {done}{of}: {note}", file=sys.stderr, flush=True)
 
     yield advance
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,14 +13,13 @@ from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
 from edge.errors import DataError
 from training import latency, progress
 from training.network.checkpoint import Run
-from training.recipe import ALPHAS, Recipe
+from training.recipe import ALPHAS, IMAGENET, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import optuna
 
     from training.data.split import Parts
+    from training.inputs import Inputs
 
 SIZES = (160, 192, 224, 256, 320)
 """Pixels, height and width."""
@@ -35,10 +36,6 @@ class Found:
     balanced_accuracy: float
     loss: float
 
-    def plain(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self) | {"recipe": self.recipe.plain()}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -50,17 +47,16 @@ class Limits:
     trials: int | None = None
 
 
-def search(
-    read: Callable[[Recipe], Parts], base: Recipe, *, weights: str, any_alpha: bool, limits: Limits, seed: int, key: str
-) -> list[Found]:
+def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: int) -> list[Found]:
     """Try recipes until a limit is reached; returns all that were trained, the best first.
 
-    `read` gives the divided data set at a recipe's canvas; only its train and validation parts are used. `key`
-    names the search: one of the same key goes on. Raises DataError if no recipe was fast enough.
+    Only the training and validation parts are used. A search of the same pictures, base recipe, weights and seed
+    goes on where an earlier one ended. Raises DataError if no recipe was fast enough.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    key = _key(given, base, weights, seed)
     folder = Run(key).folder
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -72,16 +68,16 @@ def search(
     )
 
     def attempt(trial: optuna.Trial) -> float:
-        recipe = _suggest(trial, base, any_alpha=any_alpha)
-        parts = read(recipe)
+        recipe = _suggest(trial, base, any_alpha=weights == IMAGENET)
+        parts = given.divide(recipe).parts
         cost = latency.measure(recipe, len(parts.train.labels))
         trial.set_user_attr("recipe", recipe.plain())
         trial.set_user_attr("milliseconds", cost)
         if cost > limits.milliseconds:
             raise optuna.TrialPruned
-        return _train(trial, recipe, parts, weights=weights, seed=seed, key=key)
+        return _train(trial, recipe, parts, weights=weights, run=Run(f"{key}/{trial.number}"))
 
-    with progress.stage("searching", len(study.trials)) as advance:
+    with progress.stage("searching", limits.trials) as advance:
         study.optimize(
             attempt,
             n_trials=limits.trials,
@@ -127,17 +123,22 @@ def _pooling(trial: optuna.Trial) -> Pooling:
     return Mean()
 
 
-def _train(trial: optuna.Trial, recipe: Recipe, parts: Parts, *, weights: str, seed: int, key: str) -> float:
+def _train(trial: optuna.Trial, recipe: Recipe, parts: Parts, *, weights: str, run: Run) -> float:
     from training.network import model
     from training.network.train import Trainer
 
     network = model.build(len(parts.train.labels), recipe, weights)
-    run = Run(f"{key}/{trial.number}")
-    best = Trainer(network, parts, recipe, seed=seed, run=run).on_features()[-1].best
+    best = Trainer(network, parts, recipe, seed=trial.number, run=run).on_features()[-1].best
     run.finish()
     trial.set_user_attr("balanced_accuracy", best.balanced_accuracy)
     trial.set_user_attr("loss", -best.minus_loss)
     return _value(best.balanced_accuracy, -best.minus_loss)
+
+
+def _key(given: Inputs, base: Recipe, weights: str, seed: int) -> str:
+    names = sorted(source.name for source in given.sources)
+    content = [str(given.folder.absolute()), names, given.rule.text, base.plain(), weights, seed]
+    return f"search-{hashlib.sha256(json.dumps(content).encode(errors='surrogateescape')).hexdigest()[:32]}"
 
 
 def _value(balanced_accuracy: float, loss: float) -> float:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from edge.command import add_command, to_path
 from edge.errors import ConfigError
+from training import backend, cache, inputs, recipe
+from training.build_command import add_recipe_options, read_recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterator
     from pathlib import Path
 
     from training.search import Found
@@ -26,20 +29,19 @@ _EXAMPLES = """examples:
   edge-train build --data parts/ --pass intact --out parts.bundle --recipe parts.toml
 
 """
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 _SHOWN = 10
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to edge-train."""
-    from training.build_command import add_data_options
-
     summary = "search the recipe that suits a data set"
     parser = add_command(subparsers, "search", summary=summary, description=_DESCRIPTION, examples=_EXAMPLES)
-    add_data_options(parser)
-    add = parser.add_argument
+    inputs.add_options(parser)
+    add_recipe_options(parser)
+    add = parser.add_argument_group("search").add_argument
     add("--out", type=to_path, required=True, metavar="TOML", help="the recipe's file; an older recipe is replaced")
-    add("--time-budget", type=_seconds, default=1800, metavar="TIME", help="such as 90s, 30m, 2h (default 30m)")
+    add("--time-budget", type=_seconds, default=1800.0, metavar="TIME", help="such as 90s, 30m, 2h (default 30m)")
     add(
         "--latency-budget", type=float, default=20.0, metavar="MS",
         help="milliseconds of the model for a part, on this machine with one thread (default 20)",
@@ -50,22 +52,53 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Search, print the best recipes, write the first of them."""
-    from training.build_command import read_recipe, reader
-
-    from training import backend
+    _require_recipe_path(arguments.out)
+    if arguments.weights == "none":
+        raise ConfigError("--weights none: a search compares features of a pretrained network; name weights")
+    given, base = inputs.read_options(arguments), read_recipe(arguments)
+    backend.start(arguments.seed)
     from training.search import Limits, search
 
-    _require_recipe_path(arguments.out)
-    read, key = reader(arguments)
-    backend.start(arguments.seed)
-    limits = Limits(
-        seconds=arguments.time_budget, milliseconds=arguments.latency_budget, trials=arguments.trials
-    )
     found = search(
-        read, read_recipe(arguments), weights=arguments.weights, any_alpha=arguments.weights == "imagenet",
-        limits=limits, seed=arguments.seed, key=key,
+        given, base, weights=arguments.weights, seed=arguments.seed,
+        limits=Limits(
+            seconds=arguments.time_budget, milliseconds=arguments.latency_budget, trials=arguments.trials
+        ),
     )  # fmt: skip
     _write(arguments.out, found)
-    print(_table(found[:_SHOWN]))
+    print("\n".join(_table(found[:_SHOWN])))
     print(f"{arguments.out}: the first of {len(found)} recipes; edge-train build --recipe {arguments.out} uses it")
     return 0
+
+
+def _seconds(text: str) -> float:
+    """Read 90s, 30m, 2h."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text, re.ASCII)
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 30m or 2h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _require_recipe_path(path: Path) -> None:
+    """Refuse to replace anything but a recipe."""
+    if path.exists():
+        recipe.read(path)
+    elif not path.absolute().parent.is_dir():
+        raise ConfigError(f"--out {path}: there is no folder {path.parent}; make it first")
+
+
+def _write(path: Path, found: list[Found]) -> None:
+    best = found[0]
+    told = f"# Found by edge-train search among {len(found)} recipes: validation {best.balanced_accuracy:.2%}, "
+    import tomli_w
+
+    cache.write(path, f"{told}{best.milliseconds:.1f} ms a part.\n{tomli_w.dumps(best.recipe.plain())}".encode())
+
+
+def _table(found: list[Found]) -> Iterator[str]:
+    yield f"{'validation':>10} {'loss':>6} {'ms':>6}  recipe"
+    for each in found:
+        model = each.recipe.model
+        pooling = type(each.recipe.pooling).__struct_config__.tag
+        said = f"{model.width}x{model.height}, alpha {model.alpha:g}, {model.level}, {pooling}"
+        yield f"{each.balanced_accuracy:>10.2%} {each.loss:>6.3f} {each.milliseconds:>6.1f}  {said}"

@@ -82,6 +82,17 @@ class Dataset:
         return {label.name: int(count) for label, count in zip(self.labels, found, strict=True)}
 
 
+def joined(first: Dataset, second: Dataset) -> Dataset:
+    """Return the pictures of two data sets of the same labels and canvas, the first one's first."""
+    return Dataset(
+        labels=first.labels,
+        sources=first.sources + second.sources,
+        pixels=np.concatenate([first.pixels, second.pixels]),
+        digests=first.digests + second.digests,
+        skipped=first.skipped + second.skipped,
+    )
+
+
 def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:
     """Name the classes of a data set: its folders, sorted; those in `passing` mean an intact part.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from training import backend, progress
+from training import backend
 from training.recipe import Model, Recipe
 
 if TYPE_CHECKING:
@@ -35,26 +34,20 @@ def embed(data: Dataset, weights: str | None, alpha: float = 0.35) -> Floats:
     TensorFlow. Raises DataError for weights that cannot be had or do not fit, RuntimeUnavailableError without
     TensorFlow.
     """
-    return _plain(data.pixels) if weights is None else _pretrained(data.pixels, weights, alpha)
+    return _plain(data.pixels) if weights is None else _pretrained(data, weights, alpha)
 
 
-def _pretrained(pixels: Pixels, weights: str, alpha: float) -> Floats:
+def _pretrained(data: Dataset, weights: str, alpha: float) -> Floats:
     backend.start(0)
-    import keras
-
     from training.network import features, model
+    from training.network.extract import Extractor
 
-    _, height, width, _ = pixels.shape
-    recipe = msgspec.structs.replace(Recipe(), model=Model(alpha=alpha, height=height, width=width))
-    network = model.build(1, recipe, weights)
-    infer = features.inference(keras.Model(network.whole.input, network.whole.output["embedding"]), _BATCH)
-    parts = features.batches(np.arange(len(pixels)), _BATCH)
-    found = []
-    with progress.stage("computing features", len(parts)) as advance:
-        for rows in parts:
-            found.append(infer(model.normalise(pixels[rows])))
-            advance()
-    return np.concatenate(found)
+    _, height, width, _ = data.pixels.shape
+    recipe = Recipe(model=Model(alpha=alpha, height=height, width=width))
+    extractor = Extractor(model.build(1, recipe, weights), recipe)
+    _, means = features.compute(extractor, data, recipe, passes=1, title="computing features")
+    vectors: Floats = means[0].reshape(len(data.sources), -1).astype(np.float32)
+    return vectors
 
 
 def _plain(pixels: Pixels) -> Floats:

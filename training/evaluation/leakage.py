@@ -14,8 +14,8 @@ from training.data.label_errors import probabilities
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge.classifier import Floats
     from training.data.dataset import Dataset, Integers
-    from training.evaluation.statistics import Floats
 
 _LEAKING = 0.02
 """Share of the pictures with a sibling from which on it is worth a word."""

@@ -44,11 +44,11 @@ def quantize(network: Network, data: Dataset, *, seed: int, tiles: Tiles = _WHOL
     sample = pin_range(one_tile_each(data.pixels[_stratified(data, seed)], network, tiles, seed))
     trained = network.head.get_weights()
     with progress.stage("quantizing", 2) as advance:
-        draft = _convert(network, sample)
+        draft = convert(network, sample)
         advance()
         set_classifier(network.head, *_corrected_head(network, draft, sample))
         try:
-            model = _convert(network, sample)
+            model = convert(network, sample)
         finally:
             network.head.set_weights(trained)
         advance()
@@ -56,7 +56,8 @@ def quantize(network: Network, data: Dataset, *, seed: int, tiles: Tiles = _WHOL
     return model
 
 
-def _convert(network: Network, sample: Pixels) -> bytes:
+def convert(network: Network, sample: Pixels) -> bytes:
+    """Convert with the ranges that pixels uint8 [n, h, w, 3] show, as they are."""
     spec = tf.TensorSpec([1, *sample.shape[1:]], tf.float32, name="pixels")
     graph = tf.function(lambda pixels: network.whole(pixels, training=False)).get_concrete_function(spec)
     with backend.quiet(), warnings.catch_warnings():
