@@ -177,8 +177,8 @@ def _leakage(job: _Job) -> Leakage | None:
     from training.evaluation import leakage
 
     data = job.divided.data
-    vectors = embed(data, job.options.weights, job.recipe.model.alpha)
     groups = None if job.inputs.rule.kind == "none" else job.divided.groups
+    vectors = partial(embed, data, job.options.weights, job.recipe.model.alpha)
     return leakage.find(data, groups, vectors, seed=job.options.seed)
 
 

@@ -12,7 +12,7 @@ from training.data.clusters import united
 from training.data.label_errors import probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edge.classifier import Floats
     from training.data.dataset import Dataset, Integers
@@ -53,18 +53,18 @@ class Leakage:
         return asdict(self)
 
 
-def find(data: Dataset, groups: Sequence[str] | None, vectors: Floats, *, seed: int) -> Leakage | None:
+def find(data: Dataset, groups: Sequence[str] | None, embed: Callable[[], Floats], *, seed: int) -> Leakage | None:
     """Compare both kinds of split on vectors float32 [n, d]; None where next to no picture has a sibling.
 
     Siblings are the pictures of one of `groups`, or without groups near duplicates. None too if a class has too
-    few groups to be cross-validated.
+    few groups to be cross-validated. `embed` gives the vectors if they are needed.
     """
     related = relations(data)
     cluster = related.near if groups is None else united(related.equal.tolist(), list(groups))
     share = float((np.bincount(cluster)[cluster] > 1).mean())
     if share < _LEAKING or _fewest_groups(data, cluster) < _FEWEST:
         return None
-    alone = np.arange(len(cluster))
+    alone, vectors = np.arange(len(cluster)), embed()
     by_group, at_random = (_accuracy(data, vectors, each, seed) for each in (cluster, alone))
     return Leakage(share=share, by_group=by_group, at_random=at_random, kept_together=groups is not None)
 

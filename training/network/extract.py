@@ -50,6 +50,9 @@ class Extractor:
         self._run = tf.function(self._model, reduce_retracing=True)
         self._flatbuffer = b"" if self._gpu else _convert(self._model)
         self._own = threading.local()
+        if not self._gpu:
+            with backend.quiet():  # The first one that is opened tells of itself.
+                open_interpreter(self._flatbuffer, Runtime())
         assert len(self.shapes) == 1 + len(read), cut  # noqa: S101 - by construction
 
     @property
