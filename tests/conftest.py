@@ -22,9 +22,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 DEMO_BUNDLE = PROJECT / "edge" / "demo_bundle"
 
-# Daemons that tests start remember nothing of the user's, nor leave him anything.
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="edge-inspect-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"])
+# What tests start remembers nothing of the user's, nor leaves him anything.
+for _name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+    os.environ[_name] = tempfile.mkdtemp(prefix="edge-inspect-tests-")
+    atexit.register(shutil.rmtree, os.environ[_name])
 
 # On busy shared cores time says nothing about the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

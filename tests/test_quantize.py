@@ -7,7 +7,6 @@ import pytest
 from tiny_parts import make_folder, read_folder
 
 from edge.config import Runtime
-from edge.contract.preprocess import Tiles
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
 from training import backend
@@ -68,10 +67,10 @@ def test_the_device_finds_pixels_minus_128_and_the_three_outputs_in_order(tflite
 
 def test_int8_logits_follow_the_float_ones(tflite: bytes, network: Any, data: Dataset) -> None:
     """On the calibration pictures the quantized logits lie within a few of their own steps of the float ones."""
-    from training.network import features, model
+    from training.network import model, pooled
 
     pixels = big(data).pixels
-    expected = features.inference(network.whole, 8)(model.normalise(pixels))
+    expected = pooled.inference(network.whole, 8)(model.normalise(pixels))
     interpreter = open_interpreter(tflite, Runtime()).interpreter
     out = interpreter.get_output_details()[-1]
     scale, zero = out["quantization"]
@@ -95,53 +94,15 @@ def test_a_head_is_corrected_for_what_int8_made_of_the_features(
 ) -> None:
     """Features that int8 shrank and shifted give, under the corrected head, nearly the float logits again."""
     from training.int8 import quantize
-    from training.network import features, model
-
-    pixels = big(data).pixels
-    wanted = features.inference(network.whole, 8)(model.normalise(pixels))
-    pooled = features.pool(features_of(network), model.normalise(pixels), Recipe(model=Model(height=64, width=64)))[
-        :, 0, 0
-    ]
-    skewed = 0.8 * pooled + 0.1
-    monkeypatch.setattr(quantize, "_embeddings", lambda *_: skewed)
-    kernel, bias = quantize._corrected_head(network, tflite, pixels)
-    before = np.abs(skewed @ network.head.get_weights()[0][0, 0] + network.head.get_weights()[1] - wanted).mean()
-    after = np.abs(skewed @ kernel[0, 0] + bias - wanted).mean()
-    assert after < 0.2 * before
-
-
-def features_of(network: Any) -> Any:
-    """Return the model without its head."""
     from training.network import model
 
-    return model.join(network.trunk, network.tail)
-
-
-def test_no_operator_is_one_that_older_runtimes_get_wrong(tflite: bytes) -> None:
-    """Read independently of our own check, the file holds convolutions, sums and means, and no dense layer."""
-    import tflite as reader
-
-    model = reader.Model.GetRootAsModel(tflite, 0)
-    used = {reader.opcode2name(model.OperatorCodes(i).BuiltinCode()) for i in range(model.OperatorCodesLength())}
-    assert used <= {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "PAD"}
-    versions = {
-        reader.opcode2name(model.OperatorCodes(i).BuiltinCode()): model.OperatorCodes(i).Version()
-        for i in range(model.OperatorCodesLength())
-    }
-    assert all(version <= 3 for version in versions.values())
-
-
-def test_ranges_are_measured_on_every_tile_of_the_region(network: Any) -> None:
-    """Of canvases that two by two tiles cover, each gives one tile of the network's size, from all four places."""
-    from training.int8 import quantize
-
-    tiles = Tiles(rows=2, columns=2, overlap=0.5)
-    down, right = np.mgrid[:96, :96].astype(np.uint8)
-    canvases = np.stack([np.dstack([down, right, right])] * 20)
-    cut = quantize.one_tile_each(canvases, network, tiles, 1)
-    assert cut.shape == (20, 64, 64, 3)
-    corners = {(int(tile[0, 0, 0]), int(tile[0, 0, 1])) for tile in cut}
-    assert corners == {(0, 0), (0, 32), (32, 0), (32, 32)}
+    pixels = model.normalise(big(data).pixels)
+    said = network.whole(pixels, training=False)
+    wanted, skewed = said["logits"].numpy(), 0.8 * said["embedding"].numpy() + 0.1
+    monkeypatch.setattr(quantize, "_embeddings", lambda *_: skewed)
+    first, second = model.classifier(network.head), quantize._corrected_head(network, tflite, big(data).pixels)
+    before, after = (np.abs(skewed @ kernel + bias - wanted).mean() for kernel, bias in (first, second))
+    assert after < 0.2 * before
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -154,4 +115,4 @@ def test_a_model_outside_the_contract_is_refused(data: Dataset) -> None:
 
     dim = np.maximum(data.pixels, np.uint8(60))
     with pytest.raises(BundleError, match=r"is quantized as .*, not \(1/128, 0\); calibrate with pictures"):
-        flatbuffer.check(quantize._convert(model.build(3, tiny, None), dim))
+        flatbuffer.check(quantize.convert(model.build(3, tiny, None), dim))

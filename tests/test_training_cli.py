@@ -109,7 +109,8 @@ def test_a_long_run_shows_plain_lines_without_a_terminal_and_no_noise(built: Bui
     """Stderr holds progress and nothing of TensorFlow's; stdout the headline figures in one line."""
     lines = built.result.stderr.splitlines()
     assert any(line.startswith("training from scratch 1/") for line in lines)
-    strange = [line for line in lines if not line.startswith(("reading", "training", "quantizing", "evaluating"))]
+    stages = ("reading", "training", "quantizing", "judging", "calibrating", "evaluating")
+    strange = [line for line in lines if not line.startswith(stages)]
     assert strange == []
     assert built.result.stdout.count("\n") == 1
     assert "of 12 held-out pictures" in built.result.stdout
@@ -138,8 +139,8 @@ def test_pretrained_weights_and_own_test_data(built: Built, tmp_path: Path) -> N
     assert Classifier(bundle).classify(draw("spot", 1)).scores.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of training ends with 130 and neither a bundle nor a scratch folder."""
+def test_an_interrupted_build_leaves_nothing_in_its_place_and_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of training ends with 130 and no bundle; the same command goes on after the last epoch."""
     data = make_folder(tmp_path / "data", each=40)
     command = [sys.executable, "-m", "training", "build", "--data", data, "--out", tmp_path / "out" / "b"]
     with subprocess.Popen(
@@ -155,6 +156,10 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
     assert "interrupted" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+    again = run(*command[3:], "--weights", "none", "--size", "64")
+    assert again.returncode == 0, again.stderr
+    assert "training from scratch: going on after" in again.stderr
+    assert bundles.read(tmp_path / "out" / "b").manifest.labels
 
 
 def test_keygen_makes_a_key_that_only_its_owner_reads_and_never_overwrites(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def out_below_a_file(data: Path) -> Sequence[object]:
         (lambda _: ("--data", "/nowhere"), DataError.exit_code, "/nowhere: no such folder of pictures"),
         (lambda _: ("--pass", "intakt"), DataError.exit_code, "did you mean intact?"),
         (lambda _: ("--weights", "gone.h5"), DataError.exit_code, "gone.h5: no such file"),
-        (damaged_weights, DataError.exit_code, "not the weights of MobileNetV2 alpha 0.35"),
+        (damaged_weights, DataError.exit_code, "not the weights of mobilenet-v2 alpha 0.35"),
         (lambda _: ("--alpha", "0.4"), ConfigError.exit_code, "0.35, 0.5, 0.75, 1, 1.3, 1.4"),
         (lambda _: ("--size", "100"), ConfigError.exit_code, "size 100 is not a multiple of 32"),
         (lambda _: ("--size", "100000"), ConfigError.exit_code, "size 100000 is above the 4096 pixels"),

@@ -69,11 +69,11 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     weights that do not fit, RuntimeUnavailableError without TensorFlow, BundleError if int8 costs too much recall
     or `out` cannot be written. Nothing is written to `out` unless all goes well.
     """
-    backend.start(options.seed)
-    from training.network.checkpoint import Run
-
     recipe, trials = _choose(inputs, options)
     job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
+    backend.start(options.seed)  # Here, so that what is wrong with the pictures is said at once.
+    from training.network.checkpoint import Run
+
     run = Run(_run_key(job))
     network, stages = _train(job, run)
     exported = _export(job, network)
@@ -91,6 +91,7 @@ def build(inputs: Inputs, options: Options) -> Bundle:
 def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[Trial]]:
     if options.auto_ms is None:
         return options.recipe, []
+    backend.start(options.seed)
     from training import auto
 
     return auto.choose(

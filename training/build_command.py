@@ -98,8 +98,15 @@ def read_recipe(arguments: Namespace) -> Recipe:
         made = change(made, model=change(made.model, **changes))
         return change(made, preprocess=change(made.preprocess, mode=arguments.mode)) if arguments.mode else made
     except ValueError as error:
-        option = "alpha" if str(error).startswith("alpha") else "size"
-        raise ConfigError(f"--{option}: {error}") from error
+        raise ConfigError(f"--{_option(error)}") from error
+
+
+def _option(error: ValueError) -> str:
+    """Name the option where the model names its field."""
+    text = str(error)
+    for field in ("height", "width"):
+        text = text.replace(f"{field} ", "size ", 1) if text.startswith(field) else text
+    return text
 
 
 def _size(text: str) -> tuple[int, int]:
