@@ -113,13 +113,12 @@ def test_without_the_packages_the_error_says_what_to_install(monkeypatch: pytest
 
 @needs_packages
 def test_an_interrupt_ends_the_worker(network: Any, data: Dataset, tmp_path: Path) -> None:
-    """Ctrl-C while the other process trains leaves no process behind."""
+    """Ctrl-C while the other process trains, here without the pictures' classes, leaves no process behind."""
     from training.int8 import plan
 
     steps, arrays = plan.trace(network.whole)
     plan.write(tmp_path, steps, arrays)
     np.save(tmp_path / "pixels.npy", data.pixels)
-    np.save(tmp_path / "truth.npy", data.truth)
     job = '{"seed": 1, "pictures": 3200000, "batch": 32, "rate": 1e-4, "augmentation": {}}'
     (tmp_path / "job.json").write_text(job)
     code = f"from pathlib import Path; from training.int8 import qat; qat._work(Path({str(tmp_path)!r}), 100000)"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge.classifier import Floats
+    from edge.contract.preprocess import Pixels
     from training.int8.plan import Arrays, Node, Plan
 
 _KEEPS_SCALE = frozenset({"pad", "upsample", "max-pool"})
@@ -172,8 +173,8 @@ def _kernel(layer: Any) -> Any:
     return layer.depthwise_kernel if isinstance(layer, tf_keras.layers.DepthwiseConv2D) else layer.kernel
 
 
-def measure(model: Any, pixels: Floats, batch: int) -> dict[str, tuple[Floats, Floats]]:
-    """Return the lowest and highest value of every node by channel, float32 [c], over normalised pixels."""
+def measure(model: Any, pixels: Pixels, batch: int) -> dict[str, tuple[Floats, Floats]]:
+    """Return the lowest and highest value of every node by channel, float32 [c], over pictures uint8 [n, h, w, 3]."""
     run = tf.function(
         lambda x: {
             name: (
@@ -184,7 +185,8 @@ def measure(model: Any, pixels: Floats, batch: int) -> dict[str, tuple[Floats, F
         },
         reduce_retracing=True,
     )
-    found = [run(part) for part in np.array_split(pixels, -(-len(pixels) // batch))]
+    parts = np.array_split(pixels, -(-len(pixels) // batch))
+    found = [run((part.astype(np.float32) - 128) / 128) for part in parts]
     return {
         name: (
             np.min([one[name][0] for one in found], axis=0),

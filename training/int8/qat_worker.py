@@ -8,6 +8,7 @@ pictures' classes are known, truth.npy; model.tflite is put there. Stdout has on
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,11 @@ from training.int8.equalize import equalize
 from training.recipe import Augmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
-    from edge.classifier import Floats
+    from edge.contract.preprocess import Pixels
     from training.int8.plan import Arrays, Plan
 
 _MEASURED = 256
@@ -48,6 +49,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(folder: Path) -> int:
     """Do the whole job; raises what TensorFlow raises."""
+    # Libraries may print what they like: only reports go to the real stdout.
+    reports = os.dup(1)
+    os.dup2(2, 1)
     job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
     network, arrays = plan.read(folder)
     pixels, known = np.load(folder / "pixels.npy", mmap_mode="r"), folder / "truth.npy"
@@ -55,14 +59,14 @@ def main(folder: Path) -> int:
     tf_keras.utils.set_random_seed(job.seed)
     teacher = fake_quant.build(network, arrays, quantized=False)
     rows = np.random.default_rng(job.seed).permutation(len(pixels))[:_MEASURED]
-    sample = (pixels[np.sort(rows)].astype(np.float32) - 128) / 128
-    student = _student(network, arrays, teacher, sample, job)
-    _train(student, _loss(student, teacher, network), (pixels, truth), job)
+    student = _student(network, arrays, teacher, pixels[np.sort(rows)], job)
+    for report in _train(student, _loss(student, teacher, network), (pixels, truth), job):
+        os.write(reports, f"{json.dumps(report)}\n".encode())
     (folder / "model.tflite").write_bytes(_convert(student, network))
     return 0
 
 
-def _student(network: Plan, arrays: Arrays, teacher: Any, sample: Floats, job: Job) -> Any:
+def _student(network: Plan, arrays: Arrays, teacher: Any, sample: Pixels, job: Job) -> Any:
     """Return the network with int8's rounding, its channels evened out, its ranges measured."""
     found = fake_quant.measure(teacher, sample, job.batch)
     largest = {name: np.maximum(np.abs(low), np.abs(high)) for name, (low, high) in found.items()}
@@ -96,8 +100,8 @@ def _loss(student: Any, teacher: Any, network: Plan) -> Callable[[Any, Any], Any
 
 def _train(
     student: Any, loss: Callable[[Any, Any], Any], data: tuple[Any, npt.NDArray[np.int64] | None], job: Job
-) -> None:
-    """Teach the rounded network, Adam with warm-up and cosine."""
+) -> Iterator[dict[str, Any]]:
+    """Teach the rounded network, Adam with warm-up and cosine; yields a report after each step."""
     (pixels, truth), rng = data, np.random.default_rng(job.seed)
     steps = max(1, job.pictures // job.batch)
     warm_up = max(1, round(_WARM_UP * steps))
@@ -121,7 +125,7 @@ def _train(
         labels = np.full(len(rows), -1) if truth is None else truth[rows]
         losses.append(float(step(augment(pixels[rows], job.augmentation, rng), labels)))
         note = f"loss {np.mean(losses[-_REPORTS:]):.3f}" if number % max(1, steps // _REPORTS) == 0 else ""
-        print(json.dumps({"step": number + 1, "of": steps, "note": note}), flush=True)
+        yield {"step": number + 1, "of": steps, "note": note}
     # The weights' ranges are those of the last forward pass: once more, after the last step.
     student(augment(pixels[rows], job.augmentation, rng), training=True)
 
