@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 PIP = -m pip --disable-pip-version-check --no-input --quiet
 RUN = $(VENV)/bin/python
-EXTRAS = --extra dev --extra training --extra deploy --extra demo --extra camera --group build
+EXTRAS = --extra dev --extra training --extra qat --extra deploy --extra demo --extra camera --group build
 LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 # Python 3.11 is Debian 12, whose picamera2 is built for numpy 1: there numpy 2, and an ml-dtypes that needs it, would

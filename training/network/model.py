@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from training.network import backbones
 
@@ -86,6 +87,17 @@ def _convolutions(head: Any) -> list[Any]:
     return sorted((layer for layer in head.layers if layer.name.startswith(_LOGITS)), key=lambda layer: layer.name)
 
 
+class _Doubled(keras.layers.UpSampling2D):  # type: ignore[misc] # Keras ships no types
+    """Each value in two rows and two columns, as the one operator that the Edge TPU takes for it.
+
+    Keras' own layer converts to tensors of five axes.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Take [n, h, w, c], give [n, 2h, 2w, c]."""
+        return tf.compat.v1.image.resize_nearest_neighbor(inputs, 2 * tf.shape(inputs)[1:3])
+
+
 def build_head(depths: list[int], labels: int, dropout: float) -> Any:
     """Features [h, w, depth] to the three outputs. The mean commutes with the 1x1 convolution.
 
@@ -101,7 +113,7 @@ def build_head(depths: list[int], labels: int, dropout: float) -> Any:
     means = [keras.layers.GlobalAveragePooling2D()(given) for given in features]
     outputs = {
         "embedding": means[0] if len(means) == 1 else keras.layers.Concatenate()(means),
-        "logit_map": maps[0] if len(maps) == 1 else keras.layers.Add()([maps[0], keras.layers.UpSampling2D()(maps[1])]),
+        "logit_map": maps[0] if len(maps) == 1 else keras.layers.Add()([maps[0], _Doubled()(maps[1])]),
     }
     outputs["logits"] = keras.layers.GlobalAveragePooling2D()(outputs["logit_map"])
     return keras.Model(features if len(features) > 1 else features[0], outputs)
