@@ -10,8 +10,8 @@ import numpy as np
 
 from training.data.clusters import linked, united
 from training.data.duplicates import near_pairs
-from training.data.findings import Finding, Item, in_order
-from training.data.label_errors import NEIGHBOURS, Suspects, confident_errors, odd_neighbours, probabilities
+from training.data.findings import Finding, Item, counted, in_order
+from training.data.label_errors import FOLDS, NEIGHBOURS, Suspects, confident_errors, odd_neighbours, probabilities
 from training.data.split import SHARES
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def suspects_of(
 ) -> tuple[Suspects, Suspects, float]:
     """Return suspected label errors, pictures among other neighbours, and the probe's balanced accuracy, 0-1.
 
-    Classes of which all pictures belong together are left out: nothing of them can be held out.
+    Classes of fewer groups than the probe has folds are left out: it learns too little of them.
     """
     truth = data.truth
     counts = np.zeros((related.siblings.max() + 1, len(data.labels)), np.int64)
     np.add.at(counts, (related.siblings, truth), 1)
-    usable = np.flatnonzero((counts > 0).sum(axis=0) > 1)
+    usable = np.flatnonzero((counts > 0).sum(axis=0) >= FOLDS)
     rows = np.flatnonzero(np.isin(truth, usable))
     none = Suspects(np.empty(0, np.int64), np.empty(0, np.int64))
     if len(usable) < 2:  # noqa: PLR2004 - a choice
@@ -142,7 +142,7 @@ def _copies(data: Dataset, related: Relations) -> Iterator[Finding]:
     for which, (level, kind, what, remedy) in _COPIES.items():
         if items := groups[which]:
             count = sum(len(item.names) for item in items)
-            text = f"{count} pictures in {len(items)} {'group' if len(items) == 1 else 'groups'}: {what}"
+            text = f"{count} pictures in {counted(len(items), 'group')}: {what}"
             yield Finding(level=level, kind=kind, text=text, remedy=remedy, items=tuple(items))
 
 
@@ -154,7 +154,7 @@ def _classes(data: Dataset, related: Relations) -> Iterator[Finding]:
         yield Finding(
             level="error",
             kind="too-few",
-            text=f"{len(short)} classes cannot be divided, with fewer than {len(SHARES)} distinct parts: {listed}",
+            text=f"too few distinct parts to divide ({len(SHARES)} are needed): {listed}",
             remedy="photograph more parts of them; build refuses a class that is not in every part of the split",
         )
     if few := {name: have for name, have in counts.items() if have < _FEW and name not in short}:
@@ -162,7 +162,7 @@ def _classes(data: Dataset, related: Relations) -> Iterator[Finding]:
         yield Finding(
             level="warning",
             kind="few",
-            text=f"{len(few)} classes have fewer than {_FEW} pictures: {listed}",
+            text=f"fewer than {_FEW} pictures: {listed}",
             remedy="photograph more: the test part holds a fifth, and a figure from three pictures says little",
         )
     small, large = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
@@ -177,13 +177,22 @@ def _classes(data: Dataset, related: Relations) -> Iterator[Finding]:
 
 def _labels(data: Dataset, related: Relations, vectors: Floats) -> Iterator[Finding]:
     errors, odd, recall = suspects_of(data, related, vectors)
-    doubt = f"; classes are hard to tell apart by these features (probe: {recall:.0%}), so many may be right"
-    for suspects, kind, what in (
-        (errors, "label-errors", "labels are probably wrong: a model that never saw the picture says otherwise"),
+    odd = odd.without(errors.rows)
+    if recall < _WEAK:
+        yield Finding(
+            level="note",
+            kind="labels-unchecked",
+            text=f"labels could not be checked: a linear probe on these features is right on only {recall:.0%}",
+            remedy="compare by the pretrained network (--weights imagenet or a file), or add pictures",
+        )
+        return
+    for suspects, kind, thing, why in (
+        (errors, "label-errors", "suspected wrong label", ": a probe that never saw the picture says otherwise"),
         (
             odd,
             "odd-neighbours",
-            f"pictures have other neighbours: most of the {NEIGHBOURS} nearest are of one other class",
+            "picture",
+            f" beside these unlike the class: most of the {NEIGHBOURS} nearest are of one other",
         ),
     ):
         if len(suspects.rows):
@@ -191,7 +200,7 @@ def _labels(data: Dataset, related: Relations, vectors: Floats) -> Iterator[Find
             yield Finding(
                 level="warning",
                 kind=kind,
-                text=f"{len(suspects.rows)} {what}{doubt if recall < _WEAK else ''}",
+                text=f"{counted(len(suspects.rows), thing)}{why}",
                 remedy="look at them (--out), and move what is wrong to its class",
                 items=tuple(Item((name,), data.labels[other].name) for name, other in pairs),
             )

@@ -35,6 +35,11 @@ class Suspects:
     suggested: Integers
     """The class that each looks like, int64 [suspects]."""
 
+    def without(self, rows: Integers) -> Suspects:
+        """Leave out these rows."""
+        other = ~np.isin(self.rows, rows)
+        return Suspects(self.rows[other], self.suggested[other])
+
 
 def probabilities(vectors: Floats, truth: Integers, group: Integers, *, seed: int) -> Floats:
     """Return what a linear probe that was taught without a picture's group says of it: float64 [n, classes].

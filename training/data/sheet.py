@@ -24,8 +24,8 @@ _SIDE = 148
 """Pixels a side of a thumbnail."""
 _GAP = 12
 _MARGIN = 32
-_CAPTION = 38
-"""Pixels below a thumbnail for its two lines."""
+_LINE = 18
+"""Pixels of each line below a thumbnail."""
 _HEADING = 46
 _ROWS = 2
 """Rows of thumbnails that a finding gets at most."""
@@ -41,10 +41,10 @@ class Cell:
 
     name: str
     """Its picture's."""
-    caption: str = ""
-    """Stands above the name."""
-    striking: bool = False
-    """The caption is a suggestion."""
+    label: str = ""
+    """Its class, where that is not in the heading."""
+    suggested: str = ""
+    """The class that it looks like."""
     joined: bool = False
     """It belongs to the one before."""
 
@@ -65,16 +65,24 @@ class Section:
     @property
     def height(self) -> int:
         """Pixels from its heading to the next one."""
-        return _HEADING + self.rows * (_SIDE + _CAPTION + _GAP)
+        return _HEADING + self.rows * self.pitch
+
+    @property
+    def pitch(self) -> int:
+        """Pixels from one row of thumbnails to the next."""
+        most = max(1 + bool(cell.label) + bool(cell.suggested) for cell in self.cells)
+        return _SIDE + most * _LINE + _GAP
 
 
 def sections(findings: Sequence[Finding], typical: Mapping[str, tuple[str, ...]], known: set[str]) -> list[Section]:
     """Lay out what must be looked at, and all copies, then a row for each class; names not `known` are left out."""
     found = []
     for finding in findings:
-        cells = tuple(_cells(finding, known))[: COLUMNS * _ROWS]
+        every = tuple(_cells(finding, known))
+        cells = every[: COLUMNS * _ROWS]
+        shown = f" ({len(cells)} of {len(every)} shown)" if len(cells) < len(every) else ""
         if cells and (finding.level != "note" or any(cell.joined for cell in cells)):
-            found.append(Section(finding.text, _COLOURS[finding.level], cells))
+            found.append(Section(finding.text + shown, _COLOURS[finding.level], cells))
     for label, names in typical.items():
         cells = tuple(Cell(name) for name in names[:COLUMNS])
         found.append(Section(f"Typical of {label}", _FAINT, cells))
@@ -84,9 +92,7 @@ def sections(findings: Sequence[Finding], typical: Mapping[str, tuple[str, ...]]
 def _cells(finding: Finding, known: set[str]) -> Iterator[Cell]:
     for item in finding.items:
         for number, name in enumerate(name for name in item.names if name in known):
-            label = name.split("/", 1)[0]
-            suggestion = f"{label} \N{RIGHTWARDS ARROW} {item.suggested}" if item.suggested else label
-            yield Cell(name, suggestion, striking=bool(item.suggested), joined=number > 0)
+            yield Cell(name, label=name.split("/", 1)[0], suggested=item.suggested, joined=number > 0)
 
 
 def draw(title: str, data: Dataset, laid_out: Sequence[Section]) -> Image:
@@ -103,7 +109,7 @@ def draw(title: str, data: Dataset, laid_out: Sequence[Section]) -> Image:
         _draw_heading(pen, section, top)
         for number, cell in enumerate(section.cells):
             row, column = divmod(number, COLUMNS)
-            corner = (_MARGIN + column * (_SIDE + _GAP), top + _HEADING + row * (_SIDE + _CAPTION + _GAP))
+            corner = (_MARGIN + column * (_SIDE + _GAP), top + _HEADING + row * section.pitch)
             sheet.paste(_thumbnail(load[cell.name]()), corner)
             _draw_caption(pen, corner, cell)
             if cell.joined and column:
@@ -134,10 +140,11 @@ def _thumbnail(pixels: Pixels) -> Image:
 
 def _draw_caption(pen: ImageDraw, corner: tuple[int, int], cell: Cell) -> None:
     left, top = corner
-    name = (cell.name.split("/", 1)[-1], _FAINT, _font(13))
-    caption = (cell.caption, _COLOURS["error"] if cell.striking else _INK, _font(14))
-    for number, (line, colour, font) in enumerate([caption, name] if cell.caption else [name]):
-        pen.text((left, top + _SIDE + 3 + 17 * number), _fit(line, font, _SIDE), colour, font)
+    lines = [(cell.label, _INK, 14)] * bool(cell.label)
+    lines += [(f"seems {cell.suggested}", _COLOURS["error"], 14)] * bool(cell.suggested)
+    lines += [(cell.name.split("/", 1)[-1], _FAINT, 13)]
+    for number, (line, colour, size) in enumerate(lines):
+        pen.text((left, top + _SIDE + 4 + _LINE * number), _fit(line, _font(size), _SIDE), colour, _font(size))
 
 
 def _draw_link(pen: ImageDraw, corner: tuple[int, int]) -> None:
