@@ -203,7 +203,9 @@ def test_pictures_that_give_their_class_away_are_told(tmp_path: Path) -> None:
     [
         (["/nowhere"], DataError.exit_code, "/nowhere: no such folder"),
         ([".", "--group-by", "part"], ConfigError.exit_code, "no such rule"),
-        ([".", "--weights", "gone.h5"], DataError.exit_code, "in no class folder"),
+        ([".", "--weights", "gone.h5"], DataError.exit_code, "--weights gone.h5: no such file"),
+        ([".", "--alpha", "0.4"], ConfigError.exit_code, "--alpha 0.4 is not one of 0.35, 0.5, 0.75, 1, 1.3, 1.4"),
+        (["."], DataError.exit_code, "loose.png in no class folder"),
         ([], 2, "DIR"),
     ],
 )
@@ -215,6 +217,23 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, arguments: list[str], code:
     assert result.returncode == code
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_smallest_sets_are_told_what_they_lack(tmp_path: Path) -> None:
+    """Two classes of one picture each end in findings, not in a crash."""
+    folder = make_folder(tmp_path / "data", each=1, classes=("intact", "spot"))
+    result = run("data", "check", folder, "--weights", "none", "--out", tmp_path / "a.png")
+    assert result.returncode == 0, result.stderr
+    assert "too few distinct parts to divide (4 are needed): intact (1), spot (1)" in result.stdout
+    assert "labels could not be checked: it takes two classes of at least 5 distinct parts each" in result.stdout
+
+
+def test_a_sheet_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """A folder that is not there is named with the option."""
+    folder = make_folder(tmp_path / "data", each=4)
+    result = run("data", "check", folder, "--weights", "none", "--out", tmp_path / "gone" / "a.png")
+    assert result.returncode == DataError.exit_code
+    assert f"--out {tmp_path / 'gone' / 'a.png'}: No such file or directory" in result.stderr.splitlines()[-1]
 
 
 def test_headers_tell_what_files_are(tmp_path: Path) -> None:

@@ -179,10 +179,12 @@ def _labels(data: Dataset, related: Relations, vectors: Floats) -> Iterator[Find
     errors, odd, recall = suspects_of(data, related, vectors)
     odd = odd.without(errors.rows)
     if recall < _WEAK:
+        weak = f"a linear probe on these features is right on only {recall:.0%} of a class on average"
+        few = f"it takes two classes of at least {FOLDS} distinct parts each"
         yield Finding(
             level="note",
             kind="labels-unchecked",
-            text=f"labels could not be checked: a linear probe on these features is right on only {recall:.0%}",
+            text=f"labels could not be checked: {weak if recall else few}",
             remedy="compare by the pretrained network (--weights imagenet or a file), or add pictures",
         )
         return
@@ -192,7 +194,7 @@ def _labels(data: Dataset, related: Relations, vectors: Floats) -> Iterator[Find
             odd,
             "odd-neighbours",
             "picture",
-            f" beside these unlike the class: most of the {NEIGHBOURS} nearest are of one other",
+            f" unlike the rest of the class: most of the {NEIGHBOURS} nearest are of one other",
         ),
     ):
         if len(suspects.rows):

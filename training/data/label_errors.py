@@ -96,7 +96,8 @@ def odd_neighbours(vectors: Floats, truth: Integers, group: Integers) -> Suspect
         likeness = unit[rows] @ unit.T
         likeness[group[rows, np.newaxis] == group] = -np.inf
         nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-        votes = np.stack([(truth[nearest] == label).mean(axis=1) for label in range(len(sizes))], axis=1)
+        others = np.isfinite(np.take_along_axis(likeness, nearest, axis=1))
+        votes = np.stack([(others & (truth[nearest] == label)).mean(axis=1) for label in range(len(sizes))], axis=1)
         most = votes.argmax(axis=1)
         odd = (most != truth[rows]) & (votes.max(axis=1) >= _AGREEING) & (sizes[truth[rows]] > NEIGHBOURS)
         found += [(float(votes[i, most[i]]), int(rows[i]), int(most[i])) for i in np.flatnonzero(odd)]
