@@ -27,6 +27,8 @@ _IMBALANCE = 5
 """Times that the largest class has the pictures of the smallest; from there on recall of the small one suffers."""
 _WEAK = 0.6
 """Balanced accuracy of the probe below which its suspicions are not worth much."""
+_GOOD = 0.9
+"""Likewise, from which on most suspicions are right: at 94% 98% were, at 81% only 39%."""
 _LEAKING = 0.02
 """Share of the pictures with a sibling from which on a random split flatters noticeably."""
 
@@ -188,6 +190,7 @@ def _labels(data: Dataset, related: Relations, vectors: Floats) -> Iterator[Find
             remedy="compare by the pretrained network (--weights imagenet or a file), or add pictures",
         )
         return
+    doubt = f"; the probe is right on {recall:.0%} only: many of these labels may be right" if recall < _GOOD else ""
     for suspects, kind, thing, why in (
         (errors, "label-errors", "suspected wrong label", ": a probe that never saw the picture says otherwise"),
         (
@@ -202,7 +205,7 @@ def _labels(data: Dataset, related: Relations, vectors: Floats) -> Iterator[Find
             yield Finding(
                 level="warning",
                 kind=kind,
-                text=f"{counted(len(suspects.rows), thing)}{why}",
+                text=f"{counted(len(suspects.rows), thing)}{why}{doubt}",
                 remedy="look at them (--out), and move what is wrong to its class",
                 items=tuple(Item((name,), data.labels[other].name) for name, other in pairs),
             )

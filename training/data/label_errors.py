@@ -46,8 +46,9 @@ def probabilities(vectors: Floats, truth: Integers, group: Integers, *, seed: in
 
     `vectors` are [n, d], `truth` int64 [n] with at least two classes 0 upwards, `group` int64 [n] from 0;
     each class must have pictures in at least two groups. The probe is a logistic regression on the first
-    64 principal components. On 1,800 steel surfaces of which 5% were given a wrong label at random, with
-    the pretrained features, its suspects were 92% of those at a precision of 99%; on the right labels none.
+    64 principal components. On 1,800 steel surfaces of which 5% were given a wrong label at random, by five seeds, it
+    found 92% of those at a precision of 98% by pretrained features (and nothing where all labels were right),
+    90% at a precision of 39% by plain ones.
     """
     from sklearn.linear_model import LogisticRegression
 
