@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.command import add_command, to_path
 from edge.contract.preprocess import PreprocessSpec
-from edge.errors import DataError, RuntimeUnavailableError
+from edge.errors import ConfigError, DataError, RuntimeUnavailableError
+from training import progress
 from training.recipe import ALPHAS, IMAGENET, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from pathlib import Path
 
     from training.data.dataset import Dataset
     from training.data.embedding import Floats
@@ -67,12 +69,15 @@ def run(arguments: Namespace) -> int:
     from training.data import check, file_check, files, groups
     from training.data import findings as told
 
+    _require_network(arguments)
     rule = groups.read_rule(arguments.group_by)
     data = _read(arguments)
     facts = files.describe_all([arguments.data / source.name for source in data.sources])
     keys = groups.group_keys(rule, data)[0]
     vectors, features = _embed(data, arguments)
-    related = check.relations(data, keys)
+    with progress.stage("looking for copies", 1) as advance:
+        related = check.relations(data, keys)
+        advance()
     height, width = data.pixels.shape[1:3]
     listed = told.in_order(
         [
@@ -96,6 +101,17 @@ def _read(arguments: Namespace) -> Dataset:
     sources = dataset.folder_sources(arguments.data, labels)
     title = f"reading {arguments.data}"
     return dataset.read(labels, sources, canvas=Recipe().canvas, spec=PreprocessSpec(), skip_bad=True, title=title)
+
+
+def _require_network(arguments: Namespace) -> None:
+    """Refuse what would fail only after the reading; raises ConfigError or DataError."""
+    widths = ALPHAS["mobilenet-v2"]
+    if arguments.alpha not in widths:
+        raise ConfigError(f"--alpha {arguments.alpha:g} is not one of {', '.join(f'{width:g}' for width in widths)}")
+    if arguments.weights not in (None, "none", IMAGENET) and not Path(arguments.weights).is_file():
+        raise DataError(
+            f"--weights {arguments.weights}: no such file; or say {IMAGENET} to download, none for plain features"
+        )
 
 
 def _embed(data: Dataset, arguments: Namespace) -> tuple[Floats, str]:
@@ -124,8 +140,6 @@ def _print(arguments: Namespace, facts: list[str], findings: list[Finding]) -> N
 
 
 def _draw(path: Path, title: str, data: Dataset, findings: list[Finding], typical: dict[str, tuple[str, ...]]) -> None:
-    import sys
-
     from training.data import check_sheet as sheet
     from training.data.findings import verdict
 

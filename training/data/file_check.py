@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from training.data.findings import Finding, singles
+from training.data.findings import Finding, counted, singles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ def _unreadable(data: Dataset) -> Iterator[Finding]:
         yield Finding(
             level="error",
             kind="unreadable",
-            text=f"{len(data.skipped)} files cannot be read",
+            text=counted(len(data.skipped), "unreadable file"),
             remedy="copy them again from the camera or remove them; build leaves them out with --skip-bad",
             items=singles(data.skipped),
         )
@@ -54,9 +54,9 @@ def _names(data: Dataset, facts: Sequence[FileFacts], which: Callable[[FileFacts
 def _telltale(data: Dataset, facts: Sequence[FileFacts]) -> Iterator[Finding]:
     """Report what belongs to one class alone and has nothing to do with parts."""
     properties: dict[str, Callable[[FileFacts], str]] = {
-        "size": lambda fact: f"of {fact.width}x{fact.height} pixels",
+        "size": lambda fact: f"pictures of {fact.width}x{fact.height} pixels",
         "format": lambda fact: f"{fact.format} files",
-        "colour": lambda fact: "grey" if fact.grey else "in colour",
+        "colour": lambda fact: "grey pictures" if fact.grey else "pictures in colour",
     }
     for kind, describe in properties.items():
         values = [describe(fact) for fact in facts]
@@ -68,7 +68,7 @@ def _telltale(data: Dataset, facts: Sequence[FileFacts]) -> Iterator[Finding]:
                 yield Finding(
                     level="warning",
                     kind=f"telltale-{kind}",
-                    text=f"all {count} pictures {value} are {label}: a model may learn the camera, not the part",
+                    text=f"all {count} {value} are {label}: a model may learn the camera, not the part",
                     remedy="photograph every class in the same way",
                     items=singles(names),
                 )
@@ -79,7 +79,7 @@ def _sizes(data: Dataset, facts: Sequence[FileFacts], height: int, width: int) -
         yield Finding(
             level="note",
             kind="small",
-            text=f"{len(small)} pictures are far smaller than the model's {width}x{height} pixels and are enlarged",
+            text=f"{counted(len(small), 'picture')} far below the model's {width}x{height} pixels, so enlarged",
             remedy="a smaller --size sees as much of them, faster",
             items=singles(small),
         )
@@ -90,7 +90,7 @@ def _sizes(data: Dataset, facts: Sequence[FileFacts], height: int, width: int) -
         yield Finding(
             level="warning",
             kind="aspect",
-            text=f"{len(odd)} pictures have another aspect ratio than {usual:g}: squashed, their parts look distorted",
+            text=f"{counted(len(odd), 'picture')} of another aspect ratio than {usual:g}, distorted by squashing",
             remedy="build with --mode letterbox or centre-crop, or cut them alike",
             items=singles(odd),
         )
@@ -99,19 +99,21 @@ def _sizes(data: Dataset, facts: Sequence[FileFacts], height: int, width: int) -
 def _formats(data: Dataset, facts: Sequence[FileFacts]) -> Iterator[Finding]:
     kinds: dict[str, tuple[str, Callable[[FileFacts], bool]]] = {
         "misnamed": (
-            "are of another format than their ending says; they are read by their content",
+            "of another format than the ending says; the content counts",
             lambda fact: fact.misnamed,
         ),
-        "deep": ("have 16 bits a channel; the upper 8 are used", lambda fact: fact.deep),
-        "turned": ("are stored turned or mirrored; their EXIF orientation is followed", lambda fact: fact.turned),
-        "alpha": ("have transparency; it is ignored", lambda fact: fact.alpha),
-        "palette": ("have a palette; their colours are used", lambda fact: fact.mode.startswith("P")),
+        "deep": ("with 16 bits a channel; the upper 8 are used", lambda fact: fact.deep),
+        "turned": ("stored turned or mirrored; the EXIF orientation is followed", lambda fact: fact.turned),
+        "alpha": ("with transparency, which is ignored", lambda fact: fact.alpha),
+        "palette": ("with a palette; its colours are used", lambda fact: fact.mode.startswith("P")),
     }
     if 0 < sum(fact.grey for fact in facts) < len(facts):
         kinds["grey"] = (
-            "are grey among others in colour; grey is repeated in all three channels",
+            "in grey among others in colour; grey is repeated in all three channels",
             lambda fact: fact.grey,
         )
     for kind, (what, which) in kinds.items():
         if names := _names(data, facts, which):
-            yield Finding(level="note", kind=kind, text=f"{len(names)} pictures {what}", items=singles(names))
+            yield Finding(
+                level="note", kind=kind, text=f"{counted(len(names), 'picture')} {what}", items=singles(names)
+            )

@@ -55,18 +55,19 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: list(_HEADINGS).index(finding.level))
 
 
+def counted(count: int, thing: str) -> str:
+    """Say how many there are: 1 thing, 2 things."""
+    return f"{count} {thing}" + "s" * (count != 1)
+
+
 def verdict(findings: Sequence[Finding]) -> str:
     """Say in one line what is to be done."""
     count = {level: sum(finding.level == level for finding in findings) for level in _HEADINGS}
-    parts = [f"{count[level]} {_things(count[level])} {verb}" for level, verb in _VERBS if count[level]]
+    parts = [f"{counted(count[level], 'thing')} {verb}" for level, verb in _VERBS if count[level]]
     return ", ".join(parts) or "nothing to mend, nothing to look at"
 
 
 _VERBS: tuple[tuple[Level, str], ...] = (("error", "to mend"), ("warning", "to look at"))
-
-
-def _things(count: int) -> str:
-    return "thing" if count == 1 else "things"
 
 
 def text(title: str, facts: Sequence[str], findings: Sequence[Finding]) -> str:

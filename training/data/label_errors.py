@@ -35,14 +35,20 @@ class Suspects:
     suggested: Integers
     """The class that each looks like, int64 [suspects]."""
 
+    def without(self, rows: Integers) -> Suspects:
+        """Leave out these rows."""
+        other = ~np.isin(self.rows, rows)
+        return Suspects(self.rows[other], self.suggested[other])
+
 
 def probabilities(vectors: Floats, truth: Integers, group: Integers, *, seed: int) -> Floats:
     """Return what a linear probe that was taught without a picture's group says of it: float64 [n, classes].
 
     `vectors` are [n, d], `truth` int64 [n] with at least two classes 0 upwards, `group` int64 [n] from 0;
     each class must have pictures in at least two groups. The probe is a logistic regression on the first
-    64 principal components. On 1,800 steel surfaces of which 5% were given a wrong label at random, with
-    the pretrained features, its suspects were 92% of those at a precision of 99%; on the right labels none.
+    64 principal components. On 1,800 steel surfaces of which 5% were given a wrong label at random, by five seeds, it
+    found 92% of those at a precision of 98% by pretrained features (and nothing where all labels were right),
+    90% at a precision of 39% by plain ones.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -91,7 +97,8 @@ def odd_neighbours(vectors: Floats, truth: Integers, group: Integers) -> Suspect
         likeness = unit[rows] @ unit.T
         likeness[group[rows, np.newaxis] == group] = -np.inf
         nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-        votes = np.stack([(truth[nearest] == label).mean(axis=1) for label in range(len(sizes))], axis=1)
+        others = np.isfinite(np.take_along_axis(likeness, nearest, axis=1))
+        votes = np.stack([(others & (truth[nearest] == label)).mean(axis=1) for label in range(len(sizes))], axis=1)
         most = votes.argmax(axis=1)
         odd = (most != truth[rows]) & (votes.max(axis=1) >= _AGREEING) & (sizes[truth[rows]] > NEIGHBOURS)
         found += [(float(votes[i, most[i]]), int(rows[i]), int(most[i])) for i in np.flatnonzero(odd)]
