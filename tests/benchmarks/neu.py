@@ -39,10 +39,9 @@ def main() -> None:
                 flush=True,
             )
     int8, before = (mean(row[i] for row in rows) for i in (0, 1))
-    print(
-        f"mean {int8:>8.2%} {before:>8.2%}   int8 at least {LEAST[arguments.alpha]:.1%}, lost at most {MOST_LOST:.1%}"
-    )
-    print("met" if int8 >= LEAST[arguments.alpha] and before - int8 <= MOST_LOST + 1e-9 else "NOT MET")
+    least = LEAST[arguments.alpha]
+    print(f"mean {int8:>8.2%} {before:>8.2%}   int8 at least {least:.1%}, lost at most {MOST_LOST:.1%}")
+    print("met" if int8 >= least and before - int8 <= MOST_LOST + 1e-9 else "NOT MET")
 
 
 if __name__ == "__main__":
