@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import RuntimeUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 _WARNING_LEVEL = "2"
 """Of TF_CPP_MIN_LOG_LEVEL: errors are still shown."""
@@ -34,6 +35,20 @@ def start(seed: int) -> None:
             f"training needs TensorFlow ({error}): pip install 'edge-inspect[training]'"
         ) from error
     keras.utils.set_random_seed(seed)
+
+
+def several(devices: Sequence[str] | None = None) -> AbstractContextManager[Any]:
+    """Return the context to build and train a network in: its variables are mirrored if there are several GPUs.
+
+    `devices`, such as "/gpu:0", name others. Each then takes its share of every batch. Call `start` first.
+    """
+    import tensorflow as tf
+
+    found = list(devices or [device.name for device in tf.config.list_logical_devices("GPU")])
+    context: AbstractContextManager[Any] = nullcontext()
+    if len(found) > 1:
+        context = tf.distribute.MirroredStrategy(found).scope()
+    return context
 
 
 @contextmanager

@@ -109,9 +109,10 @@ def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:
     from training.network.train import Trainer
 
     options = job.options
-    network = model.build(len(job.inputs.labels), job.recipe, options.weights)
-    trainer = Trainer(network, job.parts, job.recipe, seed=options.seed, run=run, logs=options.logs)
-    return network, trainer.from_scratch() if options.weights is None else trainer.on_features()
+    with backend.several():
+        network = model.build(len(job.inputs.labels), job.recipe, options.weights)
+        trainer = Trainer(network, job.parts, job.recipe, seed=options.seed, run=run, logs=options.logs)
+        return network, trainer.from_scratch() if options.weights is None else trainer.on_features()
 
 
 def _export(job: _Job, network: Network) -> Exported:

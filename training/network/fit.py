@@ -104,6 +104,7 @@ def _batches(task: Task, recipe: Recipe, batch: int, seed: int, *, first: int) -
     Each epoch has random numbers of its own: from epoch `first` on a resumed run sees what it would have seen.
     """
     weights = class_weights(task.truth, task.classes, recipe.loss.class_balance)
+    devices = tf.distribute.get_strategy().num_replicas_in_sync
 
     def rows() -> Iterator[tuple[Integers, int]]:
         epoch, stage = first, zlib.crc32(task.name.encode())
@@ -111,7 +112,8 @@ def _batches(task: Task, recipe: Recipe, batch: int, seed: int, *, first: int) -
             rng = np.random.default_rng([seed, stage, epoch])
             order = rng.permutation(len(task.truth))
             for part in np.array_split(order, math.ceil(len(order) / batch)):
-                yield part, int(rng.integers(2**62))
+                # Every device takes the same share.
+                yield part[: len(part) // devices * devices], int(rng.integers(2**62))
             epoch += 1
 
     def draw(part: Integers, key: int) -> list[Any]:
