@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 Floats = npt.NDArray[np.float32]
-_LOGITS = "logits_of_level_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +65,6 @@ def batch_norms(network: Network) -> list[Any]:
     return [*backbones.batch_norms(network.trunk), *backbones.batch_norms(network.tail)]
 
 
-def classifier(head: Any) -> tuple[Floats, Floats]:
-    """Return the head as one linear map: kernel [d, classes] and bias [classes], embedding @ kernel + bias = logits."""
-    layers = _convolutions(head)
-    kernel = np.concatenate([layer.kernel.numpy()[0, 0] for layer in layers])
-    return kernel, layers[0].bias.numpy()
-
-
-def set_classifier(head: Any, kernel: Floats, bias: Floats) -> None:
-    """Set what `classifier` returns."""
-    layers = _convolutions(head)
-    ends = np.cumsum([layer.kernel.shape[2] for layer in layers])[:-1]
-    for layer, part in zip(layers, np.split(kernel, ends), strict=True):
-        layer.kernel.assign(part[np.newaxis, np.newaxis])
-    layers[0].bias.assign(bias)
-
-
-def _convolutions(head: Any) -> list[Any]:
-    """Return the head's convolutions, the finer features' first; it alone has a bias."""
-    return sorted((layer for layer in head.layers if layer.name.startswith(_LOGITS)), key=lambda layer: layer.name)
-
-
 class _Doubled(keras.layers.UpSampling2D):  # type: ignore[misc] # Keras ships no types
     """Each value in two rows and two columns, as the one operator that the Edge TPU takes for it.
 
@@ -108,7 +86,9 @@ def build_head(depths: list[int], labels: int, dropout: float) -> Any:
     maps = []
     for index, given in enumerate(features):
         kept = keras.layers.Dropout(dropout)(given)
-        layer = keras.layers.Conv2D(labels, 1, use_bias=not index, kernel_initializer="zeros", name=f"{_LOGITS}{index}")
+        layer = keras.layers.Conv2D(
+            labels, 1, use_bias=not index, kernel_initializer="zeros", name=f"logits_of_level_{index}"
+        )
         maps.append(layer(kept))
     means = [keras.layers.GlobalAveragePooling2D()(given) for given in features]
     outputs = {
