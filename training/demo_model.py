@@ -37,7 +37,9 @@ DEMO_BUNDLE = Path(__file__).resolve().parent.parent / "edge" / "demo_bundle"
 RECIPE = Recipe(
     model=Model(height=128, width=128),
     preprocess=PreprocessSpec(mode="centre-crop"),
-    augmentation=Augmentation(crop=0.0, contrast=0.05, brightness=0.03, noise=0.0),
+    augmentation=Augmentation(
+        crop=0.0, pad=0.0, contrast=0.05, brightness=0.03, temperature=0.0, noise=0.0, blur=0.0, jpeg=0.0, resampler=0.0
+    ),
     features=Features(pictures=12_000),
 )
 """Rendered parts already vary in place, light and noise as much as the camera's will.
