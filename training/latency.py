@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import statistics
 import time
 from functools import cache
@@ -18,9 +20,22 @@ from edge.runtime import open_interpreter
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
+BUDGET_MS = 20.0
+"""What a part may take, unless a command is told."""
 _RUNS = 30
 """Invocations, of which the median counts: one that another process interrupts does not."""
 _LEAST_SECONDS = 0.2
+
+
+def parse_budget(text: str) -> float:
+    """Read --latency-budget, milliseconds above 0; raises ArgumentTypeError."""
+    try:
+        milliseconds = float(text)
+    except ValueError:
+        milliseconds = math.nan
+    if not 0 < milliseconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0, such as 20")
+    return milliseconds
 
 
 def measure(recipe: Recipe, classes: int) -> float:

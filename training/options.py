@@ -14,6 +14,7 @@ from training.recipe import IMAGENET, Recipe
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from edge.errors import InspectError
     from training.evaluation.thresholds import Aim
 
 _HIGHEST_SEED = 2**32 - 1
@@ -43,11 +44,7 @@ class Options:
         """Refuse what would fail only after the training: raises BundleError, ConfigError or DataError."""
         bundles.refuse_overwrite(self.out)
         place = next(parent for parent in self.out.absolute().parents if parent.exists())
-        try:
-            tempfile.TemporaryDirectory(dir=place, prefix=".edge-train-").cleanup()
-        except OSError as error:
-            remedy = "choose a folder that you may write to"
-            raise BundleError(f"--out {self.out}: {place} cannot be written to ({error.strerror}); {remedy}") from error
+        require_writable(place, f"--out {self.out}", BundleError)
         if not 0 <= self.seed <= _HIGHEST_SEED:
             raise ConfigError(f"seed {self.seed} is not a number from 0 to {_HIGHEST_SEED}")
         if not 0 <= self.allow_drop < 1:
@@ -58,3 +55,12 @@ class Options:
             )
         if self.auto_ms is not None and self.weights is None:
             raise ConfigError("--auto compares features of a pretrained network: give --weights, or leave --auto out")
+
+
+def require_writable(folder: Path, option: str, kind: type[InspectError]) -> None:
+    """Raise an error of this kind, naming the option, unless this user may write into the folder."""
+    try:
+        tempfile.TemporaryDirectory(dir=folder, prefix=".edge-train-").cleanup()
+    except OSError as error:
+        remedy = "choose a folder that you may write to"
+        raise kind(f"{option}: {folder} cannot be written to ({error.strerror}); {remedy}") from error

@@ -11,7 +11,7 @@ from edge.command import add_command, to_path
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import ConfigError, DataError, RuntimeUnavailableError
 from training import progress
-from training.recipe import ALPHAS, IMAGENET, Recipe
+from training.recipe import ALPHAS, IMAGENET, Model, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -122,7 +122,8 @@ def _embed(data: Dataset, arguments: Namespace) -> tuple[Floats, str]:
         return embed(data, None), _PLAIN
     weights = arguments.weights or IMAGENET
     try:
-        return embed(data, weights, arguments.alpha), f"the pretrained network ({weights}, alpha {arguments.alpha:g})"
+        recipe = Recipe(model=Model(alpha=arguments.alpha))
+        return embed(data, weights, recipe), f"the pretrained network ({weights}, alpha {arguments.alpha:g})"
     except (DataError, RuntimeUnavailableError) as error:
         if arguments.weights:
             raise
