@@ -16,6 +16,7 @@ from edge.config import Runtime
 from edge.contract.pooling import Mean
 from edge.contract.preprocess import PreprocessSpec
 from edge.runtime import open_interpreter
+from training import backend
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -56,7 +57,8 @@ def _tile(recipe: Recipe, classes: int) -> float:
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (4, recipe.model.height, recipe.model.width, 3), dtype=np.uint8)
     flatbuffer = quantize.convert(model.build(classes, recipe, None), quantize.pin_range(pixels))
-    interpreter = open_interpreter(flatbuffer, Runtime()).interpreter
+    with backend.quiet():  # The first one that is opened tells of itself.
+        interpreter = open_interpreter(flatbuffer, Runtime()).interpreter
     given = interpreter.get_input_details()[0]["index"]
     interpreter.set_tensor(given, (pixels[:1] ^ np.uint8(0x80)).view(np.int8))
     interpreter.invoke()

@@ -121,7 +121,7 @@ def _draw_heading(pen: ImageDraw.ImageDraw, section: Section, top: int) -> None:
 
 def _thumbnail(pixels: Pixels) -> Image.Image:
     """Fit a picture into a square."""
-    return ImageOps.pad(Image.fromarray(pixels), (_SIDE, _SIDE), Image.Resampling.BICUBIC, color=PAPER)
+    return ImageOps.pad(Image.fromarray(pixels), (_SIDE, _SIDE), Image.Resampling.BICUBIC, PAPER, (0.5, 1))
 
 
 def _draw_caption(pen: ImageDraw.ImageDraw, corner: tuple[int, int], cell: Cell) -> None:
