@@ -43,8 +43,9 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse what would fail only after the training: raises BundleError, ConfigError or DataError."""
         bundles.refuse_overwrite(self.out)
-        place = next(parent for parent in self.out.absolute().parents if parent.exists())
-        require_writable(place, f"--out {self.out}", BundleError)
+        require_writable(_nearest(self.out.absolute().parent), f"--out {self.out}", BundleError)
+        if self.logs is not None:
+            require_writable(_nearest(self.logs.absolute()), f"--logs {self.logs}", ConfigError)
         if not 0 <= self.seed <= _HIGHEST_SEED:
             raise ConfigError(f"seed {self.seed} is not a number from 0 to {_HIGHEST_SEED}")
         if not 0 <= self.allow_drop < 1:
@@ -55,6 +56,11 @@ class Options:
             )
         if self.auto_ms is not None and self.weights is None:
             raise ConfigError("--auto compares features of a pretrained network: give --weights, or leave --auto out")
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path, or the nearest above it, that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def require_writable(folder: Path, option: str, kind: type[InspectError]) -> None:
