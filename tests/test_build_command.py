@@ -98,7 +98,7 @@ def test_the_device_judges_as_the_report_says(built: Built) -> None:
     assert bundle.manifest.preprocess.tiles == Tiles(columns=2)
     assert bundle.manifest.pooling == LogSumExp(sharpness=2.0)
     classifier = Classifier(bundle)
-    assert (classifier.height, classifier.width) == (32, 64)
+    assert classifier.input_size == (32, 64)
     rows = built.report["test"]
     for row in rows:
         scores = classifier.classify(load_picture(built.data / row["file"])).scores

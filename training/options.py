@@ -46,16 +46,24 @@ class Options:
         require_writable(_nearest(self.out.absolute().parent), f"--out {self.out}", BundleError)
         if self.logs is not None:
             require_writable(_nearest(self.logs.absolute()), f"--logs {self.logs}", ConfigError)
-        if not 0 <= self.seed <= _HIGHEST_SEED:
-            raise ConfigError(f"seed {self.seed} is not a number from 0 to {_HIGHEST_SEED}")
+        require_seed(self.seed)
         if not 0 <= self.allow_drop < 1:
             raise ConfigError(f"--allow-drop {self.allow_drop:g} is not a share from 0 to below 1")
-        if self.weights not in (None, IMAGENET) and not Path(str(self.weights)).is_file():
-            raise DataError(
-                f"--weights {self.weights}: no such file; or say {IMAGENET} to download, none to train from scratch"
-            )
+        require_weights(self.weights)
         if self.auto_ms is not None and self.weights is None:
             raise ConfigError("--auto compares features of a pretrained network: give --weights, or leave --auto out")
+
+
+def require_seed(seed: int) -> None:
+    """Raise ConfigError for what the generators do not take."""
+    if not 0 <= seed <= _HIGHEST_SEED:
+        raise ConfigError(f"--seed {seed} is not a number from 0 to {_HIGHEST_SEED}")
+
+
+def require_weights(weights: str | None) -> None:
+    """Raise DataError for a file that is not there."""
+    if weights not in (None, IMAGENET) and not Path(str(weights)).is_file():
+        raise DataError(f"--weights {weights}: no such file; or say {IMAGENET} to download, none to train from scratch")
 
 
 def _nearest(path: Path) -> Path:

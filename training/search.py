@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
-from edge.errors import DataError
+from edge.errors import ConfigError
 from training import latency, progress
 from training.network.checkpoint import Run
 from training.recipe import ALPHAS, IMAGENET, Recipe
@@ -51,11 +51,11 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     """Try recipes until a limit is reached; returns all that were trained, the best first.
 
     Only the training and validation parts are used. A search of the same pictures, base recipe, weights and seed
-    goes on where an earlier one ended. Raises DataError if no recipe was fast enough.
+    goes on where an earlier one ended. Raises ConfigError if no recipe was fast enough.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # A failed trial is an error of ours, told once.
     key = _key(given, base, weights, seed)
     folder = Run(key).folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     found = sorted(affordable, key=lambda each: -_value(each.balanced_accuracy, each.loss))
     if not found:
         tried = len(study.trials)
-        raise DataError(
+        raise ConfigError(
             f"--latency-budget {limits.milliseconds:g} ms: none of {tried} recipes was fast enough; allow more"
         )
     return found

@@ -56,6 +56,8 @@ def run(arguments: Namespace) -> int:
     _require_recipe_path(arguments.out)
     if arguments.weights == "none":
         raise ConfigError("--weights none: a search compares features of a pretrained network; name weights")
+    options.require_weights(arguments.weights)
+    options.require_seed(arguments.seed)
     given, base = inputs.read_options(arguments), read_recipe(arguments)
     backend.start(arguments.seed)
     from training.search import Limits, search
