@@ -125,3 +125,11 @@ def outside_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no outside test data at {folder}: set INSPECT_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights for the recipe of tiny_parts."""
+    from tiny_parts import save_weights
+
+    return save_weights(tmp_path_factory.mktemp("weights") / "tiny.weights.h5")

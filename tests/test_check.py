@@ -232,8 +232,8 @@ def test_a_sheet_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     """A folder that is not there is named with the option."""
     folder = make_folder(tmp_path / "data", each=4)
     result = run("data", "check", folder, "--weights", "none", "--out", tmp_path / "gone" / "a.png")
-    assert result.returncode == DataError.exit_code
-    assert f"--out {tmp_path / 'gone' / 'a.png'}: No such file or directory" in result.stderr.splitlines()[-1]
+    assert result.returncode == ConfigError.exit_code
+    assert f"--out {tmp_path / 'gone' / 'a.png'}: {tmp_path / 'gone'} is no folder" in result.stderr.splitlines()[-1]
 
 
 def test_headers_tell_what_files_are(tmp_path: Path) -> None:

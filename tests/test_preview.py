@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tiny_parts
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from edge.contract.preprocess import preprocess
 from edge.errors import ConfigError, DataError
-from training.data import dataset, preview, sheet
+from training.data import dataset, lettering, preview
+from training.data import preview_sheet as sheet
 from training.data.augment import rng_of, vary
 from training.recipe import Recipe
 
@@ -92,7 +93,7 @@ def test_several_tiles_are_drawn_as_thin_lines(parts: Path, tmp_path: Path) -> N
     """The canvas of two tiles shows a line, one pixel wide, at each edge of both, and its own pixels between."""
     run(parts, "--out", tmp_path / "a.png", "--recipe", recipe(tmp_path, TILES), "--count", 1)
     shown = pixels(tmp_path / "a.png")
-    rows, columns = np.nonzero((shown == sheet._LINE).all(axis=2))
+    rows, columns = np.nonzero((shown == sheet._TILE).all(axis=2))
     first = columns[rows == rows.min() + 5]
     assert [*(first[:4] - first[0])] == [0, 96, 127, 223]
 
@@ -113,7 +114,7 @@ def test_nothing_but_a_sheet_is_replaced(parts: Path, tmp_path: Path) -> None:
     """A text, a picture of something else, a folder and a link to nowhere stay, whatever they are called."""
     for name in ("text", "photo", "folder", "link"):
         (tmp_path / name).mkdir()
-    (tmp_path / "text/a.png").write_text("edge-train data preview", "utf-8")
+    (tmp_path / "text/a.png").write_text("edge-train data sheet", "utf-8")
     Image.fromarray(tiny_parts.draw("spot", 1)).save(tmp_path / "photo/a.png")
     (tmp_path / "folder/a.png").mkdir()
     (tmp_path / "link/a.png").symlink_to(tmp_path / "nowhere")
@@ -194,17 +195,7 @@ def test_names_of_any_script_and_length_fit_on_the_sheet(tmp_path: Path) -> None
         (tmp_path / "parts" / name).mkdir(parents=True)
         (tmp_path / "drawn" / kind / "000.png").rename(tmp_path / "parts" / name / f"{'Ä' * 110}.png")
     run(tmp_path / "parts", "--out", tmp_path / "a.png", "--recipe", recipe(tmp_path, "[model]\nheight=32\nwidth=32\n"))
-    assert (pixels(tmp_path / "a.png")[:, -sheet._MARGIN // 2 :] == sheet._BACKGROUND).all()
-
-
-@given(text=st.text(max_size=80), room=st.floats(20, 400), bold=st.booleans())
-@settings(max_examples=200, deadline=None)
-def test_any_text_becomes_a_line_within_its_room(text: str, room: float, bold: bool) -> None:  # noqa: FBT001
-    """Control characters, surrogates and letters that no font has included: one printable line, never too long."""
-    font = sheet._font(15, bold=bold)
-    line = sheet._shorten(sheet._printable(text, font), font, room)
-    assert line.isprintable()
-    assert font.getlength(line) <= room
+    assert (pixels(tmp_path / "a.png")[:, -lettering.MARGIN // 2 :] == lettering.PAPER).all()
 
 
 @given(height=st.integers(1, 128), width=st.integers(1, 128), rows=st.integers(1, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def start(seed: int) -> None:
             import keras
             import tensorflow as tf
 
+            tf.get_logger().setLevel(logging.ERROR)
             tf.config.list_logical_devices()
     except ImportError as error:
         raise RuntimeUnavailableError(

@@ -147,8 +147,15 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
         manifest=msgspec.structs.replace(manifest, metrics=result.metrics),
         classifier=classifier,
         result=result,
-        warnings=[*caveats.caveats(result), *exported.disagreements],
+        warnings=[*caveats.caveats(result), *_retrained(exported), *exported.disagreements],
     )
+
+
+def _retrained(exported: Exported) -> list[str]:
+    """Say that the model is not the trained one's plain int8, and why."""
+    refused = [gate.refused[0] for gate in (exported.refused or {}).values() if gate.refused]
+    worst = f"{refused[0].name}: {refused[0]}" if refused else ""
+    return [f"At first int8 cost too much recall ({worst}); retrained with int8's rounding."] if worst else []
 
 
 def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:
@@ -159,7 +166,7 @@ def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:
     facts = {**facts, "leakage": leak and leak.plain()}
     options, test, result = job.options, job.parts.test, judged.result
     split = saved_split.record(
-        job.parts, seed=options.seed, group_by=job.inputs.rule.text, own_test=job.divided.test is not None
+        job.divided.dealt, seed=options.seed, group_by=job.inputs.rule.text, own_test=job.divided.test is not None
     )
     files = {
         bundles.MODEL: judged.classifier.bundle.model,
@@ -180,7 +187,7 @@ def _leakage(job: _Job) -> Leakage | None:
 
     data = job.divided.data
     groups = None if job.inputs.rule.kind == "none" else job.divided.groups
-    vectors = partial(embed, data, job.options.weights, job.recipe.model.alpha)
+    vectors = partial(embed, data, job.options.weights, job.recipe)
     return leakage.find(data, groups, vectors, seed=job.options.seed)
 
 

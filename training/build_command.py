@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from edge.command import add_command, to_path
 from edge.contract.preprocess import ResizeMode
 from edge.errors import ConfigError
-from training import inputs, recipe
+from training import inputs, latency, recipe
 from training.build import build
 from training.evaluation import options as decisions
 from training.keygen import read_key
@@ -55,8 +57,9 @@ def add_parser(subparsers: Any) -> None:
         help="choose size, tiles, feature level and pooling by validation, within --latency-budget",
     )  # fmt: skip
     add(
-        "--latency-budget", type=float, default=20.0, metavar="MS",
-        help="milliseconds of the model for a part, on this machine with one thread (default 20); with --auto",
+        "--latency-budget", type=latency.parse_budget, metavar="MS",
+        help=f"for --auto: milliseconds of the model for a part, on this machine with one thread "
+        f"(default {latency.BUDGET_MS:g})",
     )  # fmt: skip
     add(
         "--allow-drop", type=float, default=0.01, metavar="SHARE",
@@ -119,18 +122,23 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: Namespace) -> int:
     """Check everything cheap first, then read, train and write; prints the headline figures."""
+    if arguments.latency_budget and not arguments.auto:
+        raise ConfigError(f"--latency-budget {arguments.latency_budget:g} says nothing without --auto; add --auto")
     options = Options(
         out=arguments.out,
         aim=decisions.read_options(arguments),
         weights=None if arguments.weights == "none" else arguments.weights,
         seed=arguments.seed,
         recipe=read_recipe(arguments),
-        auto_ms=arguments.latency_budget if arguments.auto else None,
+        auto_ms=(arguments.latency_budget or latency.BUDGET_MS) if arguments.auto else None,
         allow_drop=arguments.allow_drop,
         signing_key=read_key(arguments.key) if arguments.key else None,
         logs=arguments.logs,
     )
-    print(_summary(build(inputs.read_options(arguments), options)))
+    written = build(inputs.read_options(arguments), options)
+    for warning in json.loads(written.files["report.json"])["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(_summary(written))
     return 0
 
 

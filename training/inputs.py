@@ -36,12 +36,15 @@ class Divided:
     test: Dataset | None
     groups: tuple[str, ...]
     """The key of each picture of `data`."""
+    dealt: Parts
+    """What these pictures were divided into."""
     parts: Parts
+    """The same, with what is mixed in for training."""
 
     @property
     def learnable(self) -> tuple[Dataset, list[str]]:
         """The pictures that models may be chosen by, those of training and validation, and their groups."""
-        seen = {*self.parts.train.digests, *self.parts.validation.digests}
+        seen = {*self.dealt.train.digests, *self.dealt.validation.digests}
         rows = [row for row, digest in enumerate(self.data.digests) if digest in seen]
         return self.data.take(np.array(rows)), [self.groups[row] for row in rows]
 
@@ -72,13 +75,14 @@ class Inputs:
         keys = groups.group_keys(self.rule, data, *([] if test is None else [test]))
         test_keys = None if test is None else keys[1]
         if self.kept:
-            parts = saved_split.apply(data, self.kept, test, groups=keys[0], test_groups=test_keys)
+            dealt = saved_split.apply(data, self.kept, test, groups=keys[0], test_groups=test_keys)
         else:
-            parts = split.divide(data, test, seed=self.seed, groups=keys[0], test_groups=test_keys)
+            dealt = split.divide(data, test, seed=self.seed, groups=keys[0], test_groups=test_keys)
+        parts = dealt
         if self.extra:
             more = self._read(self.extra, recipe, "reading what is mixed in")
-            parts = parts._replace(train=dataset.joined(parts.train, _unseen(more, data, test)))
-        return Divided(data=data, test=test, groups=keys[0], parts=parts)
+            parts = dealt._replace(train=dataset.joined(dealt.train, _unseen(more, data, test)))
+        return Divided(data=data, test=test, groups=keys[0], dealt=dealt, parts=parts)
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
         return dataset.read(
@@ -91,7 +95,10 @@ def _unseen(extra: Dataset, data: Dataset, test: Dataset | None) -> Dataset:
     known = {*data.digests, *(test.digests if test else ())}
     shared = [source.name for source, digest in zip(extra.sources, extra.digests, strict=True) if digest in known]
     if shared:
-        raise DataError(f"--mix-in: {len(shared)} pictures are in --data or --test-data too, the first {shared[0]}")
+        raise DataError(
+            f"--mix-in: {len(shared)} pictures are in --data or --test-data too, the first {shared[0]}: "
+            "remove them from one"
+        )
     return extra
 
 

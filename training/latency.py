@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import statistics
 import time
 from functools import cache
@@ -14,13 +16,27 @@ from edge.config import Runtime
 from edge.contract.pooling import Mean
 from edge.contract.preprocess import PreprocessSpec
 from edge.runtime import open_interpreter
+from training import backend
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
+BUDGET_MS = 20.0
+"""What a part may take, unless a command is told."""
 _RUNS = 30
 """Invocations, of which the median counts: one that another process interrupts does not."""
 _LEAST_SECONDS = 0.2
+
+
+def parse_budget(text: str) -> float:
+    """Read --latency-budget, milliseconds above 0; raises ArgumentTypeError."""
+    try:
+        milliseconds = float(text)
+    except ValueError:
+        milliseconds = math.nan
+    if not 0 < milliseconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0, such as 20")
+    return milliseconds
 
 
 def measure(recipe: Recipe, classes: int) -> float:
@@ -41,7 +57,8 @@ def _tile(recipe: Recipe, classes: int) -> float:
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (4, recipe.model.height, recipe.model.width, 3), dtype=np.uint8)
     flatbuffer = quantize.convert(model.build(classes, recipe, None), quantize.pin_range(pixels))
-    interpreter = open_interpreter(flatbuffer, Runtime()).interpreter
+    with backend.quiet():  # The first one that is opened tells of itself.
+        interpreter = open_interpreter(flatbuffer, Runtime()).interpreter
     given = interpreter.get_input_details()[0]["index"]
     interpreter.set_tensor(given, (pixels[:1] ^ np.uint8(0x80)).view(np.int8))
     interpreter.invoke()

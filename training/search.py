@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
-from edge.errors import DataError
+from edge.errors import ConfigError
 from training import latency, progress
 from training.network.checkpoint import Run
 from training.recipe import ALPHAS, IMAGENET, Recipe
@@ -51,11 +51,11 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     """Try recipes until a limit is reached; returns all that were trained, the best first.
 
     Only the training and validation parts are used. A search of the same pictures, base recipe, weights and seed
-    goes on where an earlier one ended. Raises DataError if no recipe was fast enough.
+    goes on where an earlier one ended. Raises ConfigError if no recipe was fast enough.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # A failed trial is an error of ours, told once.
     key = _key(given, base, weights, seed)
     folder = Run(key).folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +64,9 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
         study_name=key,
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
     )
+    # With the same seed again it would suggest what was tried before.
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
 
     def attempt(trial: optuna.Trial) -> float:
         recipe = _suggest(trial, base, any_alpha=weights == IMAGENET)
@@ -84,10 +85,11 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
             timeout=limits.seconds,
             callbacks=[lambda _, trial: advance(_described(trial))],
         )
-    found = sorted(_found(study), key=lambda each: -_value(each.balanced_accuracy, each.loss))
+    affordable = [each for each in _found(study) if each.milliseconds <= limits.milliseconds]
+    found = sorted(affordable, key=lambda each: -_value(each.balanced_accuracy, each.loss))
     if not found:
         tried = len(study.trials)
-        raise DataError(
+        raise ConfigError(
             f"--latency-budget {limits.milliseconds:g} ms: none of {tried} recipes was fast enough; allow more"
         )
     return found
@@ -137,7 +139,9 @@ def _train(trial: optuna.Trial, recipe: Recipe, parts: Parts, *, weights: str, r
 
 def _key(given: Inputs, base: Recipe, weights: str, seed: int) -> str:
     names = sorted(source.name for source in given.sources)
-    content = [str(given.folder.absolute()), names, given.rule.text, base.plain(), weights, seed]
+    mixed_in = sorted(source.name for source in given.extra)
+    kept = given.kept.encode().decode() if given.kept else None
+    content = [str(given.folder.absolute()), names, mixed_in, kept, given.rule.text, base.plain(), weights, seed]
     return f"search-{hashlib.sha256(json.dumps(content).encode(errors='surrogateescape')).hexdigest()[:32]}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.command import add_command, to_path
 from edge.errors import ConfigError
-from training import backend, cache, inputs, recipe
+from training import backend, cache, inputs, latency, options, recipe
 from training.build_command import add_recipe_options, read_recipe
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _EXAMPLES = """examples:
 """
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 _SHOWN = 10
+_MOST_TRIALS = 100_000
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,10 +44,10 @@ def add_parser(subparsers: Any) -> None:
     add("--out", type=to_path, required=True, metavar="TOML", help="the recipe's file; an older recipe is replaced")
     add("--time-budget", type=_seconds, default=1800.0, metavar="TIME", help="such as 90s, 30m, 2h (default 30m)")
     add(
-        "--latency-budget", type=float, default=20.0, metavar="MS",
-        help="milliseconds of the model for a part, on this machine with one thread (default 20)",
+        "--latency-budget", type=latency.parse_budget, default=latency.BUDGET_MS, metavar="MS",
+        help=f"milliseconds of the model for a part, on this machine with one thread (default {latency.BUDGET_MS:g})",
     )  # fmt: skip
-    add("--trials", type=int, metavar="N", help="end after so many, whatever time is left")
+    add("--trials", type=_count, metavar="N", help="try so many more recipes at most, whatever time is left")
     parser.set_defaults(run=run)
 
 
@@ -55,6 +56,8 @@ def run(arguments: Namespace) -> int:
     _require_recipe_path(arguments.out)
     if arguments.weights == "none":
         raise ConfigError("--weights none: a search compares features of a pretrained network; name weights")
+    options.require_weights(arguments.weights)
+    options.require_seed(arguments.seed)
     given, base = inputs.read_options(arguments), read_recipe(arguments)
     backend.start(arguments.seed)
     from training.search import Limits, search
@@ -79,12 +82,22 @@ def _seconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:7]) <= _MOST_TRIALS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of recipes from 1 to {_MOST_TRIALS}")
+    return int(text)
+
+
 def _require_recipe_path(path: Path) -> None:
-    """Refuse to replace anything but a recipe."""
-    if path.exists():
-        recipe.read(path)
+    """Refuse what cannot be written, and to replace anything but a recipe; raises ConfigError."""
+    if path.is_symlink() or path.exists():
+        try:
+            recipe.read(path)
+        except ConfigError as error:
+            raise ConfigError(f"--out {path} is there and is no recipe ({error}); choose another name") from error
     elif not path.absolute().parent.is_dir():
         raise ConfigError(f"--out {path}: there is no folder {path.parent}; make it first")
+    options.require_writable(path.absolute().parent, f"--out {path}", ConfigError)
 
 
 def _write(path: Path, found: list[Found]) -> None:

@@ -11,7 +11,8 @@ from edge.command import add_command, to_path
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import ConfigError, DataError, RuntimeUnavailableError
 from training import progress
-from training.recipe import ALPHAS, IMAGENET, Recipe
+from training.data import sheet_file
+from training.recipe import ALPHAS, IMAGENET, Model, Recipe
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -58,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
         "--group-by", default="none", metavar="RULE",
         help="which pictures show one part: none, folder, near-duplicate or regex:PATTERN (default none)",
     )  # fmt: skip
-    add("--out", type=to_path, metavar="PNG", help="draw a contact sheet here; an older one is replaced")
+    add("--out", type=to_path, metavar="FILE", help="draw a contact sheet, .png or .jpg; replaces an earlier one")
     add("--json", action="store_true", help="print everything, every name, as JSON")
     add("--strict", action="store_true", help="fail if anything must be mended")
     parser.set_defaults(run=run)
@@ -69,6 +70,8 @@ def run(arguments: Namespace) -> int:
     from training.data import check, file_check, files, groups
     from training.data import findings as told
 
+    if arguments.out:
+        sheet_file.require_room(arguments.out, arguments.data)
     _require_network(arguments)
     rule = groups.read_rule(arguments.group_by)
     data = _read(arguments)
@@ -122,7 +125,8 @@ def _embed(data: Dataset, arguments: Namespace) -> tuple[Floats, str]:
         return embed(data, None), _PLAIN
     weights = arguments.weights or IMAGENET
     try:
-        return embed(data, weights, arguments.alpha), f"the pretrained network ({weights}, alpha {arguments.alpha:g})"
+        recipe = Recipe(model=Model(alpha=arguments.alpha))
+        return embed(data, weights, recipe), f"the pretrained network ({weights}, alpha {arguments.alpha:g})"
     except (DataError, RuntimeUnavailableError) as error:
         if arguments.weights:
             raise
@@ -144,5 +148,5 @@ def _draw(path: Path, title: str, data: Dataset, findings: list[Finding], typica
     from training.data.findings import verdict
 
     known = {source.name for source in data.sources}
-    sheet.write(sheet.draw(f"{title}: {verdict(findings)}", data, sheet.sections(findings, typical, known)), path)
+    sheet_file.save(sheet.draw(f"{title}: {verdict(findings)}", data, sheet.sections(findings, typical, known)), path)
     print(f"contact sheet: {path}", file=sys.stderr)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import backend
-from training.recipe import Model, Recipe
+from training.recipe import Recipe
 
 if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-_BATCH = 64
 _GREY = 16
 """Pixels a side of the small grey picture."""
 _CELLS = 4
@@ -24,29 +23,28 @@ _CELLS = 4
 _DIRECTIONS = 9
 _LEVELS = 16
 """Bins of each channel's histogram."""
+_DEFAULT = Recipe()
 
 
-def embed(data: Dataset, weights: str | None, alpha: float = 0.35) -> Floats:
-    """Return a vector for each picture, float32 [n, d].
+def embed(data: Dataset, weights: str | None, recipe: Recipe = _DEFAULT) -> Floats:
+    """Return a vector for each picture of `data`, canvases of the recipe: float32 [n, d].
 
-    `weights` are those of the pretrained network as `build` takes them: then the vector is the mean of its last
-    features. None: a small grey picture, and histograms of colours and of the directions of edges, without
-    TensorFlow. Raises DataError for weights that cannot be had or do not fit, RuntimeUnavailableError without
-    TensorFlow.
+    `weights` are those of the recipe's pretrained network, as `build` takes them: then the vector is the mean of its
+    last features, over all tiles. None: a small grey picture, and histograms of colours and of the directions of
+    edges, without TensorFlow. Raises DataError for weights that cannot be had or do not fit, RuntimeUnavailableError
+    without TensorFlow.
     """
-    return _plain(data.pixels) if weights is None else _pretrained(data, weights, alpha)
+    return _plain(data.pixels) if weights is None else _pretrained(data, weights, recipe)
 
 
-def _pretrained(data: Dataset, weights: str, alpha: float) -> Floats:
+def _pretrained(data: Dataset, weights: str, recipe: Recipe) -> Floats:
     backend.start(0)
     from training.network import features, model
     from training.network.extract import Extractor
 
-    _, height, width, _ = data.pixels.shape
-    recipe = Recipe(model=Model(alpha=alpha, height=height, width=width))
-    extractor = Extractor(model.build(1, recipe, weights), recipe)
-    _, means = features.compute(extractor, data, recipe, passes=1, title="computing features")
-    vectors: Floats = means[0].reshape(len(data.sources), -1).astype(np.float32)
+    extractor = Extractor(model.build(len(data.labels), recipe, weights), recipe)
+    *_, maps = features.compute(extractor, data, recipe, passes=1, title="computing features to compare by")
+    vectors: Floats = maps[0].mean(axis=(1, 2, 3), dtype=np.float32)
     return vectors
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from edge.command import add_command, to_path
 from edge.errors import ConfigError
 from training import recipe
-from training.data import dataset
+from training.data import dataset, sheet_file
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -32,13 +32,6 @@ _EXAMPLES = """examples:
       five other ones of each class, varied as recipe.toml says
 
 """
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-_MARK = "edge-train data preview"
-"""Written into every sheet: only a sheet is replaced by another."""
-_MARK_WITHIN = 4096
-"""Bytes of a file's beginning, where both formats have it."""
-_QUALITY, _COMPRESSION = 92, 3
-"""Of JPEG and of PNG: 6, the usual, takes twice as long for a tenth less."""
 _MOST_PIXELS = 80_000_000
 """Of a sheet: picture viewers, Pillow among them, are wary of more."""
 
@@ -58,44 +51,21 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Check everything cheap first, then read, vary and draw; prints what the sheet shows."""
-    _require_room_for_sheet(arguments.out, arguments.data)
+    sheet_file.require_room(arguments.out, arguments.data)
     for name, value, least in (("count", arguments.count, 1), ("seed", arguments.seed, 0)):
         if value < least:
             raise ConfigError(f"--{name} {value} is below {least}")
     chosen_recipe = recipe.read(arguments.recipe) if arguments.recipe else recipe.Recipe()
     data = _read(arguments.data, chosen_recipe, count=arguments.count, seed=arguments.seed)
-    _save(_draw(data, chosen_recipe, arguments.seed, arguments.data.resolve().name), arguments.out)
+    sheet_file.save(_draw(data, chosen_recipe, arguments.seed, arguments.data.resolve().name), arguments.out)
     skipped = f"; left out {len(data.skipped)} unreadable: {', '.join(data.skipped)}" if data.skipped else ""
     print(f"{arguments.out}: {len(data.sources)} pictures of {len(data.labels)} classes{skipped}")
     return 0
 
 
-def _require_room_for_sheet(out: Path, data: Path) -> None:
-    """Raise ConfigError unless `out` is a picture's name, in a folder, where nothing but an earlier sheet lies."""
-    if out.suffix.lower() not in _FORMATS:
-        raise ConfigError(f"--out {out}: a sheet is a picture; let its name end in {' or '.join(_FORMATS)}")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: {out.parent} is no folder; make it or name another")
-    if out.resolve().is_relative_to(data.resolve()):
-        raise ConfigError(f"--out {out} lies inside {data}, where every picture teaches; choose a place outside")
-    if (out.exists() or out.is_symlink()) and not _is_sheet(out):
-        raise ConfigError(f"--out {out} is there and is no sheet of this command; choose another name")
-
-
-def _is_sheet(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            start = file.read(_MARK_WITHIN)
-    except OSError as error:
-        raise ConfigError(f"--out {path}: {error.strerror}; choose another name") from error
-    return start.startswith((b"\x89PNG", b"\xff\xd8")) and _MARK.encode() in start
-
-
 def _read(folder: Path, recipe: Recipe, *, count: int, seed: int) -> Dataset:
     """Read `count` pictures of each class, or as many as it has, as training reads them."""
-    from training.data import sheet
+    from training.data import preview_sheet as sheet
 
     labels = dataset.folder_labels(folder, [])
     sources = dataset.folder_sources(folder, labels)
@@ -118,7 +88,7 @@ def _choose(sources: list[Source], label: int, count: int, rng: np.random.Genera
 
 
 def _draw(data: Dataset, recipe: Recipe, seed: int, name: str) -> Image:
-    from training.data import sheet
+    from training.data import preview_sheet as sheet
     from training.data.augment import rng_of, vary
 
     height, width = recipe.canvas
@@ -143,26 +113,3 @@ def _draw(data: Dataset, recipe: Recipe, seed: int, name: str) -> Image:
         boxes=[(left, top, left + model.width, top + model.height) for top, left in corners],
     )
     return sheet.draw(about, rows)
-
-
-def _save(image: Image, out: Path) -> None:
-    """Write the sheet under a name of its own first: an earlier one stays until this one is whole."""
-    from PIL.PngImagePlugin import PngInfo
-
-    marks: dict[str, Any] = {
-        "PNG": {"pnginfo": PngInfo(), "compress_level": _COMPRESSION},
-        "JPEG": {"comment": _MARK, "quality": _QUALITY},
-    }
-    marks["PNG"]["pnginfo"].add_text("Software", _MARK)
-    file_format = _FORMATS[out.suffix.lower()]
-    unfinished = out.with_name(f".{out.name}")
-    try:
-        try:
-            image.save(unfinished, file_format, **marks[file_format])
-            unfinished.replace(out)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"--out {out}: {error.strerror or error}; make room or choose a folder you may write to"
-        ) from error

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+from tiny_parts import RECIPE, make_folder
+
+from edge.contract.pooling import LogSumExp, Mean
+from edge.contract.preprocess import Tiles
+from edge.errors import ConfigError
+from training import auto, backend, inputs, latency, recipe
+from training.auto import Trial
+from training.network.scores import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from training.data.dataset import Dataset
+    from training.recipe import Recipe
+
+SMALL = ((Tiles(), 32), (Tiles(columns=2), 32), (Tiles(), 64))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(RECIPE)
+    return recipe.read(path)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> inputs.Inputs:
+    """A small data set, listed."""
+    from training.data import dataset
+
+    folder = make_folder(tmp_path_factory.mktemp("auto") / "data", each=15)
+    labels = dataset.folder_labels(folder, ["intact"])
+    return inputs.Inputs(labels=labels, folder=folder, sources=dataset.folder_sources(folder, labels))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates of a size that is computed in no time."""
+    monkeypatch.setattr(auto, "GEOMETRIES", SMALL)
+    backend.start(1)
+
+
+def choose(given: inputs.Inputs, base: Recipe, weights: Path, budget: float) -> tuple[Recipe, list[Trial]]:
+    def read(candidate: Recipe) -> tuple[Dataset, Sequence[str] | None]:
+        return given.divide(candidate).learnable
+
+    return auto.choose(read, base, classes=3, weights=str(weights), budget_ms=budget, seed=1)
+
+
+def test_every_geometry_is_tried_and_one_of_the_best_taken(
+    given: inputs.Inputs, base: Recipe, tiny_weights: Path
+) -> None:
+    """Each geometry in two styles, the best one in four more; the choice is as good as the best within noise."""
+    chosen, trials = choose(given, base, tiny_weights, 1e6)
+    geometries = [(trial.recipe.preprocess.tiles, trial.recipe.model.height) for trial in trials]
+    assert geometries[:6] == [geometry for geometry in SMALL for _ in range(2)]
+    assert len(set(geometries[6:])) == 1
+    assert len(trials) == 10
+    assert chosen in [trial.recipe for trial in trials]
+    best = max(trial.score.balanced_accuracy for trial in trials if trial.score)
+    (taken,) = [trial for trial in trials if trial.recipe == chosen]
+    assert taken.score
+    assert taken.score.balanced_accuracy >= best - auto._NOISE
+    assert replace(chosen, model=base.model, preprocess=base.preprocess, pooling=base.pooling) == base
+    assert chosen.model.alpha == base.model.alpha
+
+
+def test_what_is_too_slow_is_not_tried_but_told(given: inputs.Inputs, base: Recipe, tiny_weights: Path) -> None:
+    """With a budget between the cheapest and the dearest candidate only those within it have a score."""
+    costs = [latency.measure(auto._candidate(base, *geometry, "stride-32", Mean()), 3) for geometry in SMALL]
+    budget = (min(costs) + max(costs)) / 2
+    chosen, trials = choose(given, base, tiny_weights, budget)
+    assert all((trial.score is None) == (trial.milliseconds > budget) for trial in trials)
+    assert any(trial.score is None for trial in trials)
+    assert latency.measure(chosen, 3) <= budget
+    plain = [trial.plain() for trial in trials]
+    assert {row["pooling"]["kind"] for row in plain} >= {"mean", "log-sum-exp"}
+    assert [row["score"] is None for row in plain] == [trial.score is None for trial in trials]
+
+
+def test_a_budget_that_nothing_meets_is_one_line(given: inputs.Inputs, base: Recipe, tiny_weights: Path) -> None:
+    """The budget, and what the fastest candidate takes."""
+    with pytest.raises(ConfigError, match=r"--latency-budget 1e-06 ms: the fastest candidate takes .* ms; allow more"):
+        choose(given, base, tiny_weights, 1e-6)
+
+
+def trial(base: Recipe, *, ms: float, accuracy: float, loss: float = 0.1) -> Trial:
+    return Trial(recipe=base, milliseconds=ms, score=Score(accuracy, -loss))
+
+
+def test_of_equals_the_faster_one_is_better(base: Recipe) -> None:
+    """Within noise the time decides, then the loss; beyond it the accuracy, whatever it takes."""
+    slow, fast = trial(base, ms=9, accuracy=0.902), trial(base, ms=3, accuracy=0.9)
+    assert auto._best([slow, fast], 20) is fast
+    better = trial(base, ms=19, accuracy=0.95)
+    assert auto._best([slow, better, fast], 20) is better
+    surer = trial(base, ms=3.01, accuracy=0.901, loss=0.05)
+    assert auto._best([slow, fast, surer], 20) is surer
+
+
+def test_tiles_cost_what_they_are_many(base: Recipe) -> None:
+    """A region's time is that of one tile times their number; pooling and preprocessing are not the interpreter's."""
+    one = latency.measure(base, 3)
+    tiles = replace(base, preprocess=replace(base.preprocess, tiles=Tiles(rows=2, columns=3)), pooling=LogSumExp())
+    assert latency.measure(tiles, 3) == pytest.approx(6 * one)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from PIL import Image
+from tiny_parts import draw, make_folder
+
+from edge.errors import BundleError, ConfigError, DataError
+from training import inputs
+from training.recipe import Model, Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.inputs import Divided
+
+SMALL = Recipe(model=Model(height=32, width=64))
+
+
+def read(*arguments: object) -> inputs.Inputs:
+    """List what a command line names, as the commands do."""
+    parser = argparse.ArgumentParser()
+    inputs.add_options(parser)
+    return inputs.read_options(parser.parse_args([*map(str, arguments)]))
+
+
+def divide(*arguments: object) -> Divided:
+    return read(*arguments).divide(SMALL)
+
+
+def part_of(divided: Divided) -> dict[str, set[str]]:
+    """Return in which parts the pictures of each part number lie; names are <class>/<part>..."""
+    found: dict[str, set[str]] = {}
+    for name, part in divided.parts._asdict().items():
+        for source in part.sources:
+            found.setdefault(source.name.split("/")[1][:3], set()).add(name)
+    return found
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Each part number was photographed in every class, and twice in `spot`: 000.png, 000-again.png."""
+    folder = make_folder(tmp_path / "data", each=10)
+    for seed in range(10):
+        Image.fromarray(draw("spot", 500 + seed)).save(folder / "spot" / f"{seed:03}-again.png")
+    return folder
+
+
+def test_pictures_of_one_part_stay_together_by_a_pattern(data: Path) -> None:
+    """What the pattern's group finds in the names is in one part of the split only; without it some is torn."""
+    together = part_of(divide("--data", data, "--group-by", r"regex:/(\d+)"))
+    assert {len(parts) for parts in together.values()} == {1}
+    torn = part_of(divide("--data", data))
+    assert max(len(parts) for parts in torn.values()) > 1
+
+
+def test_pictures_of_one_part_stay_together_by_their_folder(data: Path) -> None:
+    """A folder below the class is a part, the same one in every class."""
+    for path in list(data.rglob("*.png")):
+        (path.parent / path.name[:3]).mkdir(exist_ok=True)
+        path.rename(path.parent / path.name[:3] / path.name)
+    divided = divide("--data", data, "--group-by", "folder")
+    assert {len(parts) for parts in part_of(divided).values()} == {1}
+    assert divided.data.pixels.shape == (40, 32, 64, 3)
+
+
+def test_near_duplicates_stay_together(tmp_path: Path) -> None:
+    """A picture saved again as JPEG goes where the first one is."""
+    folder = make_folder(tmp_path / "data", each=8)
+    for path in list((folder / "spot").iterdir()):
+        Image.open(path).save(path.with_name(f"{path.stem}.jpg"), quality=90)
+    divided = divide("--data", folder, "--group-by", "near-duplicate")
+    parts = {source.name: name for name, part in divided.parts._asdict().items() for source in part.sources}
+    assert all(parts[f"spot/{seed:03}.png"] == parts[f"spot/{seed:03}.jpg"] for seed in range(8))
+
+
+def test_what_is_mixed_in_teaches_and_nothing_else(data: Path, tmp_path: Path) -> None:
+    """Pictures of --mix-in, even by the names of others, are all in the training part, and not in the saved split."""
+    extra = make_folder(tmp_path / "extra", each=3, start=800)
+    for seed, path in enumerate(sorted(extra.rglob("*.png"))):
+        path.rename(path.with_name(f"{seed % 3:03}.png"))
+    alone, mixed = divide("--data", data), divide("--data", data, "--mix-in", extra)
+    assert mixed.dealt.train.digests == alone.parts.train.digests
+    assert len(mixed.parts.train.sources) == len(alone.parts.train.sources) + 9
+    assert mixed.parts[1:] == mixed.dealt[1:]
+    assert [part.digests for part in mixed.parts[1:]] == [part.digests for part in alone.parts[1:]]
+    assert len(mixed.data.sources) == 40
+
+
+@pytest.mark.parametrize("option", ["--data", "--test-data"])
+def test_a_picture_to_judge_by_is_not_mixed_in(data: Path, tmp_path: Path, option: str) -> None:
+    """A picture that lies in --mix-in and in what may be judged later is refused, by name, with the remedy."""
+    extra, test = make_folder(tmp_path / "extra", each=3, start=800), make_folder(tmp_path / "test", each=3, start=300)
+    original = (data if option == "--data" else test) / "spot"
+    (extra / "spot" / "same.png").write_bytes(next(iter(sorted(original.iterdir()))).read_bytes())
+    message = "--mix-in: 1 pictures are in --data or --test-data too, the first spot/same.png: remove them from one"
+    with pytest.raises(DataError, match=message):
+        divide("--data", data, "--test-data", test, "--mix-in", extra)
+
+
+def test_models_are_chosen_without_calibration_and_test_pictures(data: Path, tmp_path: Path) -> None:
+    """What `--auto` learns from are the training and validation parts, with the groups of just these."""
+    divided = divide("--data", data, "--group-by", r"regex:/(\d+)", "--mix-in", make_folder(tmp_path / "e", start=800))
+    some, groups = divided.learnable
+    wanted = {*divided.dealt.train.digests, *divided.dealt.validation.digests}
+    assert set(some.digests) == wanted
+    assert groups == [source.name.split("/")[1][:3] for source in some.sources]
+
+
+def test_pictures_of_every_kind_are_read(tmp_path: Path) -> None:
+    """16-bit, grey, turned by EXIF, transparent, palette, and JPEG called .png: each becomes the device's pixels."""
+    folder = make_folder(tmp_path / "data", each=8)
+    spot = folder / "spot"
+    picture = Image.fromarray(draw("spot", 1))
+    Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257).save(spot / "deep.png")
+    Image.fromarray(draw("spot", 61)).convert("L").save(spot / "grey.png")
+    Image.fromarray(draw("spot", 62)).convert("RGBA").save(spot / "clear.png")
+    Image.fromarray(draw("spot", 63)).convert("P").save(spot / "palette.png")
+    Image.fromarray(draw("spot", 64)).save(spot / "jpeg.png", "JPEG")
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(draw("spot", 65)).save(spot / "turned.png", exif=exif)
+    given = divide("--data", folder).data
+    assert given.counts()["spot"] == 14
+    shown = dict(zip((source.name for source in given.sources), given.pixels, strict=True))
+    grey = np.asarray(picture.convert("L"))
+    deep = next(source.load() for source in given.sources if source.name == "spot/deep.png")
+    assert np.array_equal(deep, np.repeat(grey[..., np.newaxis], 3, axis=2))
+    assert next(s.load().shape for s in given.sources if s.name == "spot/turned.png") == (48, 40, 3)
+    assert (np.ptp(shown["spot/grey.png"].astype(int), axis=2) == 0).all()
+
+
+def test_other_sizes_leave_the_split_as_it_is(data: Path) -> None:
+    """`--auto` and `search` compare sizes on the same division."""
+    given = read("--data", data)
+    first, second = given.divide(SMALL), given.divide(replace(SMALL, model=Model(height=64, width=64)))
+    assert [part.digests for part in first.parts] == [part.digests for part in second.parts]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("--group-by", "parts"), ConfigError, "--group-by parts: no such rule; say none, folder"),
+        (("--group-by", "regex:("), ConfigError, "not a regular expression"),
+        (("--group-by", "regex:xyz(.)"), ConfigError, "matches no picture, such as"),
+        (("--group-by", "regex:-(again)"), DataError, "pictures do not match: .*; rename them, or mend the pattern"),
+        (("--group-by", "folder"), DataError, "40 pictures lie in no folder below their class"),
+        (("--group-by", "regex:(.)"), DataError, "has 1 distinct pictures or groups of them; it takes at least 4"),
+        (("--split-of", "nowhere.bundle"), BundleError, r"nowhere\.bundle"),
+        (("--mix-in", "nowhere"), DataError, "nowhere: no such folder of pictures"),
+        (("--test-data", "nowhere"), DataError, "nowhere: no such folder of pictures"),
+    ],
+)
+def test_what_cannot_be_divided_is_one_clear_line(
+    data: Path, arguments: tuple[str, ...], error: type[Exception], message: str
+) -> None:
+    """The option, its value and the remedy."""
+    with pytest.raises(error, match=message) as caught:
+        divide("--data", data, *arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_without_a_split_is_named(data: Path, demo_bundle: Path, tmp_path: Path) -> None:
+    """Bundles of other origin have none: the option says so."""
+    from edge.contract import bundle as bundles
+
+    bundle = bundles.read(demo_bundle)
+    files = {name: content for name, content in bundle.files.items() if name != "split.json"}
+    bundles.write(tmp_path / "b", bundle.manifest, files)
+    with pytest.raises(BundleError, match=r"the bundle has no split\.json; leave the option out"):
+        read("--data", data, "--split-of", tmp_path / "b")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from tiny_parts import RECIPE, draw, make_folder, run
+
+from edge.contract import bundle as bundles
+from edge.errors import ConfigError, DataError
+from training import backend, inputs, recipe, search
+from training.search import Limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.recipe import Recipe
+    from training.search import Found
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("search") / "data", each=12)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    path = tmp_path / "base.toml"
+    path.write_text(RECIPE.replace("[10, 40]", "[2, 4]"))  # How well it learns is not the point.
+    return path
+
+
+def listed(folder: Path) -> inputs.Inputs:
+    from training.data import dataset
+
+    labels = dataset.folder_labels(folder, ["intact"])
+    return inputs.Inputs(labels=labels, folder=folder, sources=dataset.folder_sources(folder, labels))
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes that are computed in no time, and a cache without earlier searches."""
+    monkeypatch.setattr(search, "SIZES", (32, 64))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    backend.start(1)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_search_goes_on_with_recipes_not_tried_before(data: Path, base: Path, tiny_weights: Path) -> None:
+    """Called again it knows what it tried, tries others, and keeps the best first; a tighter budget leaves some out."""
+
+    def find(trials: int, milliseconds: float = 1e6) -> list[Found]:
+        limits = Limits(seconds=600, milliseconds=milliseconds, trials=trials)
+        return search.search(listed(data), recipe.read(base), weights=str(tiny_weights), limits=limits, seed=3)
+
+    first = find(2)
+    assert len(first) == 2
+    again = find(1)
+    assert len(again) == 3
+    recipes = [found.recipe for found in again]
+    assert all(found.recipe in recipes for found in first)
+    assert all(recipes.count(each) == 1 for each in recipes)
+    values = [search._value(found.balanced_accuracy, found.loss) for found in again]
+    assert values == sorted(values, reverse=True)
+    assert {found.recipe.model.alpha for found in again} == {0.25}
+    fastest = min(again, key=lambda found: found.milliseconds)
+    assert [found.recipe for found in find(1, fastest.milliseconds) if found.milliseconds > fastest.milliseconds] == []
+    with pytest.raises(ConfigError, match=r"--latency-budget 1e-06 ms: none of 5 recipes was fast enough; allow more"):
+        find(1, 1e-6)
+
+
+@pytest.mark.usefixtures("small")
+def test_another_question_is_another_search(data: Path, base: Path, tmp_path: Path) -> None:
+    """The pictures, what is mixed in, the base recipe, the weights and the seed each make it another one."""
+    plain, chosen = listed(data), recipe.read(base)
+    mixed = inputs.Inputs(
+        labels=plain.labels,
+        folder=plain.folder,
+        sources=plain.sources,
+        extra=listed(make_folder(tmp_path / "extra", each=1, start=500)).sources,
+    )
+
+    def key(given: inputs.Inputs = plain, base: Recipe = chosen, weights: str = "a.h5", seed: int = 1) -> str:
+        return search._key(given, base, weights, seed)
+
+    keys = [key(), key(mixed), key(base=recipe.Recipe()), key(weights="b.h5"), key(seed=2)]
+    assert len(set(keys)) == 5
+    assert key() == keys[0]
+
+
+def test_the_recipe_that_was_found_builds(data: Path, base: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    """The file says what it is, is a recipe, and `build` takes it; the same command again adds to it."""
+    out = tmp_path / "found.toml"
+    arguments = (
+        "search", "--data", data, "--pass", "intact", "--recipe", base, "--weights", tiny_weights, "--out", out,
+        "--latency-budget", 1000, "--trials", 1,
+    )  # fmt: skip
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert "the first of 1 recipes" in result.stdout
+    assert out.read_text().startswith("# Found by edge-train search among 1 recipes: validation ")
+    found = recipe.parse(tomllib.loads(out.read_text()), "found")
+    assert found.model.backbone == "mobilenet-v1"
+    assert found.model.height in search.SIZES
+    again = run(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "the first of 2 recipes" in again.stdout
+    built = run(
+        "build", "--data", data, "--pass", "intact", "--recipe", out, "--size", 32, "--weights", tiny_weights,
+        "--out", tmp_path / "b", "--allow-drop", 0.9,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    found = recipe.read(out)
+    assert bundles.read(tmp_path / "b").manifest.pooling == found.pooling
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--out", "{folder}"), ConfigError.exit_code, "is there and is no recipe"),
+        (("--out", "{folder}/notes.txt"), ConfigError.exit_code, "notes.txt is there and is no recipe"),
+        (("--out", "{folder}/missing/a.toml"), ConfigError.exit_code, "there is no folder"),
+        (("--out", "/proc/a.toml"), ConfigError.exit_code, "--out /proc/a.toml: /proc cannot be written to"),
+        (("--out", ""), 2, "an empty path"),
+        (("--weights", "none"), ConfigError.exit_code, "--weights none: a search compares features"),
+        (("--weights", "gone.h5"), DataError.exit_code, "--weights gone.h5: no such file"),
+        (("--seed", "-1"), ConfigError.exit_code, "--seed -1 is not a number from 0"),
+        (("--trials", "0"), 2, "'0' is not a number of recipes from 1"),
+        (("--time-budget", "5"), 2, "'5' is not a time such as 90s, 30m or 2h"),
+        (("--time-budget", "0m"), 2, "'0m' is not a time"),
+        (("--latency-budget", "-3"), 2, "'-3' is not a number of milliseconds above 0"),
+        (("--recipe", "gone.toml"), ConfigError.exit_code, "gone.toml: no such recipe"),
+        (("--data", "gone"), DataError.exit_code, "gone: no such folder of pictures"),
+    ],
+)
+def test_a_misuse_is_one_line_at_once(
+    data: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    """The option, its value and the remedy, and what lay in the way is as it was."""
+    (tmp_path / "notes.txt").write_text("notes")
+    given = [argument.replace("{folder}", str(tmp_path)) for argument in arguments]
+    result = run("search", "--data", data, "--out", tmp_path / "found.toml", *given)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "notes.txt").read_text() == "notes"
+
+
+def test_what_is_wrong_with_the_pictures_is_one_line(tmp_path: Path, base: Path, tiny_weights: Path) -> None:
+    """A picture under two labels ends the search as it ends a build: no report of a failed trial besides."""
+    from PIL import Image
+
+    folder = make_folder(tmp_path / "data", each=4)
+    for kind in ("spot", "scratch"):
+        Image.fromarray(draw("spot", 77)).save(folder / kind / "same.png")
+    result = run(
+        "search", "--data", folder, "--out", tmp_path / "a.toml", "--recipe", base, "--weights", tiny_weights,
+    )  # fmt: skip
+    assert result.returncode == DataError.exit_code, result.stderr
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("reading")]
+    assert len(errors) == 1
+    assert "are the same picture under two labels; remove one" in errors[0]
+    assert not (tmp_path / "a.toml").exists()
