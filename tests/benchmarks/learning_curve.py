@@ -50,9 +50,7 @@ def _both(count: int, seed: int) -> tuple[float, float]:
         place = Path(scratch)
         train, test = sets.link(place / "train", sets.drawn(pool, count, seed)), sets.link(place / "test", judged)
         theirs = textbook.apart(train, test, weights(ALPHA), alpha=ALPHA, seed=seed)
-        built = build(
-            train, place / "bundle", "--test-data", test, "--seed", seed, alpha=ALPHA, cache=place / "cache"
-        )
+        built = build(train, place / "bundle", "--test-data", test, "--seed", seed, alpha=ALPHA, cache=place / "cache")
     ours = built.metrics["accuracy_int8"]
     print(f"{count} a class, seed {seed}: {ours:.2%}, textbook {theirs.accuracy:.2%}", flush=True)
     return ours, theirs.accuracy

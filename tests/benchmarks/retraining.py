@@ -126,19 +126,19 @@ def memory(rounds: Sequence[Round]) -> list[Line]:
 
 def throughput(rounds: Sequence[Round], found: Limits) -> list[Line]:
     """Compare the stages of the builds with an empty cache with what limits each."""
-    rates: dict[str, list[float]] = {"features": [], "head": [], "top blocks": []}
+    rates: dict[str, list[float]] = {"features, augmented": [], "head": [], "top blocks": []}
     for one in rounds:
         seconds, report = _stages(one.cold), one.cold.report
         taught = sum(report["data"]["train"].values())
         computing = sum(taken for name, taken in seconds.items() if name.startswith("computing"))
-        rates["features"].append(one.values / found.values / computing)
+        rates["features, augmented"].append(one.values / found.values / computing)
         for stage in report["training"]:
             rates[stage["name"]].append(taught * len(stage["loss"]) / seconds[f"training {stage['name']}"])
-    bounds = {"features": found.forward, "head": found.head, "top blocks": found.top}
+    bounds = {"features, augmented": found.forward, "head": found.head, "top blocks": found.top}
     lines = [Line("augmentation alone, two threads", f"{found.augment:.0f} pictures/s")]
     for name, values in rates.items():
         share = f"{mean(values) / bounds[name]:.0%} of {bounds[name]:.0f} pictures/s"
-        lines.append(Line(f"{name}, augmented" if name == "features" else name, f"{mean(values):.0f} pictures/s", share))
+        lines.append(Line(name, f"{mean(values):.0f} pictures/s", share))
     return lines
 
 
