@@ -25,7 +25,7 @@ DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench rig demo-model schemas docs picture lock clean mosquitto
+.PHONY: help demo install test check bench bench-training rig demo-model schemas docs picture lock clean mosquitto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -47,6 +47,11 @@ check: $(VENV)/.installed ## lint, formatting, types, import rules, and that gen
 bench: $(VENV)/.installed mosquitto ## measure the daemon against its limits, on this machine
 	$(RUN) -m compileall -q edge # as on a device: without, a start would compile what changed since
 	PYTHONPATH=tests $(RUN) tests/benchmarks/bench.py $(ARGS)
+
+bench-training: $(VENV)/.installed ## measure the training line against its limits, for hours; INSPECT_TEST_DATA says where the data is
+	@status=0; bench() { echo; echo "== $$*"; $(RUN) tests/benchmarks/"$$@" || status=1; }; \
+	bench neu.py; bench neu.py --alpha 1.0; bench learning_curve.py; bench retraining.py; bench small_defects.py; \
+	bench grouped.py; bench imbalanced.py; bench calibration.py; bench hostile_layer.py; exit $$status
 
 rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
 	$(RUN) -m pytest -m rig $(ARGS)

@@ -6,6 +6,7 @@ python tests/benchmarks/neu.py [--alpha 0.35] [SEED ...]        (needs INSPECT_T
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
@@ -18,7 +19,7 @@ MOST_LOST = 0.002
 """How far below float int8 may be on average."""
 
 
-def main() -> None:
+def main() -> int:
     """Print one line a seed, and the means beside what they must reach."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--alpha", type=float, default=0.35)
@@ -39,10 +40,13 @@ def main() -> None:
                 flush=True,
             )
     int8, before = (mean(row[i] for row in rows) for i in (0, 1))
-    least = LEAST[arguments.alpha]
-    print(f"mean {int8:>8.2%} {before:>8.2%}   int8 at least {least:.1%}, lost at most {MOST_LOST:.1%}")
-    print("met" if int8 >= least and before - int8 <= MOST_LOST + 1e-9 else "NOT MET")
+    print(
+        f"mean {int8:>8.2%} {before:>8.2%}   int8 at least {LEAST[arguments.alpha]:.1%}, lost at most {MOST_LOST:.1%}"
+    )
+    met = int8 >= LEAST[arguments.alpha] and before - int8 <= MOST_LOST + 1e-9
+    print("met" if met else "NOT MET", flush=True)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

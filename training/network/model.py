@@ -93,7 +93,7 @@ def build_head(depths: list[int], labels: int, dropout: float) -> Any:
     means = [keras.layers.GlobalAveragePooling2D()(given) for given in features]
     outputs = {
         "embedding": means[0] if len(means) == 1 else keras.layers.Concatenate()(means),
-        "logit_map": maps[0] if len(maps) == 1 else keras.layers.Add()([maps[0], _Doubled()(maps[1])]),
+        "logit_map": maps[0] if len(maps) == 1 else keras.layers.Add()([maps[0], _Doubled(name="doubled")(maps[1])]),
     }
     outputs["logits"] = keras.layers.GlobalAveragePooling2D()(outputs["logit_map"])
     return keras.Model(features if len(features) > 1 else features[0], outputs)
