@@ -14,6 +14,7 @@ from edge import config
 from edge.command import EXIT_CODES
 from edge.contract import messages
 from edge.errors import InspectError
+from training import recipe
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
@@ -45,9 +46,13 @@ def test_schema_files_are_up_to_date() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_example_configurations_are_valid(path: Path) -> None:
-    """Every TOML example in the documents is a configuration that a device would accept."""
+    """Every TOML example in the documents is a recipe, or a configuration that a device would accept."""
     for text in blocks(path, "toml"):
-        config.parse(tomllib.loads(text), path)
+        table = tomllib.loads(text)
+        if "model" in table:
+            recipe.parse(table, str(path))
+        else:
+            config.parse(table, path)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -86,6 +91,28 @@ def test_every_device_dependency_is_justified() -> None:
     project = tomllib.loads(read(PROJECT / "pyproject.toml"))["project"]
     named = {re.split(r"[<>=;\[ ]", entry, maxsplit=1)[0] for entry in project["dependencies"]}
     assert set(re.findall(r"^\| \[?`([a-z0-9-]+)`\]?[^|]*\| [\d.]+ \| [\d.]+ \|", read(README), re.MULTILINE)) == named
+
+
+def test_every_workstation_dependency_is_justified() -> None:
+    """README's second table lists exactly what training and retraining install, at the versions that CI locks."""
+    project = tomllib.loads(read(PROJECT / "pyproject.toml"))["project"]
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", read(PROJECT / "requirements-ci.txt"), re.MULTILINE))
+    wanted = {
+        (name, locked[name.replace("_", "-")], extra)
+        for extra in ("training", "qat")
+        for name in (re.split(r"[<>=; ]", entry, maxsplit=1)[0] for entry in project["optional-dependencies"][extra])
+    }
+    assert set(re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| `(\w+)` \|", read(README), re.MULTILINE)) == wanted
+
+
+def test_options_in_the_readme_exist() -> None:
+    """Every option of edge-train in the README's chapter on training is one that a command has."""
+    chapter = read(README).partition("## Train on your own pictures")[2].partition("\n## ")[0]
+    commands = [PROJECT / "training" / name for name in ("build_command.py", "inputs.py", "search_command.py")]
+    commands += [*(PROJECT / "training" / "data").glob("*.py"), PROJECT / "training" / "compile_command.py"]
+    commands += [PROJECT / "training" / "synthetic.py", PROJECT / "training" / "evaluation" / "options.py"]
+    known = {name for path in commands for name in re.findall(r'"(--[a-z-]+)"', read(path))} | {"--bundle"}
+    assert set(re.findall(r"--[a-z][a-z-]+", chapter)) - known == set()
 
 
 def test_commands_in_the_readme_exist() -> None:

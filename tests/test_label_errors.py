@@ -84,3 +84,10 @@ def test_any_probabilities_give_suspects_that_differ_from_their_labels(
     found = confident_errors(said, truth)
     assert len(set(found.rows.tolist())) == len(found.rows) == len(found.suggested)
     assert (said[found.rows, found.suggested] > said[found.rows, truth[found.rows]]).all()
+
+
+def test_vectors_that_are_all_the_same_say_nothing() -> None:
+    """A network that sees no difference gives every class the same probability, without a warning."""
+    truth = np.arange(40) % 2
+    said = probabilities(np.ones((40, 8), np.float32), truth, np.arange(40), seed=1)
+    assert np.allclose(said, 0.5, atol=0.05)

@@ -119,7 +119,7 @@ def test_nothing_but_a_sheet_is_replaced(parts: Path, tmp_path: Path) -> None:
     (tmp_path / "folder/a.png").mkdir()
     (tmp_path / "link/a.png").symlink_to(tmp_path / "nowhere")
     for name in ("text", "photo", "folder", "link"):
-        with pytest.raises(ConfigError, match=r"is no sheet of this command; choose another name"):
+        with pytest.raises(ConfigError, match=r"is no sheet of pictures; choose another name"):
             run(parts, "--out", tmp_path / name / "a.png")
     assert pixels(tmp_path / "photo/a.png").shape == (40, 48, 3)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_parts import CLASSES, draw, make_folder, run
 
 from edge.classifier import Classifier
@@ -109,7 +110,7 @@ def test_a_long_run_shows_plain_lines_without_a_terminal_and_no_noise(built: Bui
     """Stderr holds progress and nothing of TensorFlow's; stdout the headline figures in one line."""
     lines = built.result.stderr.splitlines()
     assert any(line.startswith("training from scratch 1/") for line in lines)
-    stages = ("reading", "training", "quantizing", "judging", "calibrating", "evaluating")
+    stages = ("reading", "training", "quantizing", "judging", "calibrating", "evaluating", "warning: ")
     strange = [line for line in lines if not line.startswith(stages)]
     assert strange == []
     assert built.result.stdout.count("\n") == 1
@@ -176,10 +177,42 @@ def test_keygen_makes_a_key_that_only_its_owner_reads_and_never_overwrites(tmp_p
     assert key.read_bytes() == before
 
 
-@pytest.mark.parametrize("command", [(), ("build",), ("keygen",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *((), ("build",), ("keygen",), ("search",), ("compile",), ("synthetic",)),
+        *(("data",), ("data", "check"), ("data", "preview")),
+    ],
+)
 def test_help_shows_examples_and_exit_codes(command: tuple[str, ...]) -> None:
     """A newcomer finds what to type and what the exit codes mean."""
     result = run(*command, "--help")
     assert result.returncode == 0
     assert "exit codes:" in result.stdout
     assert "edge-train" in result.stdout
+
+
+def test_a_preview_is_drawn_by_the_recipe(tmp_path: Path) -> None:
+    """The command writes a sheet with the recipe's tiles, says what is on it, and a second run replaces it."""
+    data, out, recipe = make_folder(tmp_path / "data", each=2), tmp_path / "sheet.png", tmp_path / "recipe.toml"
+    recipe.write_text("[model]\nheight = 64\nwidth = 96\n[preprocess.tiles]\ncolumns = 2\n")
+    for seed in (1, 2):
+        result = run("data", "preview", data, "--out", out, "--recipe", recipe, "--seed", seed)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == f"{out}: 6 pictures of 3 classes\n"
+    with Image.open(out) as sheet:
+        assert (sheet.format, sheet.mode) == ("PNG", "RGB")
+
+
+@pytest.mark.parametrize("command", ["check", "preview"])
+def test_no_sheet_replaces_a_file_that_is_none(tmp_path: Path, command: str) -> None:
+    """A photograph in the place of --out stays, and the command says so before it reads a picture."""
+    data, out = make_folder(tmp_path / "data", each=2), tmp_path / "photo.png"
+    out.write_bytes((data / "spot" / "000.png").read_bytes())
+    before = out.read_bytes()
+    result = run("data", command, data, "--out", out)
+    assert result.returncode == ConfigError.exit_code
+    assert result.stderr.splitlines() == [
+        f"edge-train: --out {out} is there and is no sheet of pictures; choose another name"
+    ]
+    assert out.read_bytes() == before

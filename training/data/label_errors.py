@@ -110,7 +110,8 @@ def _condensed(vectors: Floats) -> Floats:
     from sklearn.decomposition import PCA
 
     most = min(_DIMENSIONS, *vectors.shape)
-    near = PCA(most, svd_solver="randomized", random_state=0).fit_transform(vectors.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # Of equal vectors scikit-learn divides no variance by none.
+        near = PCA(most, svd_solver="randomized", random_state=0).fit_transform(vectors.astype(np.float64))
     return np.asarray(near * (_SPREAD / max(float(near[:, 0].std()), 1e-9)))
 
 

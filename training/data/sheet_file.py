@@ -29,7 +29,7 @@ def require_room(out: Path, data: Path) -> None:
     if out.resolve().is_relative_to(data.resolve()):
         raise ConfigError(f"--out {out} lies inside {data}, where every picture teaches; choose a place outside")
     if (out.exists() or out.is_symlink()) and not _is_sheet(out):
-        raise ConfigError(f"--out {out} is there and is no sheet of this command; choose another name")
+        raise ConfigError(f"--out {out} is there and is no sheet of pictures; choose another name")
 
 
 def _is_sheet(path: Path) -> bool:
