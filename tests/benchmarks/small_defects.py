@@ -46,10 +46,11 @@ def main() -> int:
     parser.add_argument("--train", type=int, default=600, metavar="N", help="parts to learn from (default 600)")
     parser.add_argument("--test", type=int, default=300, metavar="N", help="fresh parts to judge (default 300)")
     parser.add_argument("--budget", type=float, default=20.0, metavar="MS", help="--latency-budget (default 20)")
+    parser.add_argument("--allow-drop", type=float, default=0.01, metavar="SHARE", help="as build's (default 0.01)")
     arguments = parser.parse_args()
     train = sets.rendered("small-train", arguments.train, partial(draw, TRAIN_SEED))
     test = sets.rendered("small-test", arguments.test, partial(draw, TEST_SEED))
-    options = ("--test-data", test, "--pass", "intact")
+    options = ("--test-data", test, "--pass", "intact", "--allow-drop", arguments.allow_drop)
     auto = ("--auto", "--latency-budget", arguments.budget)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
