@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -90,12 +89,8 @@ def test_any_table_is_a_recipe_or_a_configuration_error(table: dict[str, Any]) -
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_recipe_or_a_configuration_error(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
-    """A file of noise is one clear line."""
+    """A file of noise ends in no other exception."""
     path = tmp_path_factory.getbasetemp() / "noise.toml"
     path.write_bytes(raw)
-    try:
-        tomllib.loads(raw.decode())
+    with contextlib.suppress(ConfigError):
         recipe.read(path)
-    except (ConfigError, ValueError):
-        with pytest.raises(ConfigError):
-            recipe.read(path)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from training.network.scores import Score
     from training.recipe import Recipe
 
-_PLAN = Plan(pictures=0, epochs=(15, 15), rate=3e-3)
+_PLAN = Plan(pictures=8_000, epochs=(15, 60), rate=3e-3)
 _PASSES = 2
 _MOST_BYTES = 1 << 30
 """Of the features of one geometry; with more, fewer pictures are compared on."""
