@@ -91,6 +91,7 @@ def build(inputs: Inputs, options: Options) -> Bundle:
 def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[Trial]]:
     if options.auto_ms is None:
         return options.recipe, []
+    inputs.divide(options.recipe)  # What is wrong with the pictures is said before anything is measured.
     backend.start(options.seed)
     from training import auto
 

@@ -7,25 +7,25 @@ import math
 import statistics
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from edge.config import Runtime
-from edge.contract.pooling import Mean
-from edge.contract.preprocess import PreprocessSpec
 from edge.runtime import open_interpreter
-from training import backend
+from training import backend, progress
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from training.recipe import Model, Recipe
 
 BUDGET_MS = 20.0
 """What a part may take, unless a command is told."""
 _RUNS = 30
 """Invocations, of which the median counts: one that another process interrupts does not."""
 _LEAST_SECONDS = 0.2
+_RANGES_FROM = 4
+"""Random pictures that the untrained network is quantized with."""
 
 
 def parse_budget(text: str) -> float:
@@ -45,26 +45,37 @@ def measure(recipe: Recipe, classes: int) -> float:
     The weights do not matter for it, so that an untrained network is measured.
     """
     tiles = recipe.preprocess.tiles
-    architecture = msgspec.structs.replace(recipe, preprocess=PreprocessSpec(), pooling=Mean())
+    architecture = msgspec.structs.replace(recipe.model, dropout=0.0)
     return tiles.rows * tiles.columns * _tile(architecture, classes)
 
 
 @cache
-def _tile(recipe: Recipe, classes: int) -> float:
+def _tile(architecture: Model, classes: int) -> float:
+    with progress.stage(f"measuring {architecture.width}x{architecture.height} pixels", 1) as advance:
+        taken = statistics.median(_times(_untrained(architecture, classes))) * 1e3
+        advance()
+    return taken
+
+
+def _untrained(architecture: Model, classes: int) -> Any:
     from training.int8 import quantize
     from training.network import model
+    from training.recipe import Recipe
 
-    rng = np.random.default_rng(1)
-    pixels = rng.integers(0, 256, (4, recipe.model.height, recipe.model.width, 3), dtype=np.uint8)
-    flatbuffer = quantize.convert(model.build(classes, recipe, None), quantize.pin_range(pixels))
+    shape = (_RANGES_FROM, architecture.height, architecture.width, 3)
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    network = model.build(classes, Recipe(model=architecture), None)
+    flatbuffer = quantize.convert(network, quantize.pin_range(pixels))
     with backend.quiet():  # The first one that is opened tells of itself.
-        interpreter = open_interpreter(flatbuffer, Runtime()).interpreter
-    given = interpreter.get_input_details()[0]["index"]
-    interpreter.set_tensor(given, (pixels[:1] ^ np.uint8(0x80)).view(np.int8))
+        return open_interpreter(flatbuffer, Runtime()).interpreter
+
+
+def _times(interpreter: Any) -> list[float]:
+    """Return the seconds of single invocations; a first one does not count."""
     interpreter.invoke()
     taken: list[float] = []
     while len(taken) < _RUNS or sum(taken) < _LEAST_SECONDS:
         started = time.perf_counter()
         interpreter.invoke()
         taken.append(time.perf_counter() - started)
-    return statistics.median(taken) * 1e3
+    return taken
