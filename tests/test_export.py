@@ -50,7 +50,7 @@ def held(network: Any, pictures: Dataset) -> export.Held:
     manifest = msgspec.structs.replace(bundles.read(DEMO).manifest, labels=pictures.labels)
 
     def draft(model: bytes) -> Bundle:
-        return _draft(manifest, model, DEMO)
+        return _draft(manifest, model)
 
     logits = network.whole(normalise(pictures.pixels), training=False)["logits"].numpy()
     return export.Held(pictures=pictures, logits=logits, draft=draft)

@@ -110,7 +110,7 @@ def test_every_network_of_the_training_line_is_sound(name: str, side: int, opera
     head = hostile.head([one.shape[-1] for one in base.outputs], 3)
     network = Network(base, None, head, join(base, head))
     pixels = quantize.pin_range(data.pixels.repeat(side // 32, axis=1).repeat(side // 32, axis=2))
-    converted = quantize._convert(network, pixels)
+    converted = quantize.convert(network, pixels)
     assert flatbuffer.inspect(converted) == []
     content = tflite.Model.GetRootAs(converted, 0)
     codes = {tflite.opcode2name(content.OperatorCodes(i).BuiltinCode()) for i in range(content.OperatorCodesLength())}
@@ -131,7 +131,7 @@ def test_real_layers_that_int8_devices_mind_are_found(data: Dataset) -> None:
     pooled = keras.layers.GlobalAveragePooling2D()(value)
     scores = keras.layers.Softmax()(keras.layers.Dense(3)(pooled))
     whole = keras.Model(start, {"embedding": pooled, "logits": scores})
-    model = quantize._convert(Network(None, None, None, whole), quantize.pin_range(data.pixels))
+    model = quantize.convert(Network(None, None, None, whole), quantize.pin_range(data.pixels))
     errors, minded = findings(model, "error"), findings(model, "edge-tpu")
     assert "dense layer quantized by channel, which runtimes before 2.10 compute wrongly" in errors
     assert "take a 1x1 convolution and a global average" in errors

@@ -73,7 +73,10 @@ class _Doubled(keras.layers.UpSampling2D):  # type: ignore[misc] # Keras ships n
 
     def call(self, inputs: Any) -> Any:
         """Take [n, h, w, c], give [n, 2h, 2w, c]."""
-        return tf.compat.v1.image.resize_nearest_neighbor(inputs, 2 * tf.shape(inputs)[1:3])
+        sides = inputs.shape[1:3]
+        known = None not in sides  # Of a whole network they are not, until it runs.
+        doubled = [2 * side for side in sides] if known else 2 * tf.shape(inputs)[1:3]
+        return tf.compat.v1.image.resize_nearest_neighbor(inputs, doubled)
 
 
 def build_head(depths: list[int], labels: int, dropout: float) -> Any:
