@@ -3,10 +3,11 @@
 The pictures must be held out from training but not be the test part: a gate that chooses between models by the
 test pictures would make the report's figures too good.
 
-One picture that flips is a coin toss on the edge between two classes, and of 30 pictures it is already 3.3 points.
-So a class has lost its recall if it fell by more than `allow_drop` and by two pictures net (lost minus gained) at
-least. Below 2 / allow_drop pictures (200 for 1 point) the gate is therefore coarser than `allow_drop`; each row
-states its resolution, and "too few to tell" where the drop is above `allow_drop` but a single picture's.
+Pictures on the edge between two classes flip by chance, in both directions, and of 30 pictures one is already 3.3
+points. So a class has lost its recall if it fell by more than `allow_drop` and its lost pictures outnumber the gained
+ones by more than chance allows (an exact sign test at 0.1: four to none, six to one). Below 4 / allow_drop pictures
+(400 for 1 point) the gate is therefore coarser than `allow_drop`; each row states its resolution, and "too few to
+tell" where the drop is above `allow_drop` but may be chance.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ Engine: TypeAlias = Literal["litert", "tflite-runtime"]
 _PACKAGES: dict[Engine, str] = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 ALLOWED_DROP = 0.01
 """Of a class' recall, 0-1."""
-_FEWEST_LOST = 2
+_FEWEST = 2
+"""Pictures that two runtimes must at least differ in to be worth a word."""
+_CHANCE = 0.1
+"""Four lost pictures against none gained are 0.06, three are 0.13."""
 _HALF = 0.5
 """P(defect) from which a picture counts as damaged here: the bundle's thresholds are chosen later, on int8 logits."""
 _DIGITS = 6
@@ -88,6 +92,8 @@ class Gate:
     """What int8 costs each class, on one runtime."""
 
     classes: tuple[Row, ...]
+    everything: Row
+    """All pictures as one: what a few of each class cannot tell, they may tell together."""
     damaged: Row | None
     """All parts with a DEFECT label as one: right is whoever is not passed. None if no class means intact."""
     allow_drop: float
@@ -98,26 +104,28 @@ class Gate:
         return not self.refused
 
     @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every row, the classes first."""
+        return (*self.classes, self.everything, *([self.damaged] if self.damaged else []))
+
+    @property
     def refused(self) -> tuple[Row, ...]:
         """The rows that lost too much, the worst first."""
-        rows = [*self.classes, *([self.damaged] if self.damaged else [])]
-        return tuple(sorted((row for row in rows if row.verdict == "lost"), key=lambda row: -row.drop))
+        return tuple(sorted((row for row in self.rows if row.verdict == "lost"), key=lambda row: -row.drop))
 
     def table(self) -> list[str]:
         """Return lines for a terminal: a heading and a row for each class."""
-        rows = [*self.classes, *([self.damaged] if self.damaged else [])]
-        width = max(len(row.name) for row in rows)
+        width = max(len(row.name) for row in self.rows)
         heading = f"{'class':{width}}  pictures   float    int8    drop  one picture  verdict"
-        return [heading, *(_line(row, width) for row in rows)]
+        return [heading, *(_line(row, width) for row in self.rows)]
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json."""
-        rows = [*self.classes, *([self.damaged] if self.damaged else [])]
         shares = ("recall_float", "recall_int8", "drop", "resolution")
         return {
             "allow_drop": self.allow_drop,
             "passed": self.passed,
-            "rows": [asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} for row in rows],
+            "rows": [asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} for row in self.rows],
         }
 
 
@@ -139,12 +147,14 @@ def compare(
     `allow_drop` is the share of a class' recall, 0-1, that int8 may cost.
     """
     right = [logits.argmax(axis=1) == truth for logits in (float_logits, int8_logits)]
-    classes = [_row(label.name, truth == index, right, allow_drop) for index, label in enumerate(labels)]
+    classes = tuple(_row(label.name, truth == index, right, allow_drop) for index, label in enumerate(labels))
+    everything = _row("all pictures", np.ones(len(truth), np.bool_), right, allow_drop)
     damaging = np.array([label.verdict == "DEFECT" for label in labels])
     if damaging.all():
-        return Gate(tuple(classes), None, allow_drop)
+        return Gate(classes, everything, None, allow_drop)
     found = [softmax(logits)[:, damaging].sum(axis=1) >= _HALF for logits in (float_logits, int8_logits)]
-    return Gate(tuple(classes), _row("damaged parts found", damaging[truth], found, allow_drop), allow_drop)
+    damaged = _row("damaged parts found", damaging[truth], found, allow_drop)
+    return Gate(classes, everything, damaged, allow_drop)
 
 
 def _row(name: str, rows: npt.NDArray[np.bool_], right: Sequence[npt.NDArray[np.bool_]], allow_drop: float) -> Row:
@@ -154,8 +164,19 @@ def _row(name: str, rows: npt.NDArray[np.bool_], right: Sequence[npt.NDArray[np.
     if not pictures:
         verdict = "no pictures"
     elif before - after > allow_drop * pictures + _EPSILON:
-        verdict = "lost" if before - after >= _FEWEST_LOST else "too few to tell"
+        first, second = (hits[rows] for hits in right)
+        lost, gained = int((first & ~second).sum()), int((second & ~first).sum())
+        verdict = "lost" if by_chance(lost, gained) <= _CHANCE else "too few to tell"
     return Row(name=name, pictures=pictures, right_float=before, right_int8=after, verdict=verdict)
+
+
+def by_chance(lost: int, gained: int) -> float:
+    """Return how likely at least `lost` of all flipped pictures are lost ones if int8 only tosses a coin about them.
+
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions (1947), exact form.
+    """
+    flips = lost + gained
+    return float(sum(math.comb(flips, count) for count in range(lost, flips + 1)) / 2**flips)
 
 
 def engines() -> tuple[Engine, ...]:
@@ -187,7 +208,7 @@ def disagreements(by_engine: Mapping[Engine, Floats], *, allow_drop: float = ALL
     lines = []
     for engine, found in others:
         differing = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        if differing >= _FEWEST_LOST and differing > allow_drop * len(found) + _EPSILON:
+        if differing >= _FEWEST and differing > allow_drop * len(found) + _EPSILON:
             furthest = float(np.abs(softmax(found) - softmax(expected)).max())
             lines.append(
                 f"{engine} sees another class than {first} in {differing} of {len(found)} pictures "
