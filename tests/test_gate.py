@@ -79,8 +79,8 @@ def test_the_error_is_one_line_with_the_worst_class_and_the_remedies() -> None:
         gate.require({"litert": judge(60, 0), "tflite-runtime": judge(60, 4)}, also=", retrained for int8 too,")
     assert str(error.value) == (
         "int8, retrained for int8 too, costs crack more recall than the allowed 1 points on tflite-runtime "
-        "(100.0% in float, 93.3% in int8: 6.7 points lost, 4 of 60 pictures, and 1 more); add pictures, take another alpha "
-        "or backbone, or accept it: --allow-drop 0.07"
+        "(100.0% in float, 93.3% in int8: 6.7 points lost, 4 of 60 pictures, and 1 more); add pictures, take another "
+        "alpha or backbone, or accept it: --allow-drop 0.07"
     )
 
 
