@@ -40,7 +40,8 @@ def run(path: Path, *, live: bool) -> int:
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     height, width = classifier.input_size
     tiles = bundle.manifest.preprocess.tiles
-    shown = "" if tiles == Tiles() else f", {tiles.columns}x{tiles.rows} tiles"
+    across, down = reversed(classifier.canvas_size)
+    shown = "" if tiles == Tiles() else f", {tiles.columns}x{tiles.rows} tiles of {across}x{down}"
     print(f"ok  runtime        {classifier.engine}, {width}x{height} pixels{shown}")
     if EXPECTED in bundle.files:
         print(f"ok  golden frames  {check_golden(classifier, bundle)} give the expected scores")

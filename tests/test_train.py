@@ -9,6 +9,7 @@ from tiny_parts import SIZE, make_folder, read_folder
 
 from training import backend, cache
 from training.data.split import Parts, divide
+from training.network.checkpoint import Checkpoint, Run, State
 from training.recipe import Features, Loss, Model, Recipe, Stage, Top
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def learn(parts: Parts, weights: str | None, recipe: Recipe = QUICK, *, logs: Path | None = None) -> tuple[Any, Any]:
     """Train; leaves the run's checkpoints, as a run that was ended before its bundle does."""
     from training.network import model
-    from training.network.checkpoint import Run
     from training.network.train import Trainer
 
     backend.start(3)
@@ -95,7 +95,6 @@ def test_a_stage_that_makes_validation_worse_is_undone(parts: Parts, weights: st
 def test_the_same_seed_learns_the_same_model(parts: Parts) -> None:
     """Two runs from scratch agree to rounding, and batch normalisation took the data's own statistics."""
     from training.network import model, train
-    from training.network.checkpoint import Run
 
     fresh = train.moving_statistics(model.build(3, SCRATCH, None))
     first, (stage,) = learn(parts, None, SCRATCH)
@@ -116,8 +115,6 @@ def test_a_run_that_was_ended_goes_on_after_its_last_epoch(
     parts: Parts, weights: str, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended in the middle of a stage and started again, it comes to the model that an undisturbed run comes to."""
-    from training.network.checkpoint import Checkpoint, Run, State
-
     whole, wanted = learn(parts, weights)
     Run("test").finish()
     save, seen = Checkpoint.save, []
@@ -159,6 +156,34 @@ def test_every_loss_learns(parts: Parts, loss: Loss) -> None:
     scratch = Stage(pictures=1, epochs=(12, 12), rate=2e-3, patience=1)
     _, (stage,) = learn(parts, None, replace(SCRATCH, loss=loss, scratch=scratch))
     assert stage.best.minus_loss > stage.start.minus_loss
+
+
+def test_penalties_hold_the_head_small(parts: Parts, weights: str) -> None:
+    """L1 makes the head's weights smaller than they are without, and so does L2."""
+    sizes = []
+    for loss in (Loss(), Loss(l1=0.1), Loss(l2=0.1)):
+        Run("test").finish()
+        network, _ = learn(parts, weights, replace(QUICK, loss=loss, top=Top(pictures=0, epochs=(1, 1), rate=1e-3)))
+        sizes.append(float(np.abs(network.head.get_weights()[0]).sum()))
+    assert max(sizes[1:]) < 0.7 * sizes[0]
+
+
+def test_the_last_epochs_are_averaged_as_the_recipe_says(
+    parts: Parts, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten epochs a share of 0.3 adds up the last three, and 0 none."""
+    added: dict[float, int] = {}
+    save = Checkpoint.save
+    for share in (0.3, 0.0):
+        monkeypatch.setattr(
+            Checkpoint,
+            "save",
+            lambda at, state, share=share: (added.update({share: state.notes["averaged"]}), save(at, state)),
+        )
+        Run("test").finish()
+        head = replace(QUICK.head, averaging=share)
+        learn(parts, weights, replace(QUICK, head=head, top=Top(pictures=0, epochs=(1, 1), rate=1e-3)))
+    assert added == {0.3: 3, 0.0: 0}
 
 
 def test_all_is_tuned_only_where_it_promises_more(parts: Parts, weights: str) -> None:

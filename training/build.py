@@ -133,7 +133,7 @@ def _export(job: _Job, network: Network) -> Exported:
 def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
     """Fit temperature and thresholds to the calibration part, then judge the test part with them."""
     from training.evaluation import caveats, evaluate, fit
-    from training.int8 import metadata
+    from training.int8 import metadata, sigmoid
     from training.network.pooled import predict
 
     parts = job.parts
@@ -141,7 +141,9 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
     manifest = _manifest(job)
     fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, job.options.aim, share=share)
     manifest = msgspec.structs.replace(manifest, temperature=fitted.temperature, thresholds=fitted.thresholds)
-    classifier = _classifier(manifest, metadata.add(exported.model, manifest))
+    # Other tools see the graph's own logits alone.
+    calibration = sigmoid.fit(fitted.logits, parts.calibration.truth) if job.recipe.is_whole else None
+    classifier = _classifier(manifest, metadata.add(exported.model, manifest, sigmoid=calibration))
     logits = predict(network, parts.test.pixels, job.recipe)
     result = evaluate.evaluate(classifier, logits, parts.test, rule=fitted.rule)
     return _Judged(

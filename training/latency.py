@@ -44,9 +44,8 @@ def measure(recipe: Recipe, classes: int) -> float:
 
     The weights do not matter for it, so that an untrained network is measured.
     """
-    tiles = recipe.preprocess.tiles
     architecture = msgspec.structs.replace(recipe.model, dropout=0.0)
-    return tiles.rows * tiles.columns * _tile(architecture, classes)
+    return recipe.preprocess.tiles.count * _tile(architecture, classes)
 
 
 @cache

@@ -112,7 +112,7 @@ class Stage(_Part, frozen=True, kw_only=True):
     epochs: tuple[Count, Count]  # fewest and most rounds over the data
     rate: Rate  # peak learning rate; warmed up, then a cosine to 0
     patience: Share = 0.5  # of the epochs without a better validation before it ends early
-    averaging: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0  # momentum of the weights' moving average; 0: none
+    averaging: Share = 0.25  # of the last epochs whose weights are averaged and tried as one more epoch; 0: none
 
     def __post_init__(self) -> None:
         """Refuse a range that is upside down; raises ValueError."""
@@ -158,6 +158,11 @@ class Recipe(_Part, frozen=True, kw_only=True):
     def canvas(self) -> tuple[int, int]:
         """(height, width) in pixels of what one region is resized to: one tile, or what all tiles cover."""
         return self.preprocess.tiles.canvas(self.model.height, self.model.width)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a region is one tile and its mean, so that the graph's own logits are the verdict's."""
+        return self.preprocess.tiles.count == 1 and isinstance(self.pooling, Mean)
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json."""

@@ -57,6 +57,11 @@ class Tiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Rounded up to whole cells; tiles of a single cell cannot share one and lie side by side.
     """
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.rows * self.columns
+
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) in pixels that the tiles cover together: the size to `preprocess` a region to.
 

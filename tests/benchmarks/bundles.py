@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from edge.contract.bundle import Label
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-MADE_BY = ("training/network/model.py", "training/int8/quantize.py", "tests/benchmarks/bundles.py")
+MADE_BY = (
+    "training/network/model.py",
+    "training/network/backbones.py",
+    "training/int8/quantize.py",
+    "tests/benchmarks/bundles.py",
+)
 SIZE = 224
 LABELS = ("good", "crack", "chip", "wear", "scratch", "dent")
 CALIBRATION_PICTURES = 12

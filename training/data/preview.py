@@ -102,7 +102,7 @@ def _draw(data: Dataset, recipe: Recipe, seed: int, name: str) -> Image:
         for source, pixels, digest in zip(data.sources, data.pixels, data.digests, strict=True)
     ]
     model, tiles = recipe.model, recipe.preprocess.tiles
-    corners = tiles.corners(model.height, model.width) if tiles.rows * tiles.columns > 1 else []
+    corners = tiles.corners(model.height, model.width) if tiles.count > 1 else []
     shown = f"{width} x {height} pixels, shown at {sheet.scale(height, width):.0%}"
     cut = f", cut into {tiles.rows} x {tiles.columns} tiles of {model.width} x {model.height}" if corners else ""
     counts = ", ".join(f"{name} {count}" for name, count in data.counts().items())

@@ -14,15 +14,17 @@ from training.evaluation.evaluate import int8_logits
 from training.evaluation.thresholds import choose, defect_scores
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
+    from edge.classifier import Classifier, Floats
     from training.data.dataset import Dataset
     from training.evaluation.thresholds import Aim, Rule
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fitted:
     """What the calibration part gave."""
 
+    logits: Floats
+    """The device's, of the calibration part, [n, classes]."""
     temperature: float
     rule: Rule | None
     """None where every class means DEFECT: there is nothing to decide."""
@@ -42,6 +44,6 @@ def fit(classifier: Classifier, data: Dataset, aim: Aim, *, share: float = 1.0) 
     degree = temperature(logits, data.truth)
     damaged = np.array([label.verdict == "DEFECT" for label in data.labels])
     if damaged.all():
-        return Fitted(temperature=degree, rule=None)
+        return Fitted(logits=logits, temperature=degree, rule=None)
     score = defect_scores(softmax(logits / np.float32(degree)), data.labels)
-    return Fitted(temperature=degree, rule=choose(score, damaged[data.truth], aim, share))
+    return Fitted(logits=logits, temperature=degree, rule=choose(score, damaged[data.truth], aim, share))

@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge.contract.pooling import Mean
 from edge.errors import RuntimeUnavailableError
 from training.int8 import gate, qat, quantize
 
@@ -71,13 +70,11 @@ def export(network: Network, data: Dataset, held: Held, recipe: Recipe, *, seed:
         qat.require()
     except RuntimeUnavailableError as error:
         gate.require(first.gates, also=f" (not retrained: {error})")
-    tiles = recipe.preprocess.tiles
-    # A picture's class is no tile's class, and the mean of the map is not what another pooling looks at.
-    is_whole = tiles.rows * tiles.columns == 1 and isinstance(recipe.pooling, Mean)
     model = qat.retrain(
         network,
-        quantize.one_tile_each(data.pixels, network, tiles, seed),
-        data.truth if is_whole else None,
+        quantize.one_tile_each(data.pixels, network, recipe.preprocess.tiles, seed),
+        # A picture's class is no tile's class, and the mean of the map is not what another pooling looks at.
+        data.truth if recipe.is_whole else None,
         augmentation=recipe.augmentation,
         seed=seed,
     )

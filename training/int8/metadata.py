@@ -231,7 +231,7 @@ def _scores(manifest: Manifest, sigmoid: Sigmoid | None) -> str:
     text = f"Not scores: the bundle's scores are softmax(logits / {manifest.temperature:g}) over all classes"
     if not isinstance(manifest.pooling, Mean):
         text += f", of logits pooled from logit_map as {msgspec.json.encode(manifest.pooling).decode()}"
-    if manifest.preprocess.tiles.rows * manifest.preprocess.tiles.columns > 1:
+    if manifest.preprocess.tiles.count > 1:
         text += ", over all tiles of a region"
     if sigmoid:
         text += (

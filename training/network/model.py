@@ -47,7 +47,7 @@ def build(labels: int, recipe: Recipe, weights: str | None) -> Network:
     cut = backbones.boundary(base, recipe.model, recipe.top.blocks).output
     trunk = keras.Model(base.input, cut)
     tail = keras.Model(cut, read if len(read) > 1 else read[0])
-    head = build_head([features.shape[-1] for features in read], labels, recipe.model.dropout)
+    head = build_head([features.shape[-1] for features in read], labels, recipe)
     return Network(trunk, tail, head, join(trunk, tail, head))
 
 
@@ -79,7 +79,7 @@ class _Doubled(keras.layers.UpSampling2D):  # type: ignore[misc] # Keras ships n
         return tf.compat.v1.image.resize_nearest_neighbor(inputs, doubled)
 
 
-def build_head(depths: list[int], labels: int, dropout: float) -> Any:
+def build_head(depths: list[int], labels: int, recipe: Recipe) -> Any:
     """Features [h, w, depth] to the three outputs. The mean commutes with the 1x1 convolution.
 
     Of two depths the second is of maps half as high and wide: their logits are added to the finer ones', each for
@@ -88,9 +88,14 @@ def build_head(depths: list[int], labels: int, dropout: float) -> Any:
     features = [keras.Input((None, None, depth)) for depth in depths]
     maps = []
     for index, given in enumerate(features):
-        kept = keras.layers.Dropout(dropout)(given)
+        kept = keras.layers.Dropout(recipe.model.dropout)(given)
         layer = keras.layers.Conv2D(
-            labels, 1, use_bias=not index, kernel_initializer="zeros", name=f"logits_of_level_{index}"
+            labels,
+            1,
+            use_bias=not index,
+            kernel_initializer="zeros",
+            kernel_regularizer=keras.regularizers.L1L2(recipe.loss.l1, recipe.loss.l2),
+            name=f"logits_of_level_{index}",
         )
         maps.append(layer(kept))
     means = [keras.layers.GlobalAveragePooling2D()(given) for given in features]

@@ -81,7 +81,7 @@ def _score(data: Dataset, held: Any, maps: list[Half], recipe: Recipe, seed: int
         passes = rng.integers(_PASSES, size=len(rows))
         return [each[passes, taught[rows]] for each in maps]
 
-    head = model.build_head([each.shape[-1] for each in maps], len(data.labels), recipe.model.dropout)
+    head = model.build_head([each.shape[-1] for each in maps], len(data.labels), recipe)
     run = Run(f"probe-{seed}")
     task = Task(
         name=f"head of {recipe.model.level}, {type(recipe.pooling).__name__}",

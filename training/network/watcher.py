@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 _HELD_AT_ONCE = 64
 """Held-out inputs that are scored in one step."""
-_AVERAGED = 0.25
-"""Share of a stage's last epochs whose weights are averaged.
-
-Source: Izmailov et al., Averaging weights leads to wider optima and better generalization (2018).
-"""
 
 
 class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
@@ -60,7 +55,8 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
         self.epoch = epoch + 1
         now = self._score()
         self._keep(now)
-        if self.epoch > self._epochs * (1 - _AVERAGED):
+        # Izmailov et al., Averaging weights leads to wider optima and better generalization (2018).
+        if self.epoch > self._epochs * (1 - self._task.plan.averaging):
             weights = self._task.model.get_weights()
             self._totals = [a + b for a, b in zip(self._totals, weights, strict=True)] if self._totals else weights
             self._averaged += 1
