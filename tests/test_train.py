@@ -35,12 +35,16 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Random weights in a file: they make every later layer differ from the start."""
-    from training.network import backbones
+def weights(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random weights in a file, normalised by the pictures' own statistics: without, the features fade to nothing."""
+    from training.network import backbones, model
 
+    base = backbones._keras(QUICK.model, None)
+    for norm in backbones.batch_norms(base):
+        norm.momentum = 0.0
+    base(model.normalise(parts.train.pixels), training=True)
     path: Path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
-    backbones._keras(QUICK.model, None).save_weights(path)
+    base.save_weights(path)
     return str(path)
 
 
@@ -161,7 +165,7 @@ def test_every_loss_learns(parts: Parts, loss: Loss) -> None:
 def test_penalties_hold_the_head_small(parts: Parts, weights: str) -> None:
     """L1 makes the head's weights smaller than they are without, and so does L2."""
     sizes = []
-    for loss in (Loss(), Loss(l1=0.1), Loss(l2=0.1)):
+    for loss in (Loss(), Loss(l1=0.1), Loss(l2=10.0)):
         Run("test").finish()
         network, _ = learn(parts, weights, replace(QUICK, loss=loss, top=Top(pictures=0, epochs=(1, 1), rate=1e-3)))
         sizes.append(float(np.abs(network.head.get_weights()[0]).sum()))
