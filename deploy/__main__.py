@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 
 from deploy.device import Access
-from edge.command import add_command, make_parser, run_command, to_path
+from edge.command import add_command, make_parser, run_command, to_path, to_positive
 
 _EXAMPLES = """examples:
   edge-deploy push pi@station-1 my-bundle --config device.toml --dry-run     what would change?
@@ -69,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the MQTT broker as this machine reaches it (default: as FILE says)",
     )
     push.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for the verdict after a restart (60)"
+        "--timeout",
+        type=to_positive("seconds"),
+        default=60.0,
+        metavar="SECONDS",
+        help="for the verdict after a restart (60)",
     )
     _add_access(push)
     _add_program(push)
@@ -105,16 +108,6 @@ def _broker(text: str) -> tuple[str, int]:
     if access.user:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST or HOST:PORT; the login is taken from FILE")
     return access.name, access.port
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return seconds
 
 
 if __name__ == "__main__":

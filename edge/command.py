@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import math
 import os
 import sys
 from pathlib import Path
@@ -93,6 +94,21 @@ def to_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an empty path; is a shell variable not set?")
     return Path(text)
+
+
+def to_positive(unit: str) -> Callable[[str], float]:
+    """Return a reader of an argument that is a finite number of `unit` above 0."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit} above 0")
+        return number
+
+    return read
 
 
 def _remedy(error: OSError) -> str | None:

@@ -201,6 +201,7 @@ def test_retraining_keeps_the_test_part_and_deals_what_is_new(built: Built, tmp_
         (("--recipe", "gone.toml"), ConfigError.exit_code, "gone.toml: no such recipe"),
         (("--group-by", "lot"), ConfigError.exit_code, "--group-by lot: no such rule"),
         (("--split-of", "gone"), 4, "gone"),
+        (("--fold", "4/3"), 2, "'4/3' is not a fold such as 1/5"),
         (("--mix-in", "gone"), DataError.exit_code, "gone: no such folder of pictures"),
         (("--logs", "/proc/logs"), ConfigError.exit_code, "--logs /proc/logs"),
     ],

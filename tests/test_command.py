@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import errno
+import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge.command import run_command
+from edge.command import run_command, to_positive
 from edge.errors import CameraError, ConfigError, InspectError, by_exit_code
 
 
@@ -55,3 +60,10 @@ def test_an_exit_code_names_its_error() -> None:
     for kind in InspectError.__subclasses__():
         assert by_exit_code(kind.exit_code) is kind
     assert by_exit_code(-9) is InspectError
+
+
+@given(st.text(max_size=12) | st.floats().map(repr))
+def test_a_positive_number_is_read_or_refused(text: str) -> None:
+    """Nothing that is not above 0 and finite gets through, not-a-number included."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        assert 0 < to_positive("seconds")(text) < math.inf

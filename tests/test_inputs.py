@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given as given_any
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from PIL import Image
 from tiny_parts import draw, make_folder
@@ -132,6 +135,24 @@ def test_pictures_of_every_kind_are_read(tmp_path: Path) -> None:
     assert np.array_equal(deep, np.repeat(grey[..., np.newaxis], 3, axis=2))
     assert next(s.load().shape for s in given.sources if s.name == "spot/turned.png") == (48, 40, 3)
     assert (np.ptp(shown["spot/grey.png"].astype(int), axis=2) == 0).all()
+
+
+def test_every_fold_is_judged_by_others_and_together_by_all(data: Path, tmp_path: Path) -> None:
+    """`--fold K/N` takes the Kth share as the test part, and the split that is saved with the bundle is that one."""
+    folds = [divide("--data", data, "--fold", f"{number}/3") for number in (1, 2, 3)]
+    judged = [digest for each in folds for digest in each.parts.test.digests]
+    assert sorted(judged) == sorted(folds[0].data.digests)
+    with pytest.raises(ConfigError, match="--fold and --test-data both say which pictures judge; leave one out"):
+        read("--data", data, "--fold", "1/3", "--test-data", make_folder(tmp_path / "t", start=900))
+
+
+@given_any(st.from_regex(r"[0-9]{0,3}/?[0-9]{0,3}", fullmatch=True) | st.text(max_size=6))
+def test_any_fold_is_one_of_its_count_or_refused(text: str) -> None:
+    """No text gives a fold that is not there."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        fold = inputs.parse_fold(text)
+        assert 1 <= fold.number <= fold.count
+        assert fold.count >= 2
 
 
 def test_other_sizes_leave_the_split_as_it_is(data: Path) -> None:

@@ -11,7 +11,7 @@ from tiny_parts import draw, make_folder, read_folder
 from edge.contract.bundle import Label
 from edge.errors import DataError
 from training.data.dataset import Dataset, Source
-from training.data.split import SHARES, divide, folds
+from training.data.split import SHARES, divide, fold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +175,7 @@ def test_folds_test_every_picture_once_and_never_part_a_group(count: int, seed: 
     data = made(list(range(each)), list(range(each)))
     keys = [f"{row // size}" for row in range(2 * each)]
     key = dict(zip((source.name for source in data.sources), keys, strict=True))
-    splits = list(folds(data, keys, count=count, seed=seed))
+    splits = [fold(data, number, count, seed=seed, groups=keys) for number in range(1, count + 1)]
     assert sorted(name for parts in splits for name in names(parts.test)) == sorted(names(data))
     for parts in splits:
         kept = [{key[name] for name in names(part)} for part in parts]
@@ -186,7 +186,7 @@ def test_folds_test_every_picture_once_and_never_part_a_group(count: int, seed: 
 def test_folds_beyond_the_groups_of_a_class_are_refused() -> None:
     """Ten folds of eight pictures would leave two folds without the class."""
     with pytest.raises(DataError, match=r"class bad has 8 .* at least 10, one each for fold 1, "):
-        list(folds(made(list(range(20)), list(range(8))), count=10, seed=1))
+        fold(made(list(range(20)), list(range(8))), 1, 10, seed=1)
 
 
 @given(

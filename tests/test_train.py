@@ -140,6 +140,17 @@ def test_a_run_that_was_ended_goes_on_after_its_last_epoch(
     assert same(whole.whole, resumed.whole, 1e-3)
 
 
+def test_runs_that_nobody_went_on_with_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends well forgets itself, and of those left behind the longest unused beyond the limit."""
+    for key in ("left behind", "mine"):
+        Run(key).checkpoint("head").save(State({"model": [np.zeros(10)]}, {}))
+    Run("mine").finish()
+    assert [path.name for path in cache.folder("runs").iterdir()] == ["left behind"]
+    monkeypatch.setattr("training.network.checkpoint._MOST_BYTES", 0)
+    Run("mine").finish()
+    assert Run("left behind").checkpoint("head").load() is None
+
+
 def test_a_checkpoint_that_is_damaged_or_anothers_is_not_taken_up(parts: Parts, weights: str) -> None:
     """The stage begins anew: no crash, and no weights that do not belong to the model."""
     learn(parts, weights)

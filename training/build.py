@@ -240,6 +240,7 @@ def _facts(job: _Job) -> dict[str, Any]:
             "pictures": len(data.sources),
             "skipped": [*data.skipped, *(test.skipped if test else ())],
             "group_by": job.inputs.rule.text,
+            "fold": job.inputs.fold and str(job.inputs.fold),
             **{name: part.counts() for name, part in job.parts._asdict().items()},
         },
         "seed": job.options.seed,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from edge.command import add_command, to_path
+from edge.command import add_command, to_path, to_positive
 from edge.contract.preprocess import ResizeMode
 from edge.errors import ConfigError
 from training import inputs, latency, recipe
@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         help="choose size, tiles, feature level and pooling by validation, within --latency-budget",
     )  # fmt: skip
     add(
-        "--latency-budget", type=latency.parse_budget, metavar="MS",
+        "--latency-budget", type=to_positive("milliseconds"), metavar="MS",
         help=f"for --auto: milliseconds of the model for a part, on this machine with one thread "
         f"(default {latency.BUDGET_MS:g})",
     )  # fmt: skip

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOST_BYTES = 8 << 30
 """What the features may take in all; the longest unused go first."""
@@ -35,7 +41,7 @@ def prune(place: Path, most: int = MOST_BYTES) -> int:
 
     Returns how many were removed.
     """
-    files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in place.rglob("*") if path.is_file())
+    files = sorted(_files(place))
     left, removed = sum(size for _, size, _ in files), 0
     for _, size, path in files:
         if left <= most:
@@ -43,3 +49,12 @@ def prune(place: Path, most: int = MOST_BYTES) -> int:
         path.unlink(missing_ok=True)
         left, removed = left - size, removed + 1
     return removed
+
+
+def _files(place: Path) -> Iterator[tuple[float, int, Path]]:
+    """Yield time of last use, bytes and path of every file; another run may be removing them at the same time."""
+    for path in place.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                yield found.st_mtime, found.st_size, path

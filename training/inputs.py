@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from edge.command import to_path
 from edge.contract import bundle as bundles
-from edge.errors import BundleError, DataError
+from edge.errors import BundleError, ConfigError, DataError
 from training.data import dataset, groups, saved_split, split
 from training.data.groups import GroupRule
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _NO_RULE = GroupRule()
+_FOLDS = range(2, 21)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,18 @@ class Divided:
         return self.data.take(np.array(rows)), [self.groups[row] for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Share `number`, from 1, of `count`, at least 2."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        """As --fold takes it."""
+        return f"{self.number}/{self.count}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """Listed pictures, not yet read."""
@@ -63,6 +78,8 @@ class Inputs:
     rule: GroupRule = _NO_RULE
     kept: Split | None = None
     """A split that earlier pictures keep."""
+    fold: Fold | None = None
+    """Which share of the pictures judges, instead of a part of the usual size."""
     seed: int = 1
     skip_bad: bool = False
 
@@ -74,7 +91,9 @@ class Inputs:
             test = self._read(self.test_sources, recipe, f"reading {self.test_folder}")
         keys = groups.group_keys(self.rule, data, *([] if test is None else [test]))
         test_keys = None if test is None else keys[1]
-        if self.kept:
+        if self.fold:
+            dealt = split.fold(data, self.fold.number, self.fold.count, seed=self.seed, groups=keys[0])
+        elif self.kept:
             dealt = saved_split.apply(data, self.kept, test, groups=keys[0], test_groups=test_keys)
         else:
             dealt = split.divide(data, test, seed=self.seed, groups=keys[0], test_groups=test_keys)
@@ -122,6 +141,10 @@ def add_options(parser: ArgumentParser) -> None:
         "--group-by", type=str, default=groups.NONE, metavar="RULE",
         help=f"keep pictures of the same part together: {groups.RULES} (default {groups.NONE})",
     )  # fmt: skip
+    add(
+        "--fold", type=parse_fold, metavar="K/N",
+        help="judge by the Kth of N equal shares of each class: N builds judge every picture once",
+    )  # fmt: skip
     add("--split-of", type=to_path, metavar="BUNDLE", help="keep an earlier bundle's split; new pictures are dealt")
     add("--seed", type=int, default=1, help="the same seed and pictures give the same split (default 1)")
     add("--skip-bad", action="store_true", help="leave out unreadable pictures and count them in the report")
@@ -129,6 +152,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def read_options(arguments: Namespace) -> Inputs:
     """List all folders before the first picture is read; raises DataError, ConfigError or BundleError."""
+    for other in ("test_data", "split_of"):
+        if arguments.fold and getattr(arguments, other):
+            raise ConfigError(f"--fold and --{other.replace('_', '-')} both say which pictures judge; leave one out")
     labels = dataset.folder_labels(arguments.data, arguments.passing)
     named = {name: getattr(arguments, name) for name in ("data", "test_data", "mix_in")}
     listed: dict[str, Any] = {
@@ -143,9 +169,19 @@ def read_options(arguments: Namespace) -> Inputs:
         extra=listed["mix_in"] or (),
         rule=groups.read_rule(arguments.group_by),
         kept=_kept(arguments.split_of) if arguments.split_of else None,
+        fold=arguments.fold,
         seed=arguments.seed,
         skip_bad=arguments.skip_bad,
     )
+
+
+def parse_fold(text: str) -> Fold:
+    """Read "2/5"; raises ArgumentTypeError."""
+    found = re.fullmatch(r"(\d{1,2})/(\d{1,2})", text, re.ASCII)
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if count not in _FOLDS or not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a fold such as 1/5, of {_FOLDS[0]} to {_FOLDS[-1]}")
+    return Fold(number, count)
 
 
 def _kept(path: Path) -> Split:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 import statistics
 import time
 from functools import cache
@@ -26,17 +24,6 @@ _RUNS = 30
 _LEAST_SECONDS = 0.2
 _RANGES_FROM = 4
 """Random pictures that the untrained network is quantized with."""
-
-
-def parse_budget(text: str) -> float:
-    """Read --latency-budget, milliseconds above 0; raises ArgumentTypeError."""
-    try:
-        milliseconds = float(text)
-    except ValueError:
-        milliseconds = math.nan
-    if not 0 < milliseconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0, such as 20")
-    return milliseconds
 
 
 def measure(recipe: Recipe, classes: int) -> float:

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from edge.command import add_command, to_path
+from edge.command import add_command, to_path, to_positive
 from edge.errors import ConfigError
 from training import backend, cache, inputs, latency, options, recipe
 from training.build_command import add_recipe_options, read_recipe
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     add("--out", type=to_path, required=True, metavar="TOML", help="the recipe's file; an older recipe is replaced")
     add("--time-budget", type=_seconds, default=1800.0, metavar="TIME", help="such as 90s, 30m, 2h (default 30m)")
     add(
-        "--latency-budget", type=latency.parse_budget, default=latency.BUDGET_MS, metavar="MS",
+        "--latency-budget", type=to_positive("milliseconds"), default=latency.BUDGET_MS, metavar="MS",
         help=f"milliseconds of the model for a part, on this machine with one thread (default {latency.BUDGET_MS:g})",
     )  # fmt: skip
     add("--trials", type=_count, metavar="N", help="try so many more recipes at most, whatever time is left")

@@ -11,7 +11,7 @@ from training.data.clusters import united
 from training.data.deal import deal, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from training.data.dataset import Dataset, Integers
 
@@ -52,19 +52,18 @@ def divide(
     return Parts(**parts) if test is None else Parts(**parts, test=test)
 
 
-def folds(data: Dataset, groups: Sequence[str] | None = None, *, count: int, seed: int) -> Iterator[Parts]:
-    """Yield `count` >= 2 splits whose test parts, each 1 / `count` of every class, make up the whole set.
+def fold(data: Dataset, number: int, count: int, *, seed: int, groups: Sequence[str] | None = None) -> Parts:
+    """Return split `number`, from 1, of `count` >= 2 whose test parts together are the whole set.
 
-    What a fold leaves is divided as `divide` does with test pictures of their own. Raises DataError as `divide` does.
+    A test part is 1 / `count` of every class; what it leaves is divided as `divide` does with test pictures of their
+    own. Raises DataError as `divide` does.
     """
     require_sound(data)
     united_rows = group_rows(data, groups)
-    keys = [str(group) for group in united_rows]
-    names = [f"fold {number}" for number in range(1, count + 1)]
-    dealt = _deal_rows(data, [1 / count] * count, united_rows, names, seed)
-    for fold in range(count):
-        rest, test = np.flatnonzero(dealt != fold), np.flatnonzero(dealt == fold)
-        yield divide(data.take(rest), data.take(test), seed=seed, groups=[keys[row] for row in rest])
+    names = [f"fold {each}" for each in range(1, count + 1)]
+    dealt = _deal_rows(data, [1 / count] * count, united_rows, names, seed) + 1
+    rest, test = np.flatnonzero(dealt != number), np.flatnonzero(dealt == number)
+    return divide(data.take(rest), data.take(test), seed=seed, groups=[str(each) for each in united_rows[rest]])
 
 
 def shares_of(names: Sequence[str]) -> list[float]:

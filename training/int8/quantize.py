@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset
     from training.network.model import Network
 
-CALIBRATION_PICTURES = 200
+CALIBRATION_PICTURES = 300
 """In all, the same number of each class.
 
 Measured on NEU-DET over five seeds: 100 and 300 leave the same error in the logits. Refitting the head to the int8

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _NOTES = "notes"
+_MOST_BYTES = 2 << 30
+"""What runs that were ended and not taken up again may take in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +79,6 @@ class Run:
         return Checkpoint(self.folder / f"{stage.replace(' ', '-')}.npz")
 
     def finish(self) -> None:
-        """Forget the run: its result is written."""
+        """Forget the run, whose result is written, and those that nobody went on with for longest."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        cache.prune(self.folder.parent, _MOST_BYTES)

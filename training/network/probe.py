@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from edge.contract.pooling import LogSumExp, Mean
-from training.data.split import folds
+from training.data.split import fold
 from training.network import features, model
 from training.network.checkpoint import Run
 from training.network.extract import Extractor
@@ -43,8 +43,8 @@ def probe(
     extractor = Extractor(network, widest)
     rows = _sample(data, _MOST_BYTES // (2 * _PASSES * extractor.size), seed)
     some = data.take(rows)
-    fold = next(folds(some, [groups[row] for row in rows] if groups else None, count=3, seed=seed))
-    held = np.isin(some.digests, fold.test.digests)
+    parts = fold(some, 1, 3, seed=seed, groups=[groups[row] for row in rows] if groups else None)
+    held = np.isin(some.digests, parts.test.digests)
     _, fine, coarse = features.compute(extractor, some, widest, passes=_PASSES, title=_title(recipes[0]))
     return [_score(some, held, _maps(recipe, fine, coarse), recipe, seed) for recipe in recipes]
 
