@@ -20,7 +20,8 @@ def build(side: int, labels: int) -> Network:
     import keras
     from keras import layers
 
-    from training.network.model import Network, join
+    from training.network.model import Network, build_head, join
+    from training.recipe import Recipe
 
     def block(value: Any, name: str, *, residual: bool = False) -> Any:
         wide = layers.Conv2D(2 * CHANNELS, 1, use_bias=False, name=f"{name}_expand")(value)
@@ -39,37 +40,8 @@ def build(side: int, labels: int) -> Network:
     middle = keras.Input(trunk.output.shape[1:])
     value = layers.Conv2D(CHANNELS, 3, strides=2, padding="same", use_bias=False, name="shrink")(middle)
     tail = keras.Model(middle, block(layers.BatchNormalization(name="shrink_bn")(value), "second", residual=True))
-    last = head([CHANNELS], labels)
+    last = build_head([CHANNELS], labels, Recipe())
     return Network(trunk, tail, last, join(trunk, tail, last))
-
-
-def head(depths: list[int], labels: int) -> Any:
-    """Return the head of contract 3 on maps of these depths, the second of which is half as high and wide."""
-    from keras import Input, Model, layers
-
-    given = [Input((None, None, depth)) for depth in depths]
-    maps = [layers.Conv2D(labels, 1)(layers.Dropout(0.1)(one)) for one in given]
-    means = [layers.GlobalAveragePooling2D()(one) for one in given]
-    both = len(depths) > 1
-    logit_map = layers.Add()([maps[0], enlarge()(maps[1])]) if both else maps[0]
-    outputs = {
-        "embedding": layers.Concatenate()(means) if both else means[0],
-        "logit_map": logit_map,
-        "logits": layers.GlobalAveragePooling2D()(logit_map),
-    }
-    return Model(given if both else given[0], outputs)
-
-
-def enlarge() -> Any:
-    """Return a layer that repeats each value in two rows and columns, in one operator that the Edge TPU takes."""
-    import keras
-    import tensorflow as tf
-
-    class Enlarge(keras.layers.UpSampling2D):  # type: ignore[misc]
-        def call(self, inputs: Any) -> Any:
-            return tf.compat.v1.image.resize_nearest_neighbor(inputs, 2 * tf.shape(inputs)[1:3])
-
-    return Enlarge()
 
 
 def train(network: Network, data: Dataset, epochs: int = 30) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-import hostile
 import numpy as np
 import pytest
 from edited_models import edit, findings, operators, rename, set_tensor, tensor
@@ -12,6 +11,7 @@ from tiny_parts import make_folder, read_folder
 from edge.errors import BundleError
 from training import backend
 from training.int8 import flatbuffer
+from training.recipe import Model, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,43 +73,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return read_folder(make_folder(tmp_path_factory.mktemp("parts"), each=2))
 
 
-def base_of(name: str, side: int) -> Any:
-    """Return one of Keras' backbones, or one that gives finer features beside the last ones."""
-    import keras
-
-    made = {
-        "v1": lambda: keras.applications.MobileNet((side, side, 3), alpha=0.25, include_top=False, weights=None),
-        "v2": lambda: keras.applications.MobileNetV2((side, side, 3), alpha=0.35, include_top=False, weights=None),
-        "v3": lambda: keras.applications.MobileNetV3Small(
-            (side, side, 3), minimalistic=True, include_top=False, weights=None, include_preprocessing=False
-        ),
-    }
-    base = made[name.partition("-")[0]]()
-    if not name.endswith("both"):
-        return base
-    return keras.Model(base.input, [base.get_layer("block_13_expand_relu").output, base.output])
-
-
 @pytest.mark.parametrize(
-    ("name", "side", "operators"),
+    ("model", "operators"),
     [
-        ("v1", 64, {"MEAN"}),
-        ("v2", 32, {"RESHAPE"}),
-        ("v3", 64, {"MEAN"}),
-        ("v2-both", 64, {"RESIZE_NEAREST_NEIGHBOR", "ADD", "CONCATENATION"}),
+        (Model(backbone="mobilenet-v1", alpha=0.25, height=64, width=64), {"MEAN"}),
+        (Model(height=32, width=32), {"RESHAPE"}),
+        (Model(backbone="mobilenet-v3-small", alpha=1.0, height=64, width=64), {"MEAN"}),
+        (Model(level="both", height=64, width=64), {"RESIZE_NEAREST_NEIGHBOR", "ADD", "CONCATENATION"}),
+        (Model(backbone="residual", height=64, width=64), {"ADD"}),
     ],
 )
-def test_every_network_of_the_training_line_is_sound(name: str, side: int, operators: set[str], data: Dataset) -> None:
+def test_every_network_of_the_training_line_is_sound(model: Model, operators: set[str], data: Dataset) -> None:
     """Each backbone and level converts to a file without findings, for the Edge TPU too."""
     import tflite
 
     from training.int8 import quantize
-    from training.network.model import Network, join
+    from training.network import model as networks
 
-    base = base_of(name, side)
-    head = hostile.head([one.shape[-1] for one in base.outputs], 3)
-    network = Network(base, None, head, join(base, head))
-    pixels = quantize.pin_range(data.pixels.repeat(side // 32, axis=1).repeat(side // 32, axis=2))
+    network = networks.build(3, Recipe(model=model), None)
+    scale = model.height // data.pixels.shape[1]
+    pixels = quantize.pin_range(data.pixels.repeat(scale, axis=1).repeat(scale, axis=2))
     converted = quantize.convert(network, pixels)
     assert flatbuffer.inspect(converted) == []
     content = tflite.Model.GetRootAs(converted, 0)

@@ -10,6 +10,7 @@ from edge.errors import InspectError
 from training import backend
 from training.int8 import plan
 from training.int8.equalize import equalize
+from training.recipe import Model, Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,25 +34,21 @@ def scramble(model: Any) -> Any:
     return model
 
 
+MODELS = {
+    "v1": Model(backbone="mobilenet-v1", alpha=0.25, height=SIDE, width=SIDE),
+    "v2": Model(height=SIDE, width=SIDE),
+    "v3": Model(backbone="mobilenet-v3-small", alpha=1.0, height=SIDE, width=SIDE),
+    "both": Model(level="both", height=SIDE, width=SIDE),
+}
+
+
 def network(name: str) -> Any:
     """Return a whole network of each kind that a recipe can name, or the small one of these tests."""
-    import keras
+    from training.network import model
 
     if name == "hostile":
         return scramble(hostile.build(SIDE, 3).whole)
-    shape = (SIDE, SIDE, 3)
-    common: dict[str, Any] = {"input_shape": shape, "include_top": False, "weights": None}
-    if name == "v1":
-        base = keras.applications.MobileNet(alpha=0.25, **common)
-    elif name == "v3":
-        base = keras.applications.MobileNetV3Small(minimalistic=True, include_preprocessing=False, **common)
-    else:
-        base = keras.applications.MobileNetV2(alpha=0.35, **common)
-    fine = base.get_layer("block_13_expand_relu").output if name == "both" else None
-    tail = keras.Model(base.input, base.output if fine is None else [fine, base.output])
-    head = hostile.head([one.shape[-1] for one in tail.outputs], 3)
-    start = keras.Input(shape)
-    return scramble(keras.Model(start, head(tail(start))))
+    return scramble(model.build(3, Recipe(model=MODELS[name]), None).whole)
 
 
 def run(steps: Plan, arrays: Arrays, pixels: Any) -> dict[str, Any]:
