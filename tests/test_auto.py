@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 SMALL = ((Tiles(), 32), (Tiles(columns=2), 32), (Tiles(), 64))
+SHAPE = (64, 64)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def choose(given: inputs.Inputs, base: Recipe, weights: Path, budget: float) -> 
     def read(candidate: Recipe) -> tuple[Dataset, Sequence[str] | None]:
         return given.divide(candidate).learnable
 
-    return auto.choose(read, base, classes=3, weights=str(weights), budget_ms=budget, seed=1)
+    return auto.choose(read, base, shape=SHAPE, classes=3, weights=str(weights), budget_ms=budget, seed=1)
 
 
 def test_every_geometry_is_tried_and_one_of_the_best_taken(
@@ -74,7 +75,8 @@ def test_every_geometry_is_tried_and_one_of_the_best_taken(
 
 def test_what_is_too_slow_is_not_tried_but_told(given: inputs.Inputs, base: Recipe, tiny_weights: Path) -> None:
     """With a budget between the cheapest and the dearest candidate only those within it have a score."""
-    costs = [latency.measure(auto._candidate(base, *geometry, "stride-32", Mean()), 3) for geometry in SMALL]
+    geometries = auto._geometries(base, SHAPE)
+    costs = [latency.measure(auto._candidate(geometry, "stride-32", Mean()), 3) for geometry in geometries]
     budget = (min(costs) + max(costs)) / 2
     chosen, trials = choose(given, base, tiny_weights, budget)
     assert all((trial.score is None) == (trial.milliseconds > budget) for trial in trials)
@@ -110,3 +112,20 @@ def test_tiles_cost_what_they_are_many(base: Recipe) -> None:
     one = latency.measure(base, 3)
     tiles = replace(base, preprocess=replace(base.preprocess, tiles=Tiles(rows=2, columns=3)), pooling=LogSumExp())
     assert latency.measure(tiles, 3) == pytest.approx(6 * one)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides"),
+    [
+        ((200, 200), {(224, 224)}),
+        ((480, 640), {(192, 256), (288, 384), (384, 512), (544, 736)}),
+        ((480, 64), {(384, 128)}),
+    ],
+)
+def test_candidates_have_the_pictures_shape_and_no_more_than_they_show(
+    base: Recipe, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], sides: set[tuple[int, int]]
+) -> None:
+    """Tiles as wide and high as the pictures are, three to one at most; nothing is enlarged to more than twice."""
+    monkeypatch.setattr(auto, "GEOMETRIES", tuple((Tiles(), side) for side in (224, 320, 448, 640)))
+    found = auto._geometries(base, shape)
+    assert {recipe.canvas for recipe in found} == sides

@@ -6,13 +6,14 @@ of it; the rest decides. Nothing of the calibration and test parts is seen.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
-from edge.contract.preprocess import Tiles
+from edge.contract.preprocess import STRIDE, Tiles
 from edge.errors import ConfigError
 from training import latency
 
@@ -24,9 +25,15 @@ if TYPE_CHECKING:
     from training.recipe import Level, Recipe
 
 GEOMETRIES = (
-    (Tiles(), 224), (Tiles(), 320), (Tiles(), 448), (Tiles(rows=2, columns=2), 224), (Tiles(rows=3, columns=3), 224),
+    (Tiles(), 224), (Tiles(), 320), (Tiles(), 448), (Tiles(), 640),
+    (Tiles(rows=2, columns=2), 224), (Tiles(rows=3, columns=3), 224),
 )  # fmt: skip
-"""Tiles, and the side of each in pixels; nearly the same number of pixels is a matter of memory and overlap."""
+"""Tiles, and the side of each in pixels, or what is as large in the pictures' shape.
+
+Nearly the same number of pixels in one tile or several is a matter of memory and overlap.
+"""
+_MOST_ENLARGED = 2.0
+"""Of a picture's pixels that a canvas has, beyond which there is nothing more to see."""
 STYLES: tuple[tuple[Level, Pooling], ...] = (
     ("stride-32", Mean()),
     ("stride-16", LogSumExp(sharpness=1.0)),
@@ -67,6 +74,7 @@ def choose(  # noqa: PLR0913 - the arguments are the contract
     read: Callable[[Recipe], tuple[Dataset, Sequence[str] | None]],
     base: Recipe,
     *,
+    shape: tuple[int, int],
     classes: int,
     weights: str,
     budget_ms: float,
@@ -74,7 +82,8 @@ def choose(  # noqa: PLR0913 - the arguments are the contract
 ) -> tuple[Recipe, list[Trial]]:
     """Return the best recipe within `budget_ms` of interpreter time a region, and every trial in order.
 
-    `read` gives the pictures to choose by, and their groups, at a recipe's canvas. What the base recipe says
+    `read` gives the pictures to choose by, and their groups, at a recipe's canvas; `shape` is the (height, width)
+    in pixels that they usually have. What the base recipe says
     besides size, tiles, level and pooling stays. Raises ConfigError if no candidate is fast enough.
     """
     from training.network.probe import probe
@@ -89,21 +98,42 @@ def choose(  # noqa: PLR0913 - the arguments are the contract
         ]
 
     trials: list[Trial] = []
-    for tiles, side in GEOMETRIES:
-        trials += attempt([_candidate(base, tiles, side, *style) for style in STYLES[:2]])
+    for geometry in _geometries(base, shape):
+        trials += attempt([_candidate(geometry, *style) for style in STYLES[:2]])
     found = _best(trials, budget_ms).recipe
-    trials += attempt([_candidate(base, found.preprocess.tiles, found.model.height, *style) for style in STYLES[2:]])
+    trials += attempt([_candidate(found, *style) for style in STYLES[2:]])
     return _best(trials, budget_ms).recipe, trials
 
 
-def _candidate(base: Recipe, tiles: Tiles, side: int, level: Level, pooling: Pooling) -> Recipe:
+def _geometries(base: Recipe, shape: tuple[int, int]) -> list[Recipe]:
+    """Return the base recipe at every geometry that pictures of this (height, width) have pixels for; one at least."""
     change = msgspec.structs.replace
-    return change(
-        base,
-        model=change(base.model, height=side, width=side, level=level),
-        preprocess=change(base.preprocess, tiles=tiles),
-        pooling=pooling,
-    )
+    found: list[Recipe] = []
+    for tiles, side in GEOMETRIES:
+        height, width = shaped(side, shape)
+        recipe = change(
+            base,
+            model=change(base.model, height=height, width=width),
+            preprocess=change(base.preprocess, tiles=tiles),
+        )
+        if not found or math.prod(recipe.canvas) <= _MOST_ENLARGED * math.prod(shape):
+            found.append(recipe)
+    return found
+
+
+def shaped(side: int, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width), whole cells of STRIDE, nearest to a square of `side` in the proportions of `shape`.
+
+    Beyond three to one it stays at that: a map of two or three rows says little.
+    """
+    stretch = math.sqrt(min(max(shape[0] / shape[1], 1 / 3), 3.0))
+    height, width = (max(1, round(length / STRIDE)) * STRIDE for length in (side * stretch, side / stretch))
+    return height, width
+
+
+def _candidate(geometry: Recipe, level: Level, pooling: Pooling) -> Recipe:
+    change = msgspec.structs.replace
+    return change(geometry, model=change(geometry.model, level=level), pooling=pooling)
 
 
 def _best(trials: Sequence[Trial], budget_ms: float) -> Trial:

@@ -98,6 +98,7 @@ def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[Trial]]:
     return auto.choose(
         lambda recipe: inputs.divide(recipe).learnable,
         options.recipe,
+        shape=inputs.shape(),
         classes=len(inputs.labels),
         weights=str(options.weights),
         budget_ms=options.auto_ms,

@@ -83,6 +83,10 @@ class Inputs:
     seed: int = 1
     skip_bad: bool = False
 
+    def shape(self) -> tuple[int, int]:
+        """Return the usual (height, width) of the pictures in pixels: the medians of a sample."""
+        return dataset.usual_shape(self.sources)
+
     def divide(self, recipe: Recipe) -> Divided:
         """Read every picture at the recipe's canvas and divide them; raises DataError."""
         data = self._read(self.sources, recipe, f"reading {self.folder}")

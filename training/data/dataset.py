@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 _SHOWN = 5
 """How many offenders an error names; the rest is counted."""
+_SAMPLE = 40
+"""Pictures whose shape is looked at, at most; sorted by class, so that every one is represented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,23 @@ def folder_sources(folder: Path, labels: Sequence[Label]) -> list[Source]:
     if missing := [name for name in names if name not in there]:
         raise DataError(f"{folder}: no folder for class {missing[0]}; every class needs one")
     return [source for index, name in enumerate(names) for source in _class_sources(folder, name, index)]
+
+
+def usual_shape(sources: Sequence[Source]) -> tuple[int, int]:
+    """Return the median (height, width) in pixels of a sample; unreadable pictures do not count.
+
+    Raises DataError if none of the sample can be read.
+    """
+    shapes, problem = [], DataError("there are no pictures")
+    for source in sources[:: math.ceil(len(sources) / _SAMPLE)]:
+        try:
+            shapes.append(source.load().shape[:2])
+        except DataError as error:  # Reading all of them says which, or leaves them out as it was told.
+            problem = error
+    if not shapes:
+        raise problem
+    height, width = np.median(shapes, axis=0)
+    return int(height), int(width)
 
 
 def read(  # noqa: PLR0913 - the arguments are the contract
