@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given as given_any
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiny_parts import RECIPE, make_folder
 
@@ -11,11 +16,11 @@ from edge.contract.preprocess import Tiles
 from edge.errors import ConfigError
 from training import auto, backend, inputs, latency, recipe
 from training.auto import Trial
+from training.data import dataset
 from training.network.scores import Score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from training.data.dataset import Dataset
     from training.recipe import Recipe
@@ -34,8 +39,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> inputs.Inputs:
     """A small data set, listed."""
-    from training.data import dataset
-
     folder = make_folder(tmp_path_factory.mktemp("auto") / "data", each=15)
     labels = dataset.folder_labels(folder, ["intact"])
     return inputs.Inputs(labels=labels, folder=folder, sources=dataset.folder_sources(folder, labels))
@@ -129,3 +132,32 @@ def test_candidates_have_the_pictures_shape_and_no_more_than_they_show(
     monkeypatch.setattr(auto, "GEOMETRIES", tuple((Tiles(), side) for side in (224, 320, 448, 640)))
     found = auto._geometries(base, shape)
     assert {recipe.canvas for recipe in found} == sides
+
+
+def test_a_choice_is_kept_as_it_was_made(base: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An interrupted build goes on with the recipe that it chose; what cannot be read is chosen anew, and said."""
+    made = trial(replace(base, pooling=LogSumExp(sharpness=2.0)), ms=3, accuracy=0.9)
+    assert auto.kept(tmp_path) is None
+    kept = auto.keep(tmp_path, (made.recipe, [made]))
+    assert auto.kept(tmp_path) == kept
+    assert (kept.recipe, kept.trials) == (made.recipe, [made.plain()])
+    (tmp_path / "choice.json").write_bytes(b"{")
+    assert auto.kept(tmp_path) is None
+    assert "the recipe is chosen anew" in capsys.readouterr().err
+
+
+@given_any(st.binary(max_size=40) | st.builds(json.dumps, st.dictionaries(st.text(), st.text())).map(str.encode))
+def test_any_file_is_a_choice_or_none(content: bytes) -> None:
+    """What lies in the cache, whatever it is, ends no build."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "choice.json").write_bytes(content)
+        assert auto.kept(Path(folder)) is None
+
+
+def test_few_pictures_are_enough_to_choose_by(base: Recipe, tmp_path: Path, tiny_weights: Path) -> None:
+    """What a plain build takes, four pictures of a class, `--auto` takes."""
+    folder = make_folder(tmp_path / "few", each=4)
+    labels = dataset.folder_labels(folder, ["intact"])
+    few = inputs.Inputs(labels=labels, folder=folder, sources=dataset.folder_sources(folder, labels))
+    chosen, _ = choose(few, base, tiny_weights, 1e6)
+    assert chosen.model.backbone == base.model.backbone

@@ -186,6 +186,7 @@ def test_retraining_keeps_the_test_part_and_deals_what_is_new(built: Built, tmp_
     ("arguments", "code", "message"),
     [
         (("--latency-budget", "5"), ConfigError.exit_code, "--latency-budget 5 says nothing without --auto"),
+        (("--auto", "--size", "320x224"), ConfigError.exit_code, "--size 320x224 says nothing with --auto"),
         (("--auto", "--latency-budget", "0"), 2, "'0' is not a number of milliseconds above 0"),
         (("--auto", "--latency-budget", "nan"), 2, "'nan' is not a number of milliseconds above 0"),
         (("--auto",), ConfigError.exit_code, "give --weights, or leave --auto out"),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from tiny_parts import RECIPE, draw, make_folder, run
 
 from edge.contract import bundle as bundles
@@ -71,21 +73,21 @@ def test_a_search_goes_on_with_recipes_not_tried_before(data: Path, base: Path, 
 
 @pytest.mark.usefixtures("small")
 def test_another_question_is_another_search(data: Path, base: Path, tmp_path: Path) -> None:
-    """The pictures, what is mixed in, the base recipe, the weights and the seed each make it another one."""
+    """The pictures, the fold, what is mixed in, the base recipe, the weights' content and the seed: each."""
     plain, chosen = listed(data), recipe.read(base)
-    mixed = inputs.Inputs(
-        labels=plain.labels,
-        folder=plain.folder,
-        sources=plain.sources,
-        extra=listed(make_folder(tmp_path / "extra", each=1, start=500)).sources,
-    )
+    weights = tmp_path / "a.h5"
+    weights.write_bytes(b"a")
+    extra = listed(make_folder(tmp_path / "extra", each=1, start=500)).sources
 
-    def key(given: inputs.Inputs = plain, base: Recipe = chosen, weights: str = "a.h5", seed: int = 1) -> str:
-        return search._key(given, base, weights, seed)
+    def key(given: inputs.Inputs = plain, base: Recipe = chosen, seed: int = 1) -> str:
+        return search._key(given, base, str(weights), seed)
 
-    keys = [key(), key(mixed), key(base=recipe.Recipe()), key(weights="b.h5"), key(seed=2)]
-    assert len(set(keys)) == 5
+    keys = [key(), key(dataclasses.replace(plain, extra=extra)), key(base=replace(chosen, batch=8)), key(seed=2)]
+    keys += [key(dataclasses.replace(plain, fold=inputs.Fold(number, 3))) for number in (1, 2)]
     assert key() == keys[0]
+    weights.write_bytes(b"b")
+    keys.append(key())
+    assert len(set(keys)) == 7
 
 
 def test_the_recipe_that_was_found_builds(data: Path, base: Path, tiny_weights: Path, tmp_path: Path) -> None:

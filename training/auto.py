@@ -7,6 +7,7 @@ of it; the rest decides. Nothing of the calibration and test parts is seen.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,15 @@ import msgspec
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
 from edge.contract.preprocess import STRIDE, Tiles
 from edge.errors import ConfigError
-from training import latency
+from training import cache, latency
+from training.recipe import Level, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from training.data.dataset import Dataset
     from training.network.scores import Score
-    from training.recipe import Level, Recipe
 
 GEOMETRIES = (
     (Tiles(), 224), (Tiles(), 320), (Tiles(), 448), (Tiles(), 640),
@@ -43,6 +45,9 @@ STYLES: tuple[tuple[Level, Pooling], ...] = (
     ("stride-32", LogSumExp(sharpness=1.0)),
 )
 """The first two are tried with each geometry, the others with the best one."""
+_PEAK_RATE = 1e-2
+"""Of a head that looks for the places that stand out: at 3e-3 none did for hundreds of steps."""
+_FILE = "choice.json"
 _NOISE = 0.005
 """Balanced accuracies this near to each other count as equal: the faster candidate then is the better one."""
 
@@ -68,6 +73,31 @@ class Trial:
             "latency_ms": round(self.milliseconds, 2),
             "score": None if self.score is None else asdict(self.score),
         }
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What was chosen, and what was tried for it, as a report tells it."""
+
+    recipe: Recipe
+    trials: list[dict[str, Any]]
+
+
+def keep(folder: Path, found: tuple[Recipe, list[Trial]]) -> Choice:
+    """Leave a choice in a folder, for a build that is interrupted: measured again it might be another one."""
+    choice = Choice(recipe=found[0], trials=[trial.plain() for trial in found[1]])
+    cache.write(folder / _FILE, msgspec.json.encode(choice))
+    return choice
+
+
+def kept(folder: Path) -> Choice | None:
+    """Return what was left there; None if nothing was, or nothing that can be read."""
+    try:
+        return msgspec.json.decode((folder / _FILE).read_bytes(), type=Choice)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        print(f"{folder / _FILE} cannot be read ({error}): the recipe is chosen anew", file=sys.stderr)
+        return None
 
 
 def choose(  # noqa: PLR0913 - the arguments are the contract
@@ -133,7 +163,8 @@ def shaped(side: int, shape: tuple[int, int]) -> tuple[int, int]:
 
 def _candidate(geometry: Recipe, level: Level, pooling: Pooling) -> Recipe:
     change = msgspec.structs.replace
-    return change(geometry, model=change(geometry.model, level=level), pooling=pooling)
+    head = geometry.head if isinstance(pooling, Mean) else change(geometry.head, rate=_PEAK_RATE)
+    return change(geometry, model=change(geometry.model, level=level), pooling=pooling, head=head)
 
 
 def _best(trials: Sequence[Trial], budget_ms: float) -> Trial:

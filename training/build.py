@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,12 +19,11 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.bundle import Bundle, Manifest
 from edge.errors import BundleError
-from training import backend
+from training import backend, progress
 from training.data import dataset, saved_split
-from training.recipe import IMAGENET
+from training.keys import identity_of, key_of
 
 if TYPE_CHECKING:
-    from training.auto import Trial
     from training.data.split import Parts
     from training.evaluation.leakage import Leakage
     from training.evaluation.result import Result
@@ -69,41 +67,51 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     weights that do not fit, RuntimeUnavailableError without TensorFlow, BundleError if int8 costs too much recall
     or `out` cannot be written. Nothing is written to `out` unless all goes well.
     """
-    recipe, trials = _choose(inputs, options)
+    recipe, trials, choice = _choose(inputs, options)
     job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
     backend.start(options.seed)  # Here, so that what is wrong with the pictures is said at once.
     from training.network.checkpoint import Run
 
-    run = Run(_run_key(job))
+    taught = [job.parts.train.sha256, job.parts.validation.sha256]
+    run = Run(key_of(taught, recipe.plain(), options.seed, identity_of(options.weights)))
     network, stages = _train(job, run)
     exported = _export(job, network)
     judged = _judge(job, network, exported)
     made = {
         "training": [stage.summary() for stage in stages],
-        "search": [trial.plain() for trial in trials],
+        "search": trials,
         "quantization": exported.plain(),
     }
     written = _write(job, judged, {**_facts(job), **made})
-    run.finish()
+    for done in filter(None, (run, choice)):
+        done.finish()
     return written
 
 
-def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[Trial]]:
+def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[dict[str, Any]], Run | None]:
+    """Return the recipe to build with, what was tried, and where that is kept until the bundle is written."""
     if options.auto_ms is None:
-        return options.recipe, []
-    inputs.divide(options.recipe)  # What is wrong with the pictures is said before anything is measured.
+        return options.recipe, [], None
+    learnable, _ = inputs.divide(options.recipe).learnable  # What is wrong with the pictures is said at once.
     backend.start(options.seed)
     from training import auto
+    from training.network.checkpoint import Run
 
-    return auto.choose(
-        lambda recipe: inputs.divide(recipe).learnable,
-        options.recipe,
-        shape=inputs.shape(),
-        classes=len(inputs.labels),
-        weights=str(options.weights),
-        budget_ms=options.auto_ms,
-        seed=options.seed,
+    asked = [options.recipe.plain(), options.auto_ms, options.seed, identity_of(options.weights)]
+    run = Run(f"auto-{key_of(learnable.sha256, *asked)}")
+    choice = auto.kept(run.folder) or auto.keep(
+        run.folder,
+        auto.choose(
+            lambda recipe: inputs.divide(recipe).learnable,
+            options.recipe,
+            shape=inputs.shape(),
+            classes=len(inputs.labels),
+            weights=str(options.weights),
+            budget_ms=options.auto_ms,
+            seed=options.seed,
+        ),
     )
+    return choice.recipe, choice.trials, run
 
 
 def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:
@@ -111,7 +119,7 @@ def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:
     from training.network.train import Trainer
 
     options = job.options
-    with backend.several():
+    with backend.several(), progress.timed("trained"):
         network = model.build(len(job.inputs.labels), job.recipe, options.weights)
         trainer = Trainer(network, job.parts, job.recipe, seed=options.seed, run=run, logs=options.logs)
         return network, trainer.from_scratch() if options.weights is None else trainer.on_features()
@@ -218,17 +226,6 @@ def _manifest(job: _Job) -> Manifest:
         dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
         metrics={},
     )
-
-
-def _run_key(job: _Job) -> str:
-    """Hash everything that a training run depends on: an equal one may go on where this one ends."""
-    weights = job.options.weights
-    if weights not in (None, IMAGENET):
-        weights = hashlib.sha256(Path(str(weights)).read_bytes()).hexdigest()
-    versions = [edge.__version__, *(version(name) for name in ("tensorflow", "keras"))]
-    taught = [job.parts.train.sha256, job.parts.validation.sha256]
-    content = [taught, job.recipe.plain(), job.options.seed, weights, versions]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def _facts(job: _Job) -> dict[str, Any]:

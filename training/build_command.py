@@ -122,6 +122,9 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: Namespace) -> int:
     """Check everything cheap first, then read, train and write; prints the headline figures."""
+    if arguments.auto and arguments.size:
+        width, height = arguments.size
+        raise ConfigError(f"--size {width}x{height} says nothing with --auto, which chooses it; leave one out")
     if arguments.latency_budget and not arguments.auto:
         raise ConfigError(f"--latency-budget {arguments.latency_budget:g} says nothing without --auto; add --auto")
     options = Options(

@@ -38,6 +38,14 @@ def stage(title: str, total: int | None, *, done: int = 0) -> Iterator[Advance]:
 
 
 @contextmanager
+def timed(title: str) -> Iterator[None]:
+    """Say how long several stages took together, with what lies between them."""
+    started = time.monotonic()
+    yield
+    print(f"{title}: done in {time.monotonic() - started:.1f} s", file=sys.stderr)
+
+
+@contextmanager
 def _bar(title: str, total: int | None, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
+from edge.contract.preprocess import Tiles
 from edge.errors import ConfigError
-from training import latency, progress
+from training import backend, latency, progress
+from training.auto import shaped
+from training.keys import identity_of, key_of
 from training.network.checkpoint import Run
 from training.recipe import ALPHAS, IMAGENET, Recipe
 
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from training.data.split import Parts
     from training.inputs import Inputs
 
-SIZES = (160, 192, 224, 256, 320)
-"""Pixels, height and width."""
+SIZES = (160, 192, 224, 256, 320, 448)
+"""Pixels: the side of a tile, or of the square that is as large as one in the pictures' shape."""
 _TIE = 0.01
 """Balanced accuracy that a nat of validation loss is worth: it decides between equal accuracies."""
 
@@ -59,6 +62,8 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     key = _key(given, base, weights, seed)
     folder = Run(key).folder
     folder.mkdir(parents=True, exist_ok=True)
+    for left in filter(Path.is_dir, folder.iterdir()):
+        shutil.rmtree(left)  # The state of a recipe that an earlier search was stopped in: it is tried anew.
     study = optuna.create_study(
         storage=f"sqlite:///{folder / 'search.db'}",
         study_name=key,
@@ -68,8 +73,11 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     # With the same seed again it would suggest what was tried before.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
 
+    shape = given.shape()
+
     def attempt(trial: optuna.Trial) -> float:
-        recipe = _suggest(trial, base, any_alpha=weights == IMAGENET)
+        """Train one recipe and score it by validation."""
+        recipe = _suggest(trial, base, shape, any_alpha=weights == IMAGENET)
         parts = given.divide(recipe).parts
         cost = latency.measure(recipe, len(parts.train.labels))
         trial.set_user_attr("recipe", recipe.plain())
@@ -95,14 +103,15 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     return found
 
 
-def _suggest(trial: optuna.Trial, base: Recipe, *, any_alpha: bool) -> Recipe:
+def _suggest(trial: optuna.Trial, base: Recipe, shape: tuple[int, int], *, any_alpha: bool) -> Recipe:
     change = msgspec.structs.replace
-    side = trial.suggest_categorical("size", SIZES)
+    height, width = shaped(trial.suggest_categorical("size", SIZES), shape)
+    tiles = trial.suggest_categorical("tiles", [1, 2, 3])
     alphas = ALPHAS[base.model.backbone] if any_alpha else (base.model.alpha,)
     model = change(
         base.model,
-        height=side,
-        width=side,
+        height=height,
+        width=width,
         alpha=trial.suggest_categorical("alpha", alphas),
         level=trial.suggest_categorical("level", ["stride-32", "stride-16", "both"]),
         dropout=trial.suggest_float("dropout", 0.0, 0.4),
@@ -113,7 +122,8 @@ def _suggest(trial: optuna.Trial, base: Recipe, *, any_alpha: bool) -> Recipe:
         rate=trial.suggest_float("top_rate", 5e-5, 1e-3, log=True),
     )
     head = change(base.head, rate=trial.suggest_float("head_rate", 1e-3, 1e-2, log=True))
-    return change(base, model=model, pooling=_pooling(trial), head=head, top=top)
+    preprocess = change(base.preprocess, tiles=Tiles(rows=tiles, columns=tiles))
+    return change(base, model=model, preprocess=preprocess, pooling=_pooling(trial), head=head, top=top)
 
 
 def _pooling(trial: optuna.Trial) -> Pooling:
@@ -129,8 +139,9 @@ def _train(trial: optuna.Trial, recipe: Recipe, parts: Parts, *, weights: str, r
     from training.network import model
     from training.network.train import Trainer
 
-    network = model.build(len(parts.train.labels), recipe, weights)
-    best = Trainer(network, parts, recipe, seed=trial.number, run=run).on_features()[-1].best
+    with backend.several():
+        network = model.build(len(parts.train.labels), recipe, weights)
+        best = Trainer(network, parts, recipe, seed=trial.number, run=run).on_features()[-1].best
     run.finish()
     trial.set_user_attr("balanced_accuracy", best.balanced_accuracy)
     trial.set_user_attr("loss", -best.minus_loss)
@@ -138,11 +149,9 @@ def _train(trial: optuna.Trial, recipe: Recipe, parts: Parts, *, weights: str, r
 
 
 def _key(given: Inputs, base: Recipe, weights: str, seed: int) -> str:
-    names = sorted(source.name for source in given.sources)
-    mixed_in = sorted(source.name for source in given.extra)
-    kept = given.kept.encode().decode() if given.kept else None
-    content = [str(given.folder.absolute()), names, mixed_in, kept, given.rule.text, base.plain(), weights, seed]
-    return f"search-{hashlib.sha256(json.dumps(content).encode(errors='surrogateescape')).hexdigest()[:32]}"
+    """Name what the scores depend on: only a search of the same goes on where another one ended."""
+    parts = given.divide(base).parts
+    return f"search-{key_of(parts.train.sha256, parts.validation.sha256, base.plain(), identity_of(weights), seed)}"
 
 
 def _value(balanced_accuracy: float, loss: float) -> float:
@@ -152,7 +161,8 @@ def _value(balanced_accuracy: float, loss: float) -> float:
 def _described(trial: optuna.trial.FrozenTrial) -> str:
     attributes, model = trial.user_attrs, trial.params
     cost = f"{attributes['milliseconds']:.1f} ms"
-    said = f"{model['size']} px, alpha {model['alpha']:g}, {model['level']}, {model['pooling']}, {cost}"
+    tiles = f"{model['tiles']}x{model['tiles']} tiles of {model['size']} px"
+    said = f"{tiles}, alpha {model['alpha']:g}, {model['level']}, {model['pooling']}, {cost}"
     if "balanced_accuracy" not in attributes:
         return f"{said}: too slow"
     return f"{said}: validation {attributes['balanced_accuracy']:.1%}, loss {attributes['loss']:.3f}"

@@ -113,5 +113,7 @@ def _table(found: list[Found]) -> Iterator[str]:
     for each in found:
         model = each.recipe.model
         pooling = type(each.recipe.pooling).__struct_config__.tag
-        said = f"{model.width}x{model.height}, alpha {model.alpha:g}, {model.level}, {pooling}"
+        tiles = each.recipe.preprocess.tiles
+        grid = f"{tiles.columns}x{tiles.rows} tiles of " if tiles.count > 1 else ""
+        said = f"{grid}{model.width}x{model.height}, alpha {model.alpha:g}, {model.level}, {pooling}"
         yield f"{each.balanced_accuracy:>10.2%} {each.loss:>6.3f} {each.milliseconds:>6.1f}  {said}"

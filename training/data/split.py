@@ -13,6 +13,8 @@ from training.data.deal import deal, tally
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from training.data.dataset import Dataset, Integers
 
 SHARES = {"train": 0.6, "validation": 0.1, "calibration": 0.1, "test": 0.2}
@@ -64,6 +66,16 @@ def fold(data: Dataset, number: int, count: int, *, seed: int, groups: Sequence[
     dealt = _deal_rows(data, [1 / count] * count, united_rows, names, seed) + 1
     rest, test = np.flatnonzero(dealt != number), np.flatnonzero(dealt == number)
     return divide(data.take(rest), data.take(test), seed=seed, groups=[str(each) for each in united_rows[rest]])
+
+
+def hold_out(data: Dataset, share: float, *, seed: int, groups: Sequence[str] | None = None) -> npt.NDArray[np.bool_]:
+    """Return which rows to hold out, bool [n]: that share of each class, by group.
+
+    Raises DataError as `divide` does.
+    """
+    names = ["what is learnt from", "what is held out"]
+    held: npt.NDArray[np.bool_] = _deal_rows(data, [1 - share, share], group_rows(data, groups), names, seed) == 1
+    return held
 
 
 def shares_of(names: Sequence[str]) -> list[float]:
