@@ -81,8 +81,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Built
     recipe.write_text(TILED)
     extra = folder / "extra"
     for kind in CLASSES:
-        (extra / kind / "part-000").mkdir(parents=True)
-        Image.fromarray(draw(kind, 700)).save(extra / kind / "part-000" / "1.png")
+        (extra / kind / "part-700").mkdir(parents=True)
+        Image.fromarray(draw(kind, 700)).save(extra / kind / "part-700" / "1.png")
     result = run(
         "build", "--data", data, "--out", out, "--pass", "intact", "--recipe", recipe, "--weights", tiny_weights,
         "--size", "64x32", "--group-by", "folder", "--mix-in", extra, "--max-miss", "2%", "--cost-miss", 30,
@@ -121,7 +121,7 @@ def test_no_part_lies_in_two_parts_of_the_saved_split(built: Built) -> None:
 
 
 def test_what_is_mixed_in_is_counted_with_training_alone(built: Built) -> None:
-    """A picture more of each class than the split names, though it has the name of another one."""
+    """A picture more of each class than the split names."""
     counts = {kind: sum(file.startswith(f"{kind}/") for file in built.split["train"]) for kind in CLASSES}
     assert built.report["data"]["train"] == {kind: count + 1 for kind, count in counts.items()}
     assert built.report["data"]["pictures"] == 3 * EACH
@@ -165,21 +165,40 @@ def test_a_finished_build_leaves_no_run_behind(built: Built) -> None:
 
 
 def test_retraining_keeps_the_test_part_and_deals_what_is_new(built: Built, tmp_path: Path) -> None:
-    """--split-of leaves every picture where it was; new parts are dealt, each as a whole."""
+    """--split-of leaves every picture where it was; new parts are dealt by the same rule, each as a whole."""
     photograph(built.data, 600, 4)
     try:
         result = run(
             "build", "--data", built.data, "--out", tmp_path / "new.zip", "--pass", "intact", "--recipe", built.recipe,
-            "--weights", built.weights, "--group-by", "folder", "--split-of", built.out, "--allow-drop", 0.9,
+            "--weights", built.weights, "--split-of", built.out, "--allow-drop", 0.9,
         )  # fmt: skip
     finally:
         for path in list(built.data.rglob("part-6*")):
             shutil.rmtree(path)
     assert result.returncode == 0, result.stderr
     before, after = built.split, json.loads(bundles.read(tmp_path / "new.zip").files["split.json"])
+    assert after["group_by"] == "folder"
     assert all(set(before[part]) <= set(after[part]) for part in PARTS)
     fresh = {part: {Path(name).parent.name for name in {*after[part]} - {*before[part]}} for part in PARTS}
     assert sorted(name for names in fresh.values() for name in names) == [f"part-{seed}" for seed in range(600, 604)]
+
+
+def test_a_build_of_a_torn_split_says_that_it_is(built: Built, tmp_path: Path) -> None:
+    """A rule that came after the split mends nothing: the report and stderr say how much of the test part is torn."""
+    bundle = bundles.read(built.out)
+    names = sorted(path.relative_to(built.data).as_posix() for path in built.data.rglob("*.png"))
+    first, second = ([name for name in names if name.endswith(end)] for end in ("1.png", "2.png"))
+    torn = {"group_by": "none", "train": first, "test": second[2::3], "validation": second[::3]}
+    split = built.split | torn | {"calibration": second[1::3]}
+    bundles.write(tmp_path / "torn", bundle.manifest, {**bundle.files, "split.json": json.dumps(split).encode()})
+    result = run(
+        "build", "--data", built.data, "--out", tmp_path / "new", "--pass", "intact", "--recipe", built.recipe,
+        "--weights", built.weights, "--split-of", tmp_path / "torn", "--group-by", "folder", "--allow-drop", 0.9,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    leak = json.loads((tmp_path / "new" / "report.json").read_bytes())["leakage"]
+    assert (leak["share"], leak["torn"], leak["kept_together"]) == (1, 1, False)
+    assert "100.0% of the test pictures have a sibling in another part: the figures may be flattered" in result.stderr
 
 
 @pytest.mark.parametrize(

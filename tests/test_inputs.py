@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from typing import TYPE_CHECKING
+import dataclasses
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
@@ -10,15 +13,20 @@ from hypothesis import given as given_any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from PIL import Image
-from tiny_parts import draw, make_folder
+from tiny_parts import CLASSES, draw, make_folder
 
+from edge.contract import bundle as bundles
+from edge.contract.preprocess import PreprocessSpec, ResizeMode
 from edge.errors import BundleError, ConfigError, DataError
 from training import inputs
+from training.data import groups, saved_split
+from training.data.dataset import Source
 from training.recipe import Model, Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.contract.preprocess import Pixels
     from training.inputs import Divided
 
 SMALL = Recipe(model=Model(height=32, width=64))
@@ -81,28 +89,51 @@ def test_near_duplicates_stay_together(tmp_path: Path) -> None:
     assert all(parts[f"spot/{seed:03}.png"] == parts[f"spot/{seed:03}.jpg"] for seed in range(8))
 
 
-def test_what_is_mixed_in_teaches_and_nothing_else(data: Path, tmp_path: Path) -> None:
-    """Pictures of --mix-in, even by the names of others, are all in the training part, and not in the saved split."""
-    extra = make_folder(tmp_path / "extra", each=3, start=800)
-    for seed, path in enumerate(sorted(extra.rglob("*.png"))):
-        path.rename(path.with_name(f"{seed % 3:03}.png"))
-    alone, mixed = divide("--data", data), divide("--data", data, "--mix-in", extra)
-    assert mixed.dealt.train.digests == alone.parts.train.digests
-    assert len(mixed.parts.train.sources) == len(alone.parts.train.sources) + 9
-    assert mixed.parts[1:] == mixed.dealt[1:]
-    assert [part.digests for part in mixed.parts[1:]] == [part.digests for part in alone.parts[1:]]
-    assert len(mixed.data.sources) == 40
+def bundle_of(like: Path, out: Path, data: Path, rule: str, *arguments: object) -> Path:
+    """Write a bundle whose split of `data` was made by a rule."""
+    given = read("--data", data, "--group-by", rule, *arguments)
+    own_test = given.test_sources is not None
+    split = saved_split.record(given.divide(SMALL).dealt, seed=given.seed, group_by=given.rule.text, own_test=own_test)
+    bundle = bundles.read(like)
+    bundles.write(out, bundle.manifest, {**bundle.files, saved_split.FILE: split.encode()})
+    return out
 
 
-@pytest.mark.parametrize("option", ["--data", "--test-data"])
-def test_a_picture_to_judge_by_is_not_mixed_in(data: Path, tmp_path: Path, option: str) -> None:
-    """A picture that lies in --mix-in and in what may be judged later is refused, by name, with the remedy."""
-    extra, test = make_folder(tmp_path / "extra", each=3, start=800), make_folder(tmp_path / "test", each=3, start=300)
-    original = (data if option == "--data" else test) / "spot"
-    (extra / "spot" / "same.png").write_bytes(next(iter(sorted(original.iterdir()))).read_bytes())
-    message = "--mix-in: 1 pictures are in --data or --test-data too, the first spot/same.png: remove them from one"
-    with pytest.raises(DataError, match=message):
-        divide("--data", data, "--test-data", test, "--mix-in", extra)
+def test_a_kept_split_keeps_its_rule(data: Path, demo_bundle: Path, tmp_path: Path) -> None:
+    """--split-of alone deals new pictures by the rule of old ones: a new view of a part goes where the part is."""
+    by_part = r"regex:/(\d+)"
+    kept = bundle_of(demo_bundle, tmp_path / "b", data, by_part)
+    for seed in range(10):
+        Image.fromarray(draw("scratch", 700 + seed)).save(data / "scratch" / f"{seed:03}-again.png")
+    given = read("--data", data, "--split-of", kept)
+    assert given.rule.text == by_part
+    assert {len(parts) for parts in part_of(given.divide(SMALL)).values()} == {1}
+    assert read("--data", data, "--split-of", kept, "--group-by", by_part).rule == given.rule
+
+
+@pytest.mark.parametrize("rule", ["none", "folder", r"regex:(\d)"])
+def test_a_kept_split_takes_no_other_rule(data: Path, demo_bundle: Path, tmp_path: Path, rule: str) -> None:
+    """Parts that the old rule kept together would be torn: both rules are named, with the remedy, in one line."""
+    kept = bundle_of(demo_bundle, tmp_path / "b", data, "near-duplicate")
+    message = f"--group-by {rule}: the split of --split-of was made with --group-by near-duplicate; leave --group-by"
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        read("--data", data, "--split-of", kept, "--group-by", rule)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_split_without_groups_may_get_a_rule(data: Path, demo_bundle: Path, tmp_path: Path) -> None:
+    """New pictures are dealt by it, old ones stay where they were."""
+    kept = bundle_of(demo_bundle, tmp_path / "b", data, "none")
+    for kind in CLASSES:
+        for seed in range(600, 604):
+            Image.fromarray(draw(kind, seed)).save(data / kind / f"{seed:03}.png")
+    given = read("--data", data, "--split-of", kept, "--group-by", r"regex:/(\d+)")
+    assert given.kept is not None
+    parts = given.divide(SMALL).parts._asdict()
+    for name, names in given.kept.parts.items():
+        assert set(names) <= {source.name for source in parts[name].sources}
+    places = part_of(given.divide(SMALL))
+    assert {len(places[str(seed)]) for seed in range(600, 604)} == {1}
 
 
 def test_models_are_chosen_without_calibration_and_test_pictures(data: Path, tmp_path: Path) -> None:
@@ -162,6 +193,53 @@ def test_other_sizes_leave_the_split_as_it_is(data: Path) -> None:
     assert [part.digests for part in first.parts] == [part.digests for part in second.parts]
 
 
+@pytest.fixture
+def borderline(data: Path) -> Path:
+    """Of each picture of `spot` a noisy copy: more or less of them count as near duplicates at each size."""
+    for seed in range(10):
+        noise = np.random.default_rng(seed).normal(0, 10 + seed, (40, 48, 3))
+        noisy = np.clip(draw("spot", seed) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(data / "spot" / f"{seed:03}-noisy.png")
+    (data / "spot" / "broken.png").write_bytes(b"no picture")
+    return data
+
+
+def test_other_sizes_leave_likeness_as_it_is(borderline: Path) -> None:
+    """Near duplicates are those of one fixed canvas, so that no size chooses by what another one is tested on."""
+    given = read("--data", borderline, "--group-by", "near-duplicate", "--skip-bad")
+    shapes = [(32, 64), (64, 64), (160, 160), (224, 224), (320, 320)]
+    recipes = [replace(SMALL, model=Model(height=height, width=width)) for height, width in shapes]
+    divided = [given.divide(recipe) for recipe in recipes]
+    assert len({tuple(part.digests for part in each.parts) for each in divided}) == 1
+    assert len({each.groups for each in divided}) == 1
+    assert len({groups.group_keys(given.rule, each.data)[0] for each in divided}) > 1
+    modes = [replace(SMALL, preprocess=PreprocessSpec(mode=mode)) for mode in get_args(ResizeMode)]
+    assert {given.divide(recipe).groups for recipe in modes} == {divided[0].groups}
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "first"), [("none", 32, 1), ("near-duplicate", 32, 2), ("near-duplicate", 224, 1)]
+)
+def test_likeness_is_measured_once(data: Path, rule: str, size: int, first: int) -> None:
+    """Only the first division reads the pictures again for it, unless they have the right canvas already."""
+    read_of: Counter[str] = Counter()
+
+    def counting(source: Source) -> Source:
+        def load() -> Pixels:
+            read_of[source.name] += 1
+            return source.load()
+
+        return Source(source.name, source.label, load)
+
+    given = read("--data", data, "--group-by", rule)
+    given = dataclasses.replace(given, sources=[counting(source) for source in given.sources])
+    recipe = replace(SMALL, model=Model(height=size, width=size))
+    given.divide(recipe)
+    assert set(read_of.values()) == {first}
+    given.divide(replace(recipe, model=Model(height=64, width=96)))
+    assert set(read_of.values()) == {first + 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -187,8 +265,6 @@ def test_what_cannot_be_divided_is_one_clear_line(
 
 def test_a_bundle_without_a_split_is_named(data: Path, demo_bundle: Path, tmp_path: Path) -> None:
     """Bundles of other origin have none: the option says so."""
-    from edge.contract import bundle as bundles
-
     bundle = bundles.read(demo_bundle)
     files = {name: content for name, content in bundle.files.items() if name != "split.json"}
     bundles.write(tmp_path / "b", bundle.manifest, files)

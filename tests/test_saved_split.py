@@ -109,6 +109,7 @@ def test_a_new_class_too_small_for_every_part_is_refused() -> None:
         ({"train": [""]}, "length >= 1"),
         ({"train": "abc"}, "Expected `array`"),
         ({"version": 2}, "Invalid enum value 2"),
+        ({"group_by": "parts"}, "--group-by parts: no such rule"),
     ],
 )
 def test_a_strange_split_is_refused_with_its_reason(change: dict[str, Any], message: str) -> None:

@@ -197,10 +197,10 @@ def _leakage(job: _Job) -> Leakage | None:
     from training.data.embedding import embed
     from training.evaluation import leakage
 
-    data = job.divided.data
-    groups = None if job.inputs.rule.kind == "none" else job.divided.groups
-    vectors = partial(embed, data, job.options.weights, job.recipe)
-    return leakage.find(data, groups, vectors, seed=job.options.seed)
+    data, groups, part = job.divided.judged
+    siblings = None if job.inputs.rule.kind == "none" else groups
+    vectors = partial(embed, weights=job.options.weights, recipe=job.recipe)
+    return leakage.find(data, part, siblings, vectors, seed=job.options.seed)
 
 
 def _classifier(manifest: Manifest, model: bytes) -> Classifier:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DataError
 from training.data import dataset, groups, saved_split, split
-from training.data.groups import GroupRule
+from training.data.groups import GroupRule, Keys
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.bundle import Label
-    from training.data.dataset import Dataset, Source
+    from training.data.dataset import Dataset, Integers, Source
     from training.data.saved_split import Split
     from training.data.split import Parts
     from training.recipe import Recipe
@@ -39,6 +39,8 @@ class Divided:
     test: Dataset | None
     groups: tuple[str, ...]
     """The key of each picture of `data`."""
+    test_groups: tuple[str, ...]
+    """The key of each picture of `test`; empty without it."""
     dealt: Parts
     """What these pictures were divided into."""
     parts: Parts
@@ -50,6 +52,13 @@ class Divided:
         seen = {*self.dealt.train.digests, *self.dealt.validation.digests}
         rows = [row for row, digest in enumerate(self.data.digests) if digest in seen]
         return self.data.take(np.array(rows)), [self.groups[row] for row in rows]
+
+    @property
+    def judged(self) -> tuple[Dataset, tuple[str, ...], Integers]:
+        """What was divided and what judges it, the group of each picture, and its part: int64, an index of `dealt`."""
+        place = {source: number for number, part in enumerate(self.dealt) for source in part.sources}
+        data = self.data if self.test is None else dataset.joined(self.data, self.test)
+        return data, self.groups + self.test_groups, np.array([place[source] for source in data.sources], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +91,55 @@ class Inputs:
     """Which share of the pictures judges, instead of a part of the usual size."""
     seed: int = 1
     skip_bad: bool = False
+    _alike: dict[object, Keys] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What belongs together by likeness, by the digests of the pictures."""
 
     def shape(self) -> tuple[int, int]:
         """Return the usual (height, width) of the pictures in pixels: the medians of a sample."""
         return dataset.usual_shape(self.sources)
 
     def divide(self, recipe: Recipe) -> Divided:
-        """Read every picture at the recipe's canvas and divide them; raises DataError."""
+        """Read every picture at the recipe's canvas and divide them, at every canvas alike; raises DataError."""
         data = self._read(self.sources, recipe, f"reading {self.folder}")
-        test = None
+        test = extra = None
         if self.test_sources is not None:
             test = self._read(self.test_sources, recipe, f"reading {self.test_folder}")
-        keys = groups.group_keys(self.rule, data, *([] if test is None else [test]))
-        test_keys = None if test is None else keys[1]
-        if self.fold:
-            dealt = split.fold(data, self.fold.number, self.fold.count, seed=self.seed, groups=keys[0])
-        elif self.kept:
-            dealt = saved_split.apply(data, self.kept, test, groups=keys[0], test_groups=test_keys)
-        else:
-            dealt = split.divide(data, test, seed=self.seed, groups=keys[0], test_groups=test_keys)
-        parts = dealt
         if self.extra:
-            more = self._read(self.extra, recipe, "reading what is mixed in")
-            parts = dealt._replace(train=dataset.joined(dealt.train, _unseen(more, data, test)))
-        return Divided(data=data, test=test, groups=keys[0], dealt=dealt, parts=parts)
+            extra = self._read(self.extra, recipe, "reading what is mixed in")
+        keys = self._relate(recipe, data, test, extra)
+        if self.fold:
+            dealt = split.fold(data, self.fold.number, self.fold.count, seed=self.seed, groups=keys.data)
+        elif self.kept:
+            dealt = saved_split.apply(data, self.kept, test, groups=keys.data, test_groups=keys.test)
+        else:
+            dealt = split.divide(data, test, seed=self.seed, groups=keys.data, test_groups=keys.test)
+        parts = dealt
+        if extra is not None:
+            _refuse_known(extra, data, test)
+            _refuse_held(self.rule, keys, extra, [*data.sources, *(test.sources if test else ())], dealt)
+            parts = dealt._replace(train=dataset.joined(dealt.train, extra))
+        return Divided(data=data, test=test, groups=keys.data, test_groups=keys.test or (), dealt=dealt, parts=parts)
+
+    def _relate(self, recipe: Recipe, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
+        """Say which pictures belong together; how alike they are is measured once, and never at the model's canvas."""
+        if self.rule.kind != "near-duplicate":
+            return groups.relate(self.rule, data, test, extra)
+        content = (data.digests, test and test.digests, extra and extra.digests)
+        if content not in self._alike:
+            if (recipe.canvas, recipe.preprocess) != (groups.CANVAS, groups.PREPROCESS):
+                data, test, extra = self._standard(data), test and self._standard(test), extra and self._standard(extra)
+            self._alike[content] = groups.relate(self.rule, data, test, extra)
+        return self._alike[content]
+
+    def _standard(self, data: Dataset) -> Dataset:
+        """Read pictures that could be read before, to compare them."""
+        return dataset.read(
+            self.labels,
+            data.sources,
+            canvas=groups.CANVAS,
+            spec=groups.PREPROCESS,
+            title="reading to find near duplicates",
+        )
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
         return dataset.read(
@@ -113,8 +147,8 @@ class Inputs:
         )
 
 
-def _unseen(extra: Dataset, data: Dataset, test: Dataset | None) -> Dataset:
-    """Return `extra`; raises DataError for a picture that might be judged later."""
+def _refuse_known(extra: Dataset, data: Dataset, test: Dataset | None) -> None:
+    """Raise DataError for a picture that might be judged later."""
     known = {*data.digests, *(test.digests if test else ())}
     shared = [source.name for source, digest in zip(extra.sources, extra.digests, strict=True) if digest in known]
     if shared:
@@ -122,7 +156,19 @@ def _unseen(extra: Dataset, data: Dataset, test: Dataset | None) -> Dataset:
             f"--mix-in: {len(shared)} pictures are in --data or --test-data too, the first {shared[0]}: "
             "remove them from one"
         )
-    return extra
+
+
+def _refuse_held(rule: GroupRule, keys: Keys, extra: Dataset, known: Sequence[Source], dealt: Parts) -> None:
+    """Raise DataError for a picture of a part that others choose, calibrate or judge by."""
+    taught = set(dealt.train.sources)
+    held = {key: source.name for key, source in zip(keys.known, known, strict=True) if source not in taught}
+    shared = [(each.name, held[key]) for each, key in zip(extra.sources, keys.extra, strict=True) if key in held]
+    if shared:
+        other = "" if rule.kind == "near-duplicate" else ", or give other parts other names"
+        raise DataError(
+            f"--mix-in: {len(shared)} pictures belong with held-out ones by --group-by {rule.text}, "
+            f"the first {shared[0][0]} with {shared[0][1]}: remove them{other}"
+        )
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -142,8 +188,8 @@ def add_options(parser: ArgumentParser) -> None:
         help="classes that mean an intact part; without it every class is a defect",
     )  # fmt: skip
     add(
-        "--group-by", type=str, default=groups.NONE, metavar="RULE",
-        help=f"keep pictures of the same part together: {groups.RULES} (default {groups.NONE})",
+        "--group-by", type=str, metavar="RULE",
+        help=f"keep pictures of the same part together: {groups.RULES} (default {groups.NONE}, or as --split-of did)",
     )  # fmt: skip
     add(
         "--fold", type=parse_fold, metavar="K/N",
@@ -159,6 +205,9 @@ def read_options(arguments: Namespace) -> Inputs:
     for other in ("test_data", "split_of"):
         if arguments.fold and getattr(arguments, other):
             raise ConfigError(f"--fold and --{other.replace('_', '-')} both say which pictures judge; leave one out")
+    kept = _kept(arguments.split_of) if arguments.split_of else None
+    asked = arguments.group_by
+    rule = kept.rule_with(asked) if kept else groups.read_rule(groups.NONE if asked is None else asked)
     labels = dataset.folder_labels(arguments.data, arguments.passing)
     named = {name: getattr(arguments, name) for name in ("data", "test_data", "mix_in")}
     listed: dict[str, Any] = {
@@ -171,8 +220,8 @@ def read_options(arguments: Namespace) -> Inputs:
         test_folder=arguments.test_data,
         test_sources=listed["test_data"],
         extra=listed["mix_in"] or (),
-        rule=groups.read_rule(arguments.group_by),
-        kept=_kept(arguments.split_of) if arguments.split_of else None,
+        rule=rule,
+        kept=kept,
         fold=arguments.fold,
         seed=arguments.seed,
         skip_bad=arguments.skip_bad,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from edge.contract.preprocess import PreprocessSpec
 from edge.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 NONE = "none"
 RULES = f"{NONE}, folder, near-duplicate or regex:PATTERN"
+CANVAS = (224, 224)
+"""(height, width) at which likeness is judged, whatever the model's: its limits were measured there."""
+PREPROCESS = PreprocessSpec()
+"""How a picture becomes that canvas."""
 _REGEX = "regex:"
 _SHOWN = 5
 
@@ -56,6 +61,36 @@ def read_rule(text: str) -> GroupRule:
     raise ConfigError(f"--group-by {text}: no such rule; say {RULES}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Which pictures belong together: a key for each picture, the same for those of one part."""
+
+    data: tuple[str, ...]
+    test: tuple[str, ...] | None
+    """None: there are no test pictures of their own."""
+    known: tuple[str, ...]
+    """Of `data`, then of `test`, to be compared with `extra` alone: likeness may link more through it."""
+    extra: tuple[str | None, ...]
+    """Of what is mixed in; None: the rule knows of no part, as of rendered pictures in no part's folder."""
+
+
+def relate(rule: GroupRule, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
+    """Return all keys; those of `data` and `test` do not depend on `extra`. Raises as `group_keys` does.
+
+    For near duplicates all canvases are those of CANVAS and PREPROCESS.
+    """
+    sets = [data] if test is None else [data, test]
+    keys = group_keys(rule, *sets)
+    known = [key for some in keys for key in some]
+    mixed: tuple[str | None, ...] = ()
+    if extra is not None and rule.kind == "near-duplicate":
+        *linked, mixed = group_keys(rule, *sets, extra)
+        known = [key for some in linked for key in some]
+    elif extra is not None:
+        mixed = tuple(_find(rule, extra))
+    return Keys(data=keys[0], test=None if test is None else keys[1], known=tuple(known), extra=mixed)
+
+
 def group_keys(rule: GroupRule, *sets: Dataset) -> list[tuple[str, ...]]:
     """Return the key of each picture of each data set; the same key in two sets is the same group.
 
@@ -65,11 +100,18 @@ def group_keys(rule: GroupRule, *sets: Dataset) -> list[tuple[str, ...]]:
         return _near_duplicates(sets)
     if rule.kind == "none":
         return [tuple(f"{number}/{source.name}" for source in data.sources) for number, data in enumerate(sets)]
-    names = [[source.name for source in data.sources] for data in sets]
-    key = _folder if rule.kind == "folder" else _matcher(rule)
-    found = [[key(name) for name in some] for some in names]
-    _require_all(rule, [name for some in names for name in some], [text for some in found for text in some])
+    found = [_find(rule, data) for data in sets]
+    names = [source.name for data in sets for source in data.sources]
+    _require_all(rule, names, [text for some in found for text in some])
     return [tuple(text or "" for text in some) for some in found]
+
+
+def _find(rule: GroupRule, data: Dataset) -> list[str | None]:
+    """Return what the names say."""
+    if rule.kind == "none":
+        return [None] * len(data.sources)
+    key = _folder if rule.kind == "folder" else _matcher(rule)
+    return [key(source.name) for source in data.sources]
 
 
 def _folder(name: str) -> str | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from edge.errors import BundleError, DataError
+from edge.errors import BundleError, ConfigError, DataError
+from training.data import groups as grouping
 from training.data.deal import FREE, deal
 from training.data.split import Parts, group_rows, in_order, require_all, require_sound, shares_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from training.data.dataset import Dataset, Integers
+    from training.data.groups import GroupRule
 
 FILE = "split.json"
 """Its name in the bundle."""
@@ -37,12 +39,32 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """None: the test pictures came from a folder of their own."""
 
     def __post_init__(self) -> None:
-        """Refuse a picture that is named twice; raises ValueError."""
+        """Refuse an unknown rule and a picture that is named twice; raises ValueError."""
+        _ = self.rule
         twice = [
             name for name, count in Counter(name for part in self.parts.values() for name in part).items() if count > 1
         ]
         if twice:
             raise ValueError(f"{len(twice)} pictures are named more than once, the first {twice[0]!r}")
+
+    @property
+    def rule(self) -> GroupRule:
+        """By which pictures were kept together."""
+        return grouping.read_rule(self.group_by)
+
+    def rule_with(self, text: str | None) -> GroupRule:
+        """Return the rule for new pictures, where `--group-by` said `text`, or None: nothing.
+
+        A split without groups may get a rule later, though its own pictures stay where they are. Raises ConfigError
+        for another rule than the split's own: its test part would then hold parts that are learnt from.
+        """
+        asked = self.rule if text is None else grouping.read_rule(text)
+        if self.rule not in (asked, grouping.GroupRule()):
+            raise ConfigError(
+                f"--group-by {asked.text}: the split of --split-of was made with --group-by {self.rule.text}; "
+                "leave --group-by out, or divide anew without --split-of"
+            )
+        return asked
 
     @property
     def parts(self) -> dict[str, Names]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from training.data.check import relations
 from training.data.clusters import united
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset, Integers
 
 _LEAKING = 0.02
-"""Share of the pictures with a sibling from which on it is worth a word."""
+"""Share of the pictures with a sibling, or of the test part with one elsewhere, from which on it is worth a word."""
 _FEWEST = 5
 """Groups of the smallest class: the probe has as many folds."""
 
@@ -29,44 +30,62 @@ class Leakage:
 
     share: float
     """Of the pictures that have a sibling, 0-1."""
-    by_group: float
-    """Accuracy of the probe where siblings stay together, 0-1."""
-    at_random: float
-    """Its accuracy where they do not, 0-1."""
+    torn: float
+    """Of the test pictures that have a sibling in another part, 0-1."""
     kept_together: bool
-    """Whether this build kept siblings together."""
+    """Whether no two siblings lie in two parts of this build, test pictures of their own among them."""
+    by_group: float | None
+    """Accuracy of the probe where siblings stay together, 0-1; None: a class has too few groups for it."""
+    at_random: float | None
+    """Its accuracy where they do not, 0-1; None likewise."""
 
     @property
     def text(self) -> str:
         """What a reader of the report should know."""
-        figures = (
-            f"{self.share:.0%} of the pictures have a sibling of the same part. A probe on the same features gets "
-            f"{self.by_group:.1%} right where siblings stay together and {self.at_random:.1%} where a random split "
-            "tears them apart"
-        )
+        figures = f"{self.share:.1%} of the pictures have a sibling of the same part."
+        if self.by_group is not None and self.at_random is not None:
+            figures += (
+                f" A probe on the same features gets {self.by_group:.1%} right where siblings stay together and "
+                f"{self.at_random:.1%} where a random split tears them apart."
+            )
         if self.kept_together:
-            return f"{figures}: here they stayed together, so that the figures are not flattered."
-        return f"{figures}: the figures here may be flattered; build again with --group-by."
+            return f"{figures} Here they stayed together, so that the figures are not flattered."
+        return (
+            f"{figures} Here some were torn apart, and {self.torn:.1%} of the test pictures have a sibling in another "
+            "part: the figures may be flattered; build again with --group-by, and without --split-of."
+        )
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json."""
         return asdict(self)
 
 
-def find(data: Dataset, groups: Sequence[str] | None, embed: Callable[[], Floats], *, seed: int) -> Leakage | None:
-    """Compare both kinds of split on vectors float32 [n, d]; None where next to no picture has a sibling.
+def find(
+    data: Dataset, part: Integers, groups: Sequence[str] | None, embed: Callable[[Dataset], Floats], *, seed: int
+) -> Leakage | None:
+    """Compare both kinds of split, and look where siblings lie; None where next to no picture has one.
 
-    Siblings are the pictures of one of `groups`, or without groups near duplicates. None too if a class has too
-    few groups to be cross-validated. `embed` gives the vectors if they are needed.
+    `data` is all that was divided and the test pictures, `part` int64 [n] the part of each, the highest being the
+    test part. Siblings are the pictures of one of `groups`, or without groups near duplicates. `embed` gives vectors
+    float32 [n, d] if they are needed.
     """
-    related = relations(data)
-    cluster = related.near if groups is None else united(related.equal.tolist(), list(groups))
-    share = float((np.bincount(cluster)[cluster] > 1).mean())
-    if share < _LEAKING or _fewest_groups(data, cluster) < _FEWEST:
+    cluster = relations(data).near if groups is None else united(data.digests, list(groups))
+    elsewhere = _elsewhere(cluster, part)
+    share, torn = float((np.bincount(cluster)[cluster] > 1).mean()), float(elsewhere[part == part.max()].mean())
+    if max(share, torn) < _LEAKING:
         return None
-    alone, vectors = np.arange(len(cluster)), embed()
-    by_group, at_random = (_accuracy(data, vectors, each, seed) for each in (cluster, alone))
-    return Leakage(share=share, by_group=by_group, at_random=at_random, kept_together=groups is not None)
+    by_group = at_random = None
+    if _fewest_groups(data, cluster) >= _FEWEST:
+        alone, vectors = np.arange(len(cluster)), embed(data)
+        by_group, at_random = (_accuracy(data, vectors, each, seed) for each in (cluster, alone))
+    return Leakage(share=share, torn=torn, kept_together=not elsewhere.any(), by_group=by_group, at_random=at_random)
+
+
+def _elsewhere(cluster: Integers, part: Integers) -> npt.NDArray[np.bool_]:
+    """Say of each picture whether a sibling lies in another part."""
+    places = np.zeros((cluster.max() + 1, part.max() + 1), np.bool_)
+    places[cluster, part] = True
+    return np.asarray(places.sum(axis=1)[cluster] > 1)
 
 
 def _fewest_groups(data: Dataset, cluster: Integers) -> int:
