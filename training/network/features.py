@@ -96,11 +96,12 @@ def _key(extractor: Extractor, recipe: Recipe) -> str:
 
 def _read(path: Path, size: int, most: int) -> Half:
     """Return the variants that a file holds, at most so many; none of a file that is not whole."""
+    nothing = np.empty((0, size), np.float16)
     try:
-        content = np.fromfile(path, np.float16)
-    except FileNotFoundError:
-        return np.empty((0, size), np.float16)
-    os.utime(path)
-    if not content.size or content.size % size:
-        return np.empty((0, size), np.float16)
-    return content.reshape(-1, size)[:most]
+        content = path.read_bytes()
+        os.utime(path)
+    except FileNotFoundError:  # Another build may be making room at any time.
+        return nothing
+    if len(content) % (size * nothing.itemsize):
+        return nothing
+    return np.frombuffer(content, np.float16).reshape(-1, size)[:most]
