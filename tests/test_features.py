@@ -113,6 +113,20 @@ def test_another_recipe_has_features_of_its_own(data: Dataset, other: Recipe) ->
     assert len(set(cache.folder("features").iterdir()) - before) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["training.data.augment.VERSION", "edge.__version__", "tensorflow.__version__", "ai_edge_litert.__version__"],
+)
+def test_other_code_has_features_of_its_own(data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What an older way to vary, release, resizing, converter or runtime left is not taken for this one's."""
+    from training.network import features
+
+    _, made = extractor(RECIPE)
+    before = features._key(made, RECIPE)
+    monkeypatch.setattr(name, "0.0.1")
+    assert features._key(made, RECIPE) != before
+
+
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 1001])
 def test_a_damaged_file_is_computed_anew(data: Dataset, damage: bytes) -> None:
     """A file that was cut off in a picture's variant, or is somebody else's, is replaced and never believed."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from training import cache, progress
+from training.data import augment
 from training.data.augment import rng_of, vary
 from training.network.extract import Extractor, workers
 
@@ -91,7 +92,7 @@ def _variant(picture: Pixels, digest: str, number: int, recipe: Recipe) -> Pixel
 
 
 def _key(extractor: Extractor, recipe: Recipe) -> str:
-    return hashlib.sha256(f"{extractor.identity} {recipe.augmentation!r}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{extractor.identity} {augment.VERSION} {recipe.augmentation!r}".encode()).hexdigest()[:32]
 
 
 def _read(path: Path, size: int, most: int) -> Half:
