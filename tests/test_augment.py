@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from surfaces import waves
 
 from edge.synthetic import render
 from training.data import optics
-from training.data.augment import augment, rng_of, vary
+from training.data.augment import VERSION, augment, rng_of, vary
 from training.recipe import Augmentation
 
 if TYPE_CHECKING:
@@ -234,6 +235,17 @@ def test_a_view_depends_on_picture_recipe_and_generator_alone() -> None:
     assert len(set(first.values())) == len(first)
     others = [vary(PICTURES[0], everything, rng_of(*key, digests[0])).tobytes() for key in ((1, 2), (2, 2), (1, 3))]
     assert len(set(others)) == 3
+
+
+def test_other_views_are_another_version() -> None:
+    """Whoever changes what `vary` gives finds this digest changed: then VERSION goes up, and the digest with it."""
+    picture = np.repeat((np.add.outer(7 * np.arange(40), 3 * np.arange(56)) % 251).astype(np.uint8)[:, :, None], 3, 2)
+    everything = Augmentation(rotate=20, blur=2, jpeg=0.3, resampler=0.5, occlusion=0.5)
+    digest = hashlib.sha256()
+    for augmentation in (Augmentation(), everything):
+        for number in range(20):
+            digest.update(vary(picture, augmentation, rng_of(0, number, "5eed")).tobytes())
+    assert (VERSION, digest.hexdigest()[:16]) == (1, "804e257c3826c3f1")
 
 
 def test_a_view_does_not_change_when_the_next_is_drawn() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiny_parts import SIZE, make_folder, read_folder
 
@@ -110,11 +113,57 @@ def test_another_recipe_has_features_of_its_own(data: Dataset, other: Recipe) ->
     assert len(set(cache.folder("features").iterdir()) - before) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["training.data.augment.VERSION", "edge.__version__", "tensorflow.__version__", "ai_edge_litert.__version__"],
+)
+def test_other_code_has_features_of_its_own(data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What an older way to vary, release, resizing, converter or runtime left is not taken for this one's."""
+    from training.network import features
+
+    _, made = extractor(RECIPE)
+    before = features._key(made, RECIPE)
+    monkeypatch.setattr(name, "0.0.1")
+    assert features._key(made, RECIPE) != before
+
+
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 1001])
 def test_a_damaged_file_is_computed_anew(data: Dataset, damage: bytes) -> None:
-    """A file that was cut off, or is somebody else's, is replaced and never believed."""
+    """A file that was cut off in a picture's variant, or is somebody else's, is replaced and never believed."""
     _, made = extractor(RECIPE)
     first = compute(made, data, RECIPE)
     for path in cache.folder("features").rglob("*.f16"):
         path.write_bytes(damage)
     assert all(np.array_equal(a, b) for a, b in zip(first, compute(made, data, RECIPE), strict=True))
+
+
+@given(raw=st.binary(max_size=100), size=st.integers(1, 9), most=st.integers(1, 6))
+def test_any_bytes_are_whole_variants_or_none(
+    tmp_path_factory: pytest.TempPathFactory, raw: bytes, size: int, most: int
+) -> None:
+    """A file of noise ends in no exception, and in values only if it holds whole variants: the first of them."""
+    from training.network import features
+
+    path = tmp_path_factory.getbasetemp() / "noise.f16"
+    path.write_bytes(raw)
+    found = features._read(path, size, most)
+    count = len(raw) // (2 * size)
+    assert found.shape == ((min(count, most), size) if len(raw) == 2 * size * count else (0, size))
+    assert raw.startswith(found.tobytes())
+
+
+def test_a_file_that_another_build_removes_meanwhile_is_computed_anew(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making room takes place at any time, between reading a file and noting its use too."""
+    _, made = extractor(RECIPE)
+    first = compute(made, data, RECIPE)
+    touch = os.utime
+
+    def remove_and_touch(path: Path) -> None:
+        path.unlink()
+        touch(path)
+
+    monkeypatch.setattr(os, "utime", remove_and_touch)
+    assert all(np.array_equal(a, b) for a, b in zip(first, compute(made, data, RECIPE), strict=True))
+    assert len(list(cache.folder("features").rglob("*.f16"))) == len(data.sources)

@@ -70,7 +70,13 @@ def test_a_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("[loss]\nmixup = 3.0", r"loss\.mixup is 3\.0: expected a number at least 0 and at most 0\.5"),
         ('[pooling]\nkind = "max"', r"pooling\.kind is 'max'"),
         ("[head]\npictures = 1", r"head\.epochs is missing"),
-        ("[top]\npictures = 1\nepochs = [3, 2]\nrate = 0.1", "upside down"),
+        ("[top]\npictures = 1\nepochs = [3, 2]\nrate = 0.1", "epochs 3 to 2 is upside down"),
+        ("[features]\npasses = [8, 2]", "passes 8 to 2 is upside down"),
+        ("[head]\npictures = 0\nepochs = [1, 1]\nrate = 0.1", r"head\.pictures is 0"),
+        ("[scratch]\npictures = 0\nepochs = [1, 1]\nrate = 0.1", r"scratch\.pictures is 0"),
+        ("[head]\npictures = 1\nepochs = [1, 1]\nrate = inf", r"head\.rate is inf: expected a number .* at most 10"),
+        ("[all]\npictures = 1\nepochs = [1, 1]\nrate = nan", r"all\.rate is nan"),
+        ("[loss]\nl1 = inf", r"loss\.l1 is inf: expected a number .* at most 1000"),
         ("[model", "recipe.toml"),
     ],
 )
@@ -82,6 +88,14 @@ def test_a_wrong_file_is_one_line_that_names_the_key(tmp_path: Path, text: str, 
         recipe.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_stages_that_a_model_can_do_without_are_left_out_by_0(tmp_path: Path) -> None:
+    """[top] and [all] take no pictures at all for an answer."""
+    path = tmp_path / "recipe.toml"
+    path.write_text("".join(f"[{name}]\npictures = 0\nepochs = [1, 1]\nrate = 0.1\n" for name in ("top", "all")))
+    found = recipe.read(path)
+    assert (found.top.pictures, found.all.pictures) == (0, 0)
 
 
 def test_a_recipe_survives_its_report() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,12 +8,15 @@ import pytest
 from msgspec.structs import replace
 from tiny_parts import SIZE, make_folder, read_folder
 
+from edge.errors import ConfigError
 from training import backend, cache
 from training.data.split import Parts, divide
 from training.network.checkpoint import Checkpoint, Run, State
-from training.recipe import Features, Loss, Model, Recipe, Stage, Top
+from training.network.scores import Score
+from training.recipe import Features, Loss, Model, Recipe, Stage, Top, Tuning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 QUICK = Recipe(
@@ -20,7 +24,7 @@ QUICK = Recipe(
     features=Features(pictures=100),
     head=Stage(pictures=1, epochs=(10, 10), rate=3e-3, patience=1),
     top=Top(pictures=1, epochs=(3, 3), rate=3e-4, patience=1),
-    all=Stage(pictures=0, epochs=(2, 2), rate=1e-4, patience=1),
+    all=Tuning(pictures=0, epochs=(2, 2), rate=1e-4, patience=1),
     scratch=Stage(pictures=1, epochs=(3, 3), rate=5e-3, patience=1),
     batch=16,
 )
@@ -70,24 +74,44 @@ def same(first: Any, second: Any, tolerance: float = 0.0) -> bool:
     return all(np.allclose(a, b, rtol=0, atol=tolerance) for a, b in pairs)
 
 
-def test_fine_tuning_changes_the_top_blocks_alone(parts: Parts, weights: str) -> None:
-    """Trunk and every moving statistic stay as loaded to the last bit; tail and head learn."""
+def judged(monkeypatch: pytest.MonkeyPatch, *accuracies: float) -> None:
+    """Let validation say this, one after the other: what a stage does with its judgement is then known."""
+    given = iter(accuracies)
+    monkeypatch.setattr("training.network.watcher.score", lambda *_: Score(next(given), -1.0))
+
+
+def once(stage: Stage) -> Any:
+    """Return the stage with one epoch and no average: validation is asked before it and after."""
+    return replace(stage, pictures=1, epochs=(1, 1), patience=1, averaging=0)
+
+
+ONCE = replace(QUICK, head=once(QUICK.head), top=once(QUICK.top), all=once(QUICK.all))
+
+
+@pytest.mark.parametrize("after", [0.6, 0.4])
+def test_fine_tuning_changes_the_top_blocks_alone(
+    parts: Parts, weights: str, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    """Trunk and moving statistics stay as loaded to the last bit; the tail learns, unless the stage is undone."""
     from training.network import model, train
 
-    fresh = model.build(3, QUICK, weights)
-    network, stages = learn(parts, weights, replace(QUICK, top=Top(pictures=1, epochs=(3, 3), rate=3e-3, patience=1)))
-    assert [stage.name for stage in stages] == ["head", "top blocks"]
+    judged(monkeypatch, 0.3, 0.5, 0.5, after)
+    kept = after > 0.5
+    fresh = model.build(3, ONCE, weights)
+    network, stages = learn(parts, weights, replace(ONCE, all=QUICK.all))
+    assert [(stage.name, stage.kept) for stage in stages] == [("head", True), ("top blocks", kept)]
     statistics = (train.moving_statistics(each) for each in (fresh, network))
     assert all(np.array_equal(a, b) for a, b in zip(*statistics, strict=True))
     assert same(fresh.trunk, network.trunk)
-    assert not stages[1].kept or not same(fresh.tail, network.tail)
+    assert same(fresh.tail, network.tail) != kept
+    assert not same(fresh.head, network.head)
 
 
 def test_a_stage_that_makes_validation_worse_is_undone(parts: Parts, weights: str) -> None:
-    """Fine-tuning at an absurd rate is thrown away: the model is the one before it, and the report says so."""
+    """Fine-tuning at the highest rate allowed, an absurd one, is thrown away: the model is that before it."""
     from training.network import pooled, scores
 
-    recipe = replace(QUICK, top=Top(pictures=1, epochs=(3, 3), rate=1e4, patience=1))
+    recipe = replace(QUICK, top=Top(pictures=1, epochs=(3, 3), rate=10, patience=1))
     network, (head, top) = learn(parts, weights, recipe)
     assert not top.kept
     assert top.best == top.start
@@ -140,17 +164,6 @@ def test_a_run_that_was_ended_goes_on_after_its_last_epoch(
     assert same(whole.whole, resumed.whole, 1e-3)
 
 
-def test_runs_that_nobody_went_on_with_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that ends well forgets itself, and of those left behind the longest unused beyond the limit."""
-    for key in ("left behind", "mine"):
-        Run(key).checkpoint("head").save(State({"model": [np.zeros(10)]}, {}))
-    Run("mine").finish()
-    assert [path.name for path in cache.folder("runs").iterdir()] == ["left behind"]
-    monkeypatch.setattr("training.network.checkpoint._MOST_BYTES", 0)
-    Run("mine").finish()
-    assert Run("left behind").checkpoint("head").load() is None
-
-
 def test_a_checkpoint_that_is_damaged_or_anothers_is_not_taken_up(parts: Parts, weights: str) -> None:
     """The stage begins anew: no crash, and no weights that do not belong to the model."""
     learn(parts, weights)
@@ -193,7 +206,7 @@ def test_the_last_epochs_are_averaged_as_the_recipe_says(
         monkeypatch.setattr(
             Checkpoint,
             "save",
-            lambda at, state, share=share: (added.update({share: state.notes["averaged"]}), save(at, state)),
+            lambda at, state, share=share: (added.update({share: state.notes.averaged}), save(at, state)),
         )
         Run("test").finish()
         head = replace(QUICK.head, averaging=share)
@@ -201,17 +214,67 @@ def test_the_last_epochs_are_averaged_as_the_recipe_says(
     assert added == {0.3: 3, 0.0: 0}
 
 
-def test_all_is_tuned_only_where_it_promises_more(parts: Parts, weights: str) -> None:
-    """After a head that names every validation picture there is nothing left to tune everything for."""
-    recipe = replace(
-        QUICK,
-        head=Stage(pictures=1, epochs=(1, 1), rate=1e-9, patience=1),
-        top=Top(pictures=1, epochs=(1, 1), rate=1e-3, patience=1),
-        all=Stage(pictures=1, epochs=(1, 1), rate=1e-4, patience=1),
-    )
-    _, stages = learn(parts, weights, recipe)
-    promising = stages[1].kept and stages[1].best.balanced_accuracy < 1
-    assert [stage.name for stage in stages][2:] == (["all"] if promising else [])
+@pytest.mark.parametrize(
+    ("accuracies", "kept"),
+    [
+        ((0.3, 0.5, 0.5, 0.6, 0.6, 0.7), {"head": True, "top blocks": True, "all": True}),
+        ((0.3, 0.5, 0.5, 0.6, 0.6, 0.5), {"head": True, "top blocks": True, "all": False}),
+        ((0.3, 0.5, 0.5, 1.0), {"head": True, "top blocks": True}),
+        ((0.3, 0.5, 0.5, 0.4), {"head": True, "top blocks": False}),
+    ],
+)
+def test_all_is_tuned_only_where_it_promises_more(
+    parts: Parts, weights: str, monkeypatch: pytest.MonkeyPatch, accuracies: Sequence[float], kept: dict[str, bool]
+) -> None:
+    """Where the top blocks' tuning helped and mistakes are left, and nowhere else; undone if that did not help."""
+    from training.network import model
+
+    judged(monkeypatch, *accuracies)
+    network, stages = learn(parts, weights, ONCE)
+    assert {stage.name: stage.kept for stage in stages} == kept
+    assert same(model.build(3, ONCE, weights).trunk, network.trunk) != kept.get("all", False)
+
+
+# The decay takes ten thousand times a weight off it in each step: within what a recipe may say, and no number soon.
+DIVERGING = {"rate": 10.0, "epochs": (10, 10)}
+DECAY = Loss(weight_decay=1000.0)
+
+
+@pytest.mark.parametrize(("name", "table"), [("head", "head"), ("from scratch", "scratch")])
+def test_a_first_stage_that_diverges_is_one_line(parts: Parts, weights: str, name: str, table: str) -> None:
+    """There is no model to fall back on: the error names the stage, and the rate as the remedy."""
+    scratch = table == "scratch"
+    recipe = replace(SCRATCH if scratch else QUICK, loss=DECAY)
+    recipe = replace(recipe, **{table: replace(getattr(recipe, table), **DIVERGING)})
+    with pytest.raises(ConfigError, match=f"^training {name} diverged.* a lower rate than 10 in the recipe$"):
+        learn(parts, None if scratch else weights, recipe)
+
+
+def test_a_tuning_that_diverges_is_undone(parts: Parts, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model is the head's, the report holds numbers alone, and standard error names the rate."""
+    from training.network import pooled, scores
+
+    head = replace(QUICK.head, rate=1e-4)
+    recipe = replace(QUICK, loss=DECAY, head=head, top=replace(QUICK.top, **DIVERGING))
+    network, (first, top) = learn(parts, weights, recipe)
+    assert first.kept
+    assert not top.kept
+    assert top.best == top.start
+    assert len(top.loss) == len(top.validation_loss) == top.epochs < 10
+    assert np.isfinite([*top.loss, *top.validation_loss]).all()
+    assert "top blocks diverged" in capsys.readouterr().err
+    found = scores.score(pooled.predict(network, parts.validation.pixels, recipe), parts.validation.truth)
+    assert found.balanced_accuracy == pytest.approx(first.best.balanced_accuracy)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_worse_than_any(bad: float) -> None:
+    """One of them is enough, in whichever place: no other score is below it."""
+    from training.network import scores
+
+    logits = np.array([[9.0, 0.0], [bad, 0.0]], np.float32)
+    assert scores.score(logits, np.array([0, 0])) == scores.NOTHING
+    assert scores.score(-np.abs(logits[:1]) * 1e30, np.array([0])) > scores.NOTHING
 
 
 def test_curves_are_written_for_tensorboard(parts: Parts, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from contextlib import contextmanager
@@ -81,7 +82,13 @@ def _lines(title: str, total: int | None, done: int) -> Iterator[Advance]:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Draw the last values as a line of little bars, the highest of them full."""
+    """Draw the last values as a line of little bars, the highest of them full; x is what is not finite."""
     last = values[-_WIDEST:]
-    low, span = min(last), max(last) - min(last) or 1.0
-    return "".join(_BARS[min(len(_BARS) - 1, int(len(_BARS) * (value - low) / span))] for value in last)
+    finite = [value for value in last if math.isfinite(value)]
+    low = min(finite, default=0.0)
+    span = max(finite, default=0.0) - low or 1.0
+    return "".join(_bar_of((value - low) / span) if math.isfinite(value) else "x" for value in last)
+
+
+def _bar_of(share: float) -> str:
+    return _BARS[min(len(_BARS) - 1, int(len(_BARS) * share))]

@@ -30,8 +30,10 @@ ALPHAS: dict[Backbone, tuple[float, ...]] = {
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=0.5)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
-Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Range: TypeAlias = tuple[Count, Count]
+# The last two have bounds far above what is of use: they keep infinity out, which a comparison with 0 lets in.
+Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=10)]
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,21 +108,26 @@ class Loss(_Part, frozen=True, kw_only=True):
 
 
 class Stage(_Part, frozen=True, kw_only=True):
-    """[head], [top], [all], [scratch]. Counts of pictures are with repetition: small sets get more epochs."""
+    """[head], [scratch]. Counts of pictures are with repetition: small sets get more epochs."""
 
-    pictures: Annotated[int, msgspec.Meta(ge=0)]  # seen in all, within `epochs`; 0 leaves the stage out
-    epochs: tuple[Count, Count]  # fewest and most rounds over the data
+    pictures: Count  # seen in all, within `epochs`
+    epochs: Range  # fewest and most rounds over the data
     rate: Rate  # peak learning rate; warmed up, then a cosine to 0
     patience: Share = 0.5  # of the epochs without a better validation before it ends early
     averaging: Share = 0.25  # of the last epochs whose weights are averaged and tried as one more epoch; 0: none
 
     def __post_init__(self) -> None:
         """Refuse a range that is upside down; raises ValueError."""
-        if self.epochs[0] > self.epochs[1]:
-            raise ValueError(f"epochs {self.epochs[0]} to {self.epochs[1]} is upside down")
+        _refuse_upside_down("epochs", self.epochs)
 
 
-class Top(Stage, frozen=True, kw_only=True):
+class Tuning(Stage, frozen=True, kw_only=True):
+    """[all], [top]: a stage that a model can do without."""
+
+    pictures: Annotated[int, msgspec.Meta(ge=0)]  # as above; 0 leaves the stage out
+
+
+class Top(Tuning, frozen=True, kw_only=True):
     """[top]: the head and the blocks below it learn together."""
 
     blocks: Count = 4  # how many; the frozen part ends below them
@@ -130,7 +137,16 @@ class Features(_Part, frozen=True, kw_only=True):
     """[features]: what the frozen base gives is computed once for each variant of a picture and kept on disk."""
 
     pictures: Count = 6_000  # variants of pictures in all, within `passes`
-    passes: tuple[Count, Count] = (2, 32)  # fewest and most variants of each picture, the plain one included
+    passes: Range = (2, 32)  # fewest and most variants of each picture, the plain one included
+
+    def __post_init__(self) -> None:
+        """Refuse a range that is upside down; raises ValueError."""
+        _refuse_upside_down("passes", self.passes)
+
+
+def _refuse_upside_down(name: str, limits: Range) -> None:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{name} {limits[0]} to {limits[1]} is upside down")
 
 
 class Recipe(_Part, frozen=True, kw_only=True):
@@ -146,7 +162,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
     features: Features = Features()
     head: Stage = Stage(pictures=80_000, epochs=(20, 60), rate=3e-3)
     top: Top = Top(pictures=12_000, epochs=(4, 30), rate=3e-4)  # 1e-3 diverged
-    all: Stage = Stage(pictures=0, epochs=(2, 10), rate=5e-5)  # everything but batch normalisation
+    all: Tuning = Tuning(pictures=0, epochs=(2, 10), rate=5e-5)  # everything but batch normalisation
     scratch: Stage = Stage(pictures=130_000, epochs=(10, 60), rate=5e-3)
     scratch_momentum: Share = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
 

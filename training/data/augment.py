@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels
     from training.recipe import Augmentation
 
+VERSION = 1
+"""Of what `vary` gives: one more whenever it gives other pixels, so that features of the former ones are not taken."""
 _CLOCKWISE = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
 """By quarters."""
 _CLOCKWISE_MIRRORED = (

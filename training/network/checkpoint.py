@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
 import shutil
 import sys
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from training import cache
+from training.network.scores import Score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,47 +21,73 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _NOTES = "notes"
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _MOST_BYTES = 2 << 30
-"""What runs that were ended and not taken up again may take in all."""
+"""What runs that were ended and not taken up again may take in all, searches and their trials among them."""
+
+
+class Notes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How far a stage is, besides its arrays."""
+
+    start: Score
+    best: Score
+    best_epoch: int = 0
+    epoch: int = 0
+    """The next one, from 0."""
+    averaged: int = 0
+    """Epochs that are in the totals."""
+    loss: list[float] = []
+    """The curves, a value for each epoch; see `scores.Stage`."""
+    validation_loss: list[float] = []
+    validation_accuracy: list[float] = []
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Arrays by group, in order, and what else there is to note, as JSON."""
+    """Arrays by group, in order, and the notes."""
 
     arrays: dict[str, list[npt.NDArray[Any]]]
-    notes: dict[str, Any]
+    notes: Notes
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One stage's file in a run's folder."""
+    """One stage's file in a run's folder: SHA-256 of what follows, then NumPy's npz of a `State`."""
 
     path: Path
 
     def save(self, state: State) -> None:
         """Replace what was saved, whole or not at all; raises OSError."""
         flat = {f"{group} {i}": array for group, arrays in state.arrays.items() for i, array in enumerate(arrays)}
-        notes = np.frombuffer(json.dumps(state.notes).encode(), np.uint8)
+        notes = np.frombuffer(msgspec.msgpack.encode(state.notes), np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, **{_NOTES: notes}, **flat)  # type: ignore[arg-type] # mypy takes them for other arguments
-        cache.write(self.path, buffer.getvalue())
+        content = buffer.getvalue()
+        cache.write(self.path, hashlib.sha256(content).digest() + content)
 
     def load(self) -> State | None:
         """Return what was saved; None if nothing was, or if it cannot be read: the stage then begins anew."""
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-                notes = json.loads(content[_NOTES].tobytes())
-                arrays: dict[str, list[npt.NDArray[Any]]] = {}
-                for name in content.files:
-                    if name != _NOTES:
-                        arrays.setdefault(name.rpartition(" ")[0], []).append(content[name])
+            return _decode(self.path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError) as error:
             print(f"{self.path} cannot be read ({error}): the stage begins anew", file=sys.stderr)
             return None
-        return State(arrays, notes)
+
+
+def _decode(content: bytes) -> State:
+    """Return what `save` wrote; raises ValueError for damage, before NumPy's many errors, and for others' notes."""
+    digest, saved = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(saved).digest() != digest:
+        raise ValueError("it is damaged")
+    arrays: dict[str, list[npt.NDArray[Any]]] = {}
+    with np.load(io.BytesIO(saved), allow_pickle=False) as found:
+        notes = msgspec.msgpack.decode(found[_NOTES].tobytes(), type=Notes)
+        for name in found.files:
+            if name != _NOTES:
+                arrays.setdefault(name.rpartition(" ")[0], []).append(found[name])
+    return State(arrays, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +103,9 @@ class Run:
 
     def checkpoint(self, stage: str) -> Checkpoint:
         """Return the place of a stage's state."""
-        return Checkpoint(self.folder / f"{stage.replace(' ', '-')}.npz")
+        return Checkpoint(self.folder / f"{stage.replace(' ', '-')}.state")
 
     def finish(self) -> None:
         """Forget the run, whose result is written, and those that nobody went on with for longest."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        cache.prune(self.folder.parent, _MOST_BYTES)
+        cache.prune(cache.folder("runs"), _MOST_BYTES)

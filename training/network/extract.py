@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
+import PIL
 import tensorflow as tf
 
+import edge
 from edge.config import Runtime
 from edge.contract.pooling import Mean
-from edge.runtime import open_interpreter
+from edge.runtime import open_interpreter, version
 from training import backend
 from training.network.model import Floats, normalise
 
@@ -58,7 +60,10 @@ class Extractor:
     @property
     def identity(self) -> str:
         """SHA-256 of everything that the features depend on besides the picture and its augmentation."""
-        digest = hashlib.sha256(repr((self._recipe.model, self._recipe.preprocess, self.shapes)).encode())
+        # Pillow resizes the pictures, before and while they are varied.
+        code = (edge.__version__, PIL.__version__, tf.__version__, version("litert"), self._gpu)
+        recipe = (self._recipe.model, self._recipe.preprocess, self.shapes)
+        digest = hashlib.sha256(repr((code, recipe)).encode())
         for weight in self._model.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
         return digest.hexdigest()

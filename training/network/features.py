@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from training import cache, progress
+from training.data import augment
 from training.data.augment import rng_of, vary
 from training.network.extract import Extractor, workers
 
@@ -91,16 +92,17 @@ def _variant(picture: Pixels, digest: str, number: int, recipe: Recipe) -> Pixel
 
 
 def _key(extractor: Extractor, recipe: Recipe) -> str:
-    return hashlib.sha256(f"{extractor.identity} {recipe.augmentation!r}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{extractor.identity} {augment.VERSION} {recipe.augmentation!r}".encode()).hexdigest()[:32]
 
 
 def _read(path: Path, size: int, most: int) -> Half:
     """Return the variants that a file holds, at most so many; none of a file that is not whole."""
+    nothing = np.empty((0, size), np.float16)
     try:
-        content = np.fromfile(path, np.float16)
-    except FileNotFoundError:
-        return np.empty((0, size), np.float16)
-    os.utime(path)
-    if not content.size or content.size % size:
-        return np.empty((0, size), np.float16)
-    return content.reshape(-1, size)[:most]
+        content = path.read_bytes()
+        os.utime(path)
+    except FileNotFoundError:  # Another build may be making room at any time.
+        return nothing
+    if len(content) % (size * nothing.itemsize):
+        return nothing
+    return np.frombuffer(content, np.float16).reshape(-1, size)[:most]

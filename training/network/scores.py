@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 if TYPE_CHECKING:
     from training.data.dataset import Integers
@@ -24,7 +23,7 @@ class Score:
 
 
 NOTHING = Score(-1.0, -math.inf)
-"""Worse than any model, however little that has learnt."""
+"""Worse than any model, however little that has learnt; of one whose loss is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,13 @@ class Stage:
 
 
 def score(logits: Floats, truth: Integers) -> Score:
-    """Score logits [n, classes]: balanced accuracy over the classes that are there, and the loss."""
+    """Score logits [n, classes]: balanced accuracy over the classes that are there, and the loss.
+
+    NOTHING if the loss is not finite: NaN compares with nothing, and the labels of such logits mean nothing.
+    """
+    import tensorflow as tf  # A checkpoint's notes hold a Score, and commands read them without TensorFlow.
+
     right = logits.argmax(axis=1) == truth
     recalls = [right[truth == label].mean() for label in np.unique(truth)]
-    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
-    return Score(float(np.mean(recalls)), -float(np.mean(loss)))
+    loss = float(np.mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)))
+    return Score(float(np.mean(recalls)), -loss) if math.isfinite(loss) else NOTHING

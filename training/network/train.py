@@ -41,7 +41,10 @@ class Trainer:
         self._seed, self._run, self._logs = seed, run, logs
 
     def from_scratch(self) -> list[Stage]:
-        """Teach everything from the pixels; batch normalisation takes the data's own statistics."""
+        """Teach everything from the pixels; batch normalisation takes the data's own statistics.
+
+        Raises ConfigError if that diverged.
+        """
         for norm in batch_norms(self._network):
             norm.momentum = self._recipe.scratch_momentum
         return [self._from_pixels("from scratch", self._recipe.scratch, earlier=False)]
@@ -49,7 +52,7 @@ class Trainer:
     def on_features(self) -> list[Stage]:
         """Converge the head on the frozen network's features, tune the top blocks, and all if that promises more.
 
-        Raises InspectError if batch normalisation's statistics moved.
+        Raises ConfigError if the head diverged, InspectError if batch normalisation's statistics moved.
         """
         statistics = moving_statistics(self._network)
         extractor = Extractor(self._network, self._recipe)
