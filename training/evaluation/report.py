@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from edge.contract.messages import Verdict
 from training.evaluation import charts, mistakes, statistics
-from training.evaluation.caveats import grave
+from training.evaluation.caveats import broken, grave
 from training.evaluation.report_json import compact
 from training.evaluation.style import CSS
 from training.evaluation.svg import percent
@@ -72,23 +73,24 @@ def _section(title: str, explained: str, *parts: str) -> str:
 
 def _head(title: str, result: Result, warnings: Sequence[str]) -> str:
     pictures = f"{len(result.judged):,} held-out pictures, none of them learnt from, judged by the device's own code."
-    broken = grave(result)
-    notes = (f"<li{' class=grave' if one in broken else ''}>{escape(one)}</li>" for one in warnings)
+    worst = grave(result)
+    notes = (f"<li{' class=grave' if one in worst else ''}>{escape(one)}</li>" for one in warnings)
     return (
         f'<h1>{escape(title)}</h1><p class="soft">{pictures}</p>{_lead(result) if result.both_kinds else ""}'
         f"{'<ul class=notes>' if warnings else ''}{''.join(notes)}{'</ul>' if warnings else ''}"
-        f'<div class="cards">{"".join(_cards(result, broken=bool(broken)))}</div>'
+        f'<div class="cards">{"".join(_cards(result, broken=bool(broken(result))))}</div>'
     )
 
 
 def _lead(result: Result) -> str:
     """Say in natural frequencies, which people understand best, what the rule does."""
     missed, alarms = result.missed, result.false_alarms
-    intact = result.verdicts(damaged=False)["UNKNOWN"]
+    left = result.parts_given(Verdict.UNKNOWN, damaged=False)
+    counted = " A part with several pictures counts by its worst." if result.parts < len(result.judged) else ""
     return (
         f'<p class="lead">Of 1,000 damaged parts about <b>{_per_mille(missed.value)} pass unseen</b> (at most '
         f"{_per_mille(missed.upper)} with 95% confidence). Of 1,000 intact parts about <b>{_per_mille(alarms.value)} "
-        f"are rejected</b>, and {_per_mille(intact.value)} are left to a person to look at.</p>"
+        f"are rejected</b>, and {_per_mille(left.value)} are left to a person to look at.{counted}</p>"
     )
 
 
