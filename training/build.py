@@ -153,7 +153,7 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
         manifest=msgspec.structs.replace(manifest, metrics=result.metrics),
         classifier=classifier,
         result=result,
-        warnings=[*caveats.caveats(result), *_retrained(exported), *exported.disagreements],
+        warnings=[*caveats.caveats(result), *exported.warnings],
     )
 
 
@@ -164,13 +164,6 @@ def _shown_parts(job: _Job, data: Dataset) -> Integers:
     if divided.test:
         keys |= dict(zip(divided.test.digests, groups.group_keys(job.inputs.rule, divided.test)[0], strict=True))
     return split.group_rows(data, [keys[digest] for digest in data.digests])
-
-
-def _retrained(exported: Exported) -> list[str]:
-    """Say that the model is not the trained one's plain int8, and why."""
-    refused = [gate.refused[0] for gate in (exported.refused or {}).values() if gate.refused]
-    worst = f"{refused[0].name}: {refused[0]}" if refused else ""
-    return [f"At first int8 cost too much recall ({worst}); retrained with int8's rounding."] if worst else []
 
 
 def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:

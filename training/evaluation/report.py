@@ -11,7 +11,7 @@ from training.evaluation.caveats import broken, grave
 from training.evaluation.report_json import compact
 from training.evaluation.style import CSS
 from training.evaluation.svg import percent
-from training.evaluation.tables import class_table, confusion_table, milliseconds, speed_table
+from training.evaluation.tables import class_table, confusion_table, gate_table, milliseconds, speed_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,13 +41,15 @@ def html(  # noqa: PLR0913 - the arguments are the contract
 
     `facts` are plain values of how the model was made, shown as they are. Of these, `training` is a list with a
     dictionary for each stage: its `name`, and what else is a list with a number for each epoch, are drawn (losses
-    have "loss" in their names, all others are shares 0-1). `warnings` are shown on top, see `caveats`.
+    have "loss" in their names, all others are shares 0-1). Of `quantization`, `gates` has the plain values of a gate
+    for each runtime, which are tabled. `warnings` are shown on top, see `caveats`.
     """
     rows = mistakes.worst(result)
     sections = [
         _head(title, result, warnings),
         _damage(result) if result.both_kinds else "",
         _classes(result),
+        _quantization(facts.get("quantization") or {}),
         _certainty(result),
         _section(
             f"The worst {len(rows)}",
@@ -177,6 +179,21 @@ def _classes(result: Result) -> str:
         "Whiskers are 95% intervals: the fewer the pictures, the wider.",
         f'<div class="tables"><div class="scroll">{confusion_table(result)}</div>',
         f'<div class="scroll">{class_table(result)}</div></div>',
+    )
+
+
+def _quantization(facts: Mapping[str, Any]) -> str:
+    tables = [
+        f'<div><h3>{escape(engine)}</h3><div class="scroll">{gate_table(gate)}</div></div>'
+        for engine, gate in (facts.get("gates") or {}).items()
+    ]
+    if not tables:
+        return ""
+    return _section(
+        "What int8 costs",
+        "The same pictures before and after quantization, none of them learnt from or held out for this report. An "
+        "export is refused for what is lost beyond the allowed drop and beyond chance; what may be chance is marked.",
+        f'<div class="tables">{"".join(tables)}</div>',
     )
 
 
