@@ -145,9 +145,21 @@ def test_what_cannot_be_promised_is_said_aloud(built: Built) -> None:
     promise = built.report["decision"]["promise"]
     assert not promise["shown"]
     assert sum(promise["text"][1:] in line for line in said) == 1
-    assert any("more must be photographed" in line for line in said)
+    assert any("must be photographed" in line for line in said)
     assert "Traceback" not in built.result.stderr
     assert "WARNING:" not in built.result.stderr
+
+
+def test_parts_are_counted_wherever_photographs_of_one_would_count_twice(built: Built) -> None:
+    """The promise counts the folders of the calibration part, the report those of the test part, and both say so."""
+    files = {name: built.split[name] for name in ("calibration", "test")}
+    folders = {name: len({Path(file).parent.name for file in some}) for name, some in files.items()}
+    damaged = {Path(file).parent.name for file in files["calibration"] if not file.startswith("intact")}
+    promise = built.report["decision"]["promise"]
+    assert (promise["by_part"], promise["defects"]) == (True, len(damaged))
+    assert promise["pictures"] == sum(not file.startswith("intact") for file in files["calibration"])
+    assert built.report["parts"] == folders["test"] < len(files["test"])
+    assert any(f"show only {folders['test']} parts" in line for line in built.report["warnings"])
 
 
 def test_curves_lie_where_logs_says(built: Built) -> None:

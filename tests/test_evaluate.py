@@ -17,10 +17,11 @@ from edge.contract.preprocess import PreprocessSpec
 from edge.decision import decide
 from training.data import dataset
 from training.evaluation import report_json
-from training.evaluation.caveats import caveats
+from training.evaluation.caveats import caveats, grave
 from training.evaluation.evaluate import evaluate, int8_logits, processor
 from training.evaluation.fit import fit
 from training.evaluation.result import Judgement, Result
+from training.evaluation.statistics import Share
 from training.evaluation.thresholds import Aim, choose
 from training.synthetic import Order
 
@@ -204,7 +205,9 @@ def test_a_fit_gives_a_manifest_that_the_device_takes(classifier: Classifier, da
     result = evaluate(judge, int8_logits(judge, fresh), fresh, rule=fitted.rule)
     assert result.thresholds == fitted.thresholds
     assert result.metrics["accuracy_int8"] > 0.9
-    assert caveats(result)[0].startswith("A miss rate of 0.5% cannot be shown with 64 defects")
+    assert caveats(result)[0].startswith(
+        "A miss rate of 0.5% cannot be shown by calibration with 64 photographs of defects"
+    )
     assert report_json.plain(result)["decision"]["promise"]["photographs"] == 1068
 
 
@@ -216,6 +219,31 @@ def test_defects_only_need_no_rule(classifier: Classifier, data: Dataset) -> Non
     assert fitted.rule is None
     assert fitted.thresholds == bundles.Thresholds()
     assert 0.1 < fitted.temperature < 10
+
+
+def test_parts_photographed_several_times_are_counted_once_and_the_report_warns() -> None:
+    """A part is missed if one of its pictures passes; the gravest caveat says how many parts there are."""
+    alike = [judged("crack", "good", "PASS"), *[judged("crack", "crack", "DEFECT")] * 5]
+    pictures = [*alike, *[judged("crack", "crack", "DEFECT")] * 12, *[judged("good", "good", "PASS")] * 6]
+    torn = Result(labels=LABELS, judged=pictures)
+    known = Result(labels=LABELS, judged=pictures, part=np.repeat(np.arange(4), 6))
+    assert (torn.missed, known.missed) == (Share(1, 18), Share(1, 3))
+    assert (torn.parts, known.parts, known.false_alarms) == (24, 4, Share(0, 1))
+    assert known.metrics["missed_defects_upper"] > 0.8 > torn.metrics["missed_defects_upper"]
+    assert (known.trade_off.defects, known.trade_off.intact) == (3, 1)
+    assert report_json.plain(known)["parts"] == 4
+    assert grave(known)[0].startswith("The 24 held-out pictures show only 4 parts.")
+    assert grave(torn) == []
+
+
+def test_a_promise_is_contradicted_by_parts_not_by_photographs() -> None:
+    """Six alike photographs of each of two missed parts are two misses, which a promise of 5% survives."""
+    score = np.concatenate([np.full(400, 0.01), np.full(400, 0.99)])
+    rule = choose(score, np.arange(800) >= 400, Aim(max_miss=0.05))
+    pictures = [*[judged("crack", "good", "PASS")] * 12, *[judged("crack", "crack", "DEFECT")] * 54]
+    assert "contradict" in caveats(Result(labels=LABELS, judged=pictures, rule=rule))[0]
+    known = Result(labels=LABELS, judged=pictures, rule=rule, part=np.arange(66) // 6)
+    assert not any("contradict" in one for one in caveats(known))
 
 
 def test_caveats_name_what_is_thin_lost_or_overstated() -> None:

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hostile
 import msgspec
+import numpy as np
 import pytest
 from tiny_parts import make_folder, read_folder
 
 from edge.contract import bundle as bundles
+from edge.contract.bundle import Label
 from edge.errors import BundleError, RuntimeUnavailableError
 from training import backend
 from training.build import _draft
-from training.int8 import export, flatbuffer, qat
+from training.data import dataset
+from training.int8 import export, flatbuffer, gate, operators, qat
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -59,10 +63,73 @@ def held(network: Any, pictures: Dataset) -> export.Held:
 def test_a_friendly_network_is_quantized_as_it_is(network: Any, data: Dataset, pictures: Dataset) -> None:
     """Where no class loses anything, the first model is the one, judged through the device's classifier."""
     found = export.export(network, data, held(network, pictures), Recipe(), seed=1)
-    assert found.refused is None
+    assert found.before is None
     assert found.gates["litert"].passed
     assert found.plain()["retrained"] is False
     assert [row.pictures for row in found.gates["litert"].classes] == [40, 40, 40]
+
+
+def doubted(network: Any, pictures: Dataset) -> export.Held:
+    """Return a comparison in which int8 seems to lose two pictures of 42: they are under another label than it says."""
+    rows = np.flatnonzero(pictures.truth == 0)[:2]
+    sources = [
+        dataset.Source(one.name, 1 if row in rows else one.label, one.load) for row, one in enumerate(pictures.sources)
+    ]
+    moved = dataset.Dataset(
+        labels=pictures.labels, sources=tuple(sources), pixels=pictures.pixels, digests=pictures.digests
+    )
+    logits = 10 * np.eye(len(pictures.labels), dtype=np.float32)[moved.truth]
+    return replace(held(network, pictures), pictures=moved, logits=logits)
+
+
+def test_a_large_loss_that_may_be_chance_is_not_silent(
+    network: Any, data: Dataset, pictures: Dataset, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses nothing, but retraining is tried; where it cannot be, counts and the reason are among the warnings."""
+    monkeypatch.setattr(qat, "_PACKAGES", ("no_such_package",))
+    found = export.export(network, data, doubted(network, pictures), Recipe(), seed=1)
+    assert found.passed
+    name = pictures.labels[1].name
+    assert any(
+        one.startswith(f"int8 may cost {name} recall") and "2 of 42 pictures lost and 0 gained" in one
+        for one in found.warnings
+    )
+    assert any(one.startswith("It was not retrained for that: ") and "pip install" in one for one in found.warnings)
+    assert found.plain()["attempt"] == found.attempt
+    assert "int8 may cost much" in capfd.readouterr().err
+
+
+def made(right: int, name: bytes) -> export.Exported:
+    """Return a model that gets so many of 30 pictures right, all of which the float one does."""
+    truth = np.zeros(30, np.int64)
+    said = [10 * np.eye(2, dtype=np.float32)[(np.arange(30) >= count).astype(int)] for count in (30, right)]
+    labels = [Label(name=one, verdict="DEFECT") for one in "ab"]
+    return export.Exported(model=name, gates={"litert": gate.compare(truth, *said, labels)})
+
+
+@pytest.mark.parametrize(("again", "kept"), [(30, b"second"), (28, b"second"), (27, b"first"), (20, b"first")])
+def test_the_better_of_both_is_kept(again: int, kept: bytes) -> None:
+    """The retrained model needs more mean recall than the plain one, which stays if they are equal; both are told."""
+    first = made(27, b"first")
+    found = export._better(first, lambda: replace(made(again, b"second"), before=first.gates))
+    assert found.model == kept
+    assert found.plain()["retrained"] == (kept == b"second")
+    assert found.attempt is not None
+    assert "90.0%" in found.attempt
+    assert found.attempt in found.warnings
+    assert not any("too much" in one for one in found.warnings)
+
+
+def test_what_keeps_a_model_off_the_edge_tpu_is_told_once(
+    network: Any, data: Dataset, pictures: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every finding stands in report.json, and one warning names the command to ask; sound models have none."""
+    sound = export.export(network, data, held(network, pictures), Recipe(), seed=1)
+    assert sound.plain()["edge_tpu"] == sound.warnings == []
+    monkeypatch.setitem(operators.EDGE_TPU, "ADD", replace(operators.EDGE_TPU["ADD"], newest=0))
+    found = export.export(network, data, held(network, pictures), Recipe(), seed=1)
+    assert found.plain()["edge_tpu"] == [str(one) for one in flatbuffer.inspect(found.model)] != []
+    assert ["edge-train compile" in one for one in found.warnings] == [True]
 
 
 def test_a_hostile_network_is_retrained_without_being_asked(
@@ -80,9 +147,12 @@ def test_a_hostile_network_is_retrained_without_being_asked(
     except RuntimeUnavailableError as error:
         pytest.skip(str(error))
     found = export.export(network, data, before, Recipe(), seed=1)
-    assert "too much" in capfd.readouterr().err
-    assert found.refused is not None
-    assert not found.refused["litert"].passed
+    told = capfd.readouterr().err
+    assert "too much" in told
+    assert "verdict" in told
+    assert found.before is not None
+    assert not found.before["litert"].passed
+    assert found.warnings[0].startswith("At first int8 cost too much recall (")
     assert found.gates["litert"].passed
     assert found.plain()["retrained"] is True
     assert flatbuffer.inspect(found.model) == []

@@ -21,6 +21,7 @@ from training.evaluation.caveats import caveats
 from training.evaluation.result import Judgement, Result, Speed
 from training.evaluation.svg import percent, shares
 from training.evaluation.thresholds import Aim, choose
+from training.int8 import gate
 
 DEMO = Path(__file__).resolve().parent.parent / "edge" / "demo_bundle"
 VOID = {"meta", "img", "br"}
@@ -175,6 +176,23 @@ def test_a_promise_that_is_not_shown_is_said_first(classifier: Classifier) -> No
     words = Page(report.html("t", classifier, data, result, {}, warnings=caveats(result))).words
     assert words.index("more must be photographed") < words.index("Missed defects")
     assert "Promise not shown" in words
+
+
+def test_what_int8_costs_is_a_table_that_one_sees(classifier: Classifier) -> None:
+    """Each runtime has a row for every class with counts and verdict, outside of what is folded away."""
+    data, result = made(SETS["several"], aim=Aim())
+    truth = np.arange(90) % 3
+    logits = 10 * np.eye(3, dtype=np.float32)[truth]
+    after = logits.copy()
+    after[[1, 4, 7]] = logits[0]
+    found = gate.compare(truth, logits, after, SETS["several"])
+    facts = {"quantization": {"gates": {"litert": found.plain()}}}
+    page = report.html("t", classifier, data, result, facts).decode()
+    table = page[page.index("What int8 costs") : page.index("How sure it is")]
+    assert "<details" not in table
+    assert re.search(r'<tr class="doubt"><th>crack</th><td>30</td><td>100%</td><td>90%</td><td>3</td><td>0</td>', table)
+    assert "too few to tell" in table
+    assert "What int8 costs" not in report.html("t", classifier, data, result, {}).decode()
 
 
 def test_the_lead_speaks_of_thousands_of_parts(classifier: Classifier) -> None:

@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from parts_scores import sample
 
 from edge.contract.bundle import Label
 from edge.decision import decide
 from edge.errors import ConfigError
 from training.evaluation.options import add_options, parse_share, read_options
-from training.evaluation.promise import Promise, allowance, enough
 from training.evaluation.statistics import Booleans, Doubles, upper_bound
 from training.evaluation.thresholds import Aim, Costs, choose, defect_scores
 
@@ -26,13 +24,6 @@ COST = st.floats(1e-3, 1e3)
 def pictures(found: list[tuple[bool, float]]) -> tuple[Doubles, Booleans]:
     """Scores and which of them are defects'."""
     return np.array([score for _, score in found], np.float64), np.array([defect for defect, _ in found], bool)
-
-
-def sample(rng: np.random.Generator, each: int, apart: float = 3.0) -> tuple[Doubles, Booleans]:
-    """Calibrated scores of as many intact as damaged parts, in steps as int8 has them."""
-    defect = np.arange(2 * each) >= each
-    evidence = np.round(4 * rng.normal(np.where(defect, apart / 2, -apart / 2))) / 4
-    return 1 / (1 + np.exp(-apart * evidence)), defect
 
 
 @settings(deadline=None)
@@ -115,101 +106,6 @@ def test_the_rule_costs_little_more_than_the_best_on_fresh_parts(max_miss: float
     free = np.mean([cost(*one, Aim()) for one in chosen])
     assert best <= free <= 1.2 * best
     assert np.mean([cost(*one, Aim(max_miss=max_miss)) for one in chosen]) > free
-
-
-@given(st.integers(0, 3000), st.floats(0.001, 0.5))
-def test_the_rank_is_the_largest_that_keeps_the_bound(defects: int, max_miss: float) -> None:
-    """Rank - 1 misses are bounded by the promise and rank are not; there is none below `enough` defects."""
-    rank = allowance(defects, max_miss)
-    assert rank == 0 or upper_bound(rank - 1, defects) <= max_miss
-    assert rank == defects or upper_bound(rank, defects) > max_miss
-    assert (rank == 0) == (defects < enough(max_miss))
-
-
-def test_too_few_defects_say_how_many_are_missing() -> None:
-    """With 120 defects 0.5% takes 478 more; the safest rule is chosen and its bound is stated."""
-    rng = np.random.default_rng(3)
-    score, defect = sample(rng, 120)
-    rule = choose(score, defect, Aim(max_miss=0.005))
-    assert rule.promise is not None
-    assert (rule.promise.shown, rule.promise.more, rule.missed) == (False, 478, 0)
-    assert rule.promise.text == (
-        "a miss rate of 0.5% cannot be shown with 120 defects to calibrate with: 478 more must be photographed; "
-        "with these the best bound is 2.47%, and it is kept"
-    )
-    assert rule.thresholds.pass_below <= score[defect].min()
-
-
-def test_missing_photographs_are_counted_as_they_are_dealt() -> None:
-    """If a tenth of all defects calibrates, ten times as many must be photographed, and the text says why."""
-    promise, _ = Promise.of(np.ones(120), 0.005, 0.1)
-    assert (promise.more, promise.photographs) == (478, 4780)
-    assert "4,780 more must be photographed, of which 478 would calibrate" in promise.text
-
-
-def test_enough_defects_keep_the_promise_in_words() -> None:
-    """With 598 defects and no miss 0.5% is shown."""
-    promise, cap = Promise.of(np.linspace(0.5, 1, 598), 0.005)
-    assert (promise.shown, promise.more, promise.allowed, cap) == (True, 0, 0, 0.5)
-    assert promise.text == "at most 0.5% of defects pass unseen (95% confidence), shown with 598 defects"
-    assert promise.plain()["shown"] is True
-
-
-def test_defects_that_score_nothing_pass_under_any_rule_and_are_counted() -> None:
-    """A threshold must be above 0; where that breaks the promise it says so instead of promising."""
-    promise, _ = Promise.of(np.concatenate([np.zeros(5), np.ones(995)]), 0.005)
-    assert (promise.shown, promise.allowed) == (False, 5)
-    assert "surely intact" in promise.text
-
-
-def kept(shares: list[float], max_miss: float) -> int:
-    """Count the rules that miss no larger share than promised."""
-    return sum(share <= max_miss for share in shares)
-
-
-@pytest.mark.parametrize("each", [80, 300])
-def test_the_promise_holds_for_95_of_100_calibration_sets(each: int) -> None:
-    """Over 400 sets the true miss rate exceeds the promise no oftener than 5%; the best observed rate would exceed it.
-
-    Scores come in steps, and costs push the threshold up (a miss is cheap). 5% of 400 sets is exceeded by more than
-    binomial chance allows once in a thousand times.
-    """
-    rng = np.random.default_rng(4)
-    max_miss, cheap = 0.05, Aim(costs=Costs(miss=0.1), max_miss=0.05)
-    fresh = np.sort(sample(rng, 200_000)[0][200_000:])
-    promised, naive = [], []
-    for _ in range(400):
-        score, defect = sample(rng, each)
-        promised.append(np.searchsorted(fresh, choose(score, defect, cheap).thresholds.pass_below) / len(fresh))
-        ordered = np.sort(score[defect])
-        # As if what was observed were the truth: the highest threshold below which no more than 5% of them lie.
-        naive.append(np.searchsorted(fresh, ordered[math.floor(max_miss * each)]) / len(fresh))
-    least = binom.ppf(0.001, 400, 0.95)
-    assert kept(promised, max_miss) >= least
-    assert kept(naive, max_miss) < least
-
-
-def test_the_promise_holds_where_the_temperature_came_from_the_same_pictures() -> None:
-    """With three classes too, whose order the fitted temperature may change, the bound is kept on 95 of 100 sets."""
-    from edge.classifier import softmax
-    from training.evaluation.calibrate import temperature
-
-    rng = np.random.default_rng(5)
-    labels = tuple(Label(name=name, verdict="PASS" if name == "a" else "DEFECT") for name in "abc")
-
-    def draw(each: int) -> tuple[np.ndarray, np.ndarray]:
-        truth = np.arange(3 * each) % 3
-        return (rng.normal(0, 1.5, (3 * each, 3)) + 4 * np.eye(3)[truth]).astype(np.float32), truth
-
-    fresh, answers = draw(20_000)
-    within = 0
-    for _ in range(100):
-        logits, truth = draw(60)
-        divide = np.float32(temperature(logits, truth))
-        rule = choose(defect_scores(softmax(logits / divide), labels), truth > 0, Aim(max_miss=0.05))
-        scores = softmax(fresh / divide)[:, 1:].sum(axis=1)
-        within += bool((scores[answers > 0] < rule.thresholds.pass_below).mean() <= 0.05)
-    assert within >= binom.ppf(0.001, 100, 0.95)
 
 
 def test_p_defect_is_the_sum_that_the_device_compares() -> None:

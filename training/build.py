@@ -21,9 +21,11 @@ from edge.contract.bundle import Bundle, Manifest
 from edge.errors import BundleError
 from training import backend, progress
 from training.data import dataset, saved_split
+from training.data.split import group_rows
 from training.keys import identity_of, key_of
 
 if TYPE_CHECKING:
+    from training.data.dataset import Dataset, Integers
     from training.data.split import Parts
     from training.evaluation.leakage import Leakage
     from training.evaluation.result import Result
@@ -147,27 +149,30 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
 
     parts = job.parts
     share = len(parts.calibration.sources) / len(job.divided.data.sources)
-    manifest = _manifest(job)
-    fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, job.options.aim, share=share)
+    manifest, aim = _manifest(job), job.options.aim
+    shown = _shown_parts(job, parts.calibration)
+    fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, aim, share=share, part=shown)
     manifest = msgspec.structs.replace(manifest, temperature=fitted.temperature, thresholds=fitted.thresholds)
     # Other tools see the graph's own logits alone.
     calibration = sigmoid.fit(fitted.logits, parts.calibration.truth) if job.recipe.is_whole else None
     classifier = _classifier(manifest, metadata.add(exported.model, manifest, sigmoid=calibration))
     logits = predict(network, parts.test.pixels, job.recipe)
-    result = evaluate.evaluate(classifier, logits, parts.test, rule=fitted.rule)
+    result = evaluate.evaluate(classifier, logits, parts.test, rule=fitted.rule, part=_shown_parts(job, parts.test))
     return _Judged(
         manifest=msgspec.structs.replace(manifest, metrics=result.metrics),
         classifier=classifier,
         result=result,
-        warnings=[*caveats.caveats(result), *_retrained(exported), *exported.disagreements],
+        warnings=[*caveats.caveats(result), *exported.warnings],
     )
 
 
-def _retrained(exported: Exported) -> list[str]:
-    """Say that the model is not the trained one's plain int8, and why."""
-    refused = [gate.refused[0] for gate in (exported.refused or {}).values() if gate.refused]
-    worst = f"{refused[0].name}: {refused[0]}" if refused else ""
-    return [f"At first int8 cost too much recall ({worst}); retrained with int8's rounding."] if worst else []
+def _shown_parts(job: _Job, data: Dataset) -> Integers:
+    """Return which pictures of the calibration or test part show the same part, by the rule that divided them."""
+    divided = job.divided
+    keys = dict(zip(divided.data.digests, divided.groups, strict=True))
+    if divided.test:
+        keys |= dict(zip(divided.test.digests, divided.test_groups, strict=True))
+    return group_rows(data, [keys[digest] for digest in data.digests])
 
 
 def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:

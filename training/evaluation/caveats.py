@@ -16,6 +16,8 @@ _FEW = 30
 _NAMED = 5
 _LOST = 0.01
 _OFF = 0.05
+_ALIKE = 0.95
+"""Parts for each picture: a twin or two among many do not change an interval's second digit."""
 
 
 def caveats(result: Result) -> list[str]:
@@ -24,6 +26,11 @@ def caveats(result: Result) -> list[str]:
 
 
 def grave(result: Result) -> list[str]:
+    """Return those of them that break a promise or make every interval wrong."""
+    return [*broken(result), *_dependent(result)]
+
+
+def broken(result: Result) -> list[str]:
     """Return those of them that break a promise."""
     return list(_promise(result))
 
@@ -34,8 +41,17 @@ def _promise(result: Result) -> Iterator[str]:
         yield f"{promise.text[0].upper()}{promise.text[1:]}."
     elif promise and result.missed.interval[0] > promise.max_miss:
         yield (
-            f"The held-out pictures contradict the promise: {result.missed.hits} of {result.missed.total} defects were "
-            "missed. They are unlike those that the thresholds were chosen on."
+            f"The held-out pictures contradict the promise: {result.missed.hits} of {result.missed.total} "
+            f"{'damaged parts' if result.parts < len(result.judged) else 'defects'} were missed. "
+            "They are unlike those that the thresholds were chosen on."
+        )
+
+
+def _dependent(result: Result) -> Iterator[str]:
+    if result.parts < _ALIKE * len(result.judged):
+        yield (
+            f"The {len(result.judged):,} held-out pictures show only {result.parts:,} parts. Missed defects and false "
+            "alarms are counted by part; every other interval takes each picture for another part and is too narrow."
         )
 
 

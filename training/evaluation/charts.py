@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.evaluation import statistics, svg
+from training.evaluation import svg
 from training.evaluation.statistics import Bin, Share
 from training.evaluation.svg import FURTHEST, Axis, Scale, percent
 
@@ -93,7 +93,7 @@ def _zones(result: Result, x: Scale, top: float, bottom: float) -> str:
 
 def trade_off(result: Result) -> str:
     """Draw missed defects against false alarms for every single threshold, and where the rule stands."""
-    found = statistics.trade_off(result.damaged, result.p_defect)
+    found = result.trade_off
     missed, alarms = found.missed / found.defects, found.alarms / found.intact
     promise = result.rule.promise if result.rule else None
     here = (result.false_alarms.value or 0.0, result.missed.value or 0.0)

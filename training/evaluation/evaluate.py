@@ -16,7 +16,7 @@ from training.evaluation.result import Judgement, Result, Speed
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier, Floats, Prediction
-    from training.data.dataset import Dataset
+    from training.data.dataset import Dataset, Integers
     from training.evaluation.statistics import Doubles
     from training.evaluation.thresholds import Rule
 
@@ -42,12 +42,13 @@ def evaluate(
     test: Dataset,
     *,
     rule: Rule | None = None,
-    threads: int = 1,
+    part: Integers | None = None,
 ) -> Result:
     """Classify every original of `test` as the daemon does, and measure how long that takes.
 
     `float_logits` float32 [n, classes]: what the model said of these pictures before it was quantized. `rule` is
-    why the bundle's thresholds are what they are, `threads` what the classifier was opened with.
+    why the bundle's thresholds are what they are, `part` int64 [n] which pictures show the same part (None: each
+    another one). The classifier has one thread, as on a device.
     """
     manifest = classifier.bundle.manifest
     names = [label.name for label in test.labels]
@@ -77,17 +78,18 @@ def evaluate(
         temperature=manifest.temperature,
         thresholds=manifest.thresholds,
         rule=rule,
-        speed=_speed(predictions, runtime.version(classifier.engine), threads),
+        part=part,
+        speed=_speed(predictions, runtime.version(classifier.engine)),
     )
 
 
-def _speed(predictions: list[Prediction], engine: str, threads: int) -> Speed:
+def _speed(predictions: list[Prediction], engine: str) -> Speed:
     preprocess = np.array([one.preprocess_ms for one in predictions])
     invoke = np.array([one.invoke_ms for one in predictions])
     return Speed(
         machine=processor(),
         runtime=engine,
-        threads=threads,
+        threads=1,
         preprocess=_typical(preprocess),
         invoke=_typical(invoke),
         total=_typical(preprocess + invoke),

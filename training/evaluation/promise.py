@@ -1,4 +1,11 @@
-"""What photographed defects prove of those yet to come: a bound on the share that passes unseen. Pure."""
+"""What photographed defects prove of those yet to come: a bound on the share that passes unseen. Pure.
+
+The bound is of independent draws, and several photographs of one part are not: a part that looks intact looks so
+in all of them. So damaged parts are counted, and the photograph of each that looks most like an intact part stands
+for it. What is bounded is the share of damaged parts of which any photograph would pass, if they are photographed as
+often and as differently as these were; a device that takes one photograph of each misses no larger share. Where
+nobody knows which photographs show the same part, each counts as a part of its own, and the text says so.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.evaluation.statistics import CONFIDENCE, upper_bound
+from training.evaluation.statistics import CONFIDENCE, lowest, upper_bound
 
 if TYPE_CHECKING:
+    from training.data.dataset import Integers
     from training.evaluation.statistics import Doubles
 
 SMALLEST = 1e-9
@@ -20,12 +28,14 @@ SMALLEST = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What so many photographed defects show, whichever they are, of the share of defects that pass unseen."""
+    """What so many damaged parts show, whichever they are, of the share of damaged parts that pass unseen."""
 
     max_miss: float
     """The share asked for, 0-1."""
     defects: int
-    """In the calibration part."""
+    """Damaged parts in the calibration part: each photograph is one if it is not known what belongs together."""
+    pictures: int
+    """Photographs of them."""
     allowed: int
     """How many of them may lie below `pass_below`."""
     bound: float
@@ -34,17 +44,27 @@ class Promise:
     """Of all photographed defects that go to the calibration part, above 0: others prove nothing here."""
 
     @classmethod
-    def of(cls, defects: Doubles, max_miss: float, share: float = 1.0) -> tuple[Promise, float]:
-        """Return the promise and the highest `pass_below` that keeps it, from the P(defect) of defects [n].
+    def of(
+        cls, score: Doubles, max_miss: float, *, share: float = 1.0, part: Integers | None = None
+    ) -> tuple[Promise, float]:
+        """Return the promise and the highest `pass_below` that keeps it, from P(defect) of photographed defects [n].
 
-        If even the lowest score is too high for the promise, that one: no rule is safer on what was photographed.
+        `part` [n] says which of them show the same part; None: each another one. If even the lowest score is too
+        high for the promise, that one: no rule is safer on what was photographed.
         """
+        defects = score if part is None else lowest(score, part)
         rank = max(1, allowance(len(defects), max_miss))
         cap = float(np.sort(defects)[rank - 1]) if len(defects) else math.inf
         # Defects that score lower than any threshold can be, if there are any, pass under each rule.
         allowed = rank - 1 if cap >= SMALLEST else int((defects < SMALLEST).sum())
         bound = upper_bound(allowed, len(defects))
-        return cls(max_miss=max_miss, defects=len(defects), allowed=allowed, bound=bound, share=share), cap
+        counts = {"defects": len(defects), "pictures": len(score), "allowed": allowed}
+        return cls(max_miss=max_miss, bound=bound, share=share, **counts), cap
+
+    @property
+    def by_part(self) -> bool:
+        """Whether parts were counted, of some of which there are several photographs."""
+        return self.defects < self.pictures
 
     @property
     def shown(self) -> bool:
@@ -58,7 +78,7 @@ class Promise:
 
     @property
     def photographs(self) -> int:
-        """How many more defects must be photographed for that, as long as the same share of them calibrates."""
+        """How many more must be photographed for that, each of another part, if the same share of them calibrates."""
         return math.ceil(self.more / self.share)
 
     @property
@@ -66,20 +86,27 @@ class Promise:
         """Say in one line what is shown, or what is missing and what holds instead."""
         asked, bound = _percent(self.max_miss), _percent(self.bound)
         if self.shown:
-            return f"at most {asked} of defects pass unseen (95% confidence), shown with {self.defects} defects"
+            what = "damaged parts pass unseen in any of their photographs" if self.by_part else "defects pass unseen"
+            return f"at most {asked} of {what} (95% confidence), shown with {self._counted}"
         if not self.more:
             return f"a miss rate of {asked} cannot be shown: some defects score as surely intact; the bound is {bound}"
-        needed = f"{self.photographs:,} more must be photographed"
+        needed = f"{self.photographs:,} more {'parts ' if self.by_part else ''}must be photographed"
         if self.photographs > self.more:
             needed += f", of which {self.more:,} would calibrate"
         return (
-            f"a miss rate of {asked} cannot be shown with {self.defects} defects to calibrate with: "
+            f"a miss rate of {asked} cannot be shown by calibration with {self._counted}: "
             f"{needed}; with these the best bound is {bound}, and it is kept"
         )
 
+    @property
+    def _counted(self) -> str:
+        if self.by_part:
+            return f"{self.defects:,} damaged parts ({self.pictures:,} photographs)"
+        return f"{self.defects:,} photographs of defects, each counted as a part of its own"
+
     def plain(self) -> dict[str, Any]:
-        """Return plain values for report.json: the fields, `shown`, `more`, `photographs` and `text`."""
-        told = {"shown": self.shown, "more": self.more, "photographs": self.photographs, "text": self.text}
+        """Return plain values for report.json: the fields, `by_part`, `shown`, `more`, `photographs` and `text`."""
+        told = {name: getattr(self, name) for name in ("by_part", "shown", "more", "photographs", "text")}
         return asdict(self) | told
 
 

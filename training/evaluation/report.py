@@ -5,12 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from edge.contract.messages import Verdict
 from training.evaluation import charts, mistakes, statistics
-from training.evaluation.caveats import grave
+from training.evaluation.caveats import broken, grave
 from training.evaluation.report_json import compact
 from training.evaluation.style import CSS
 from training.evaluation.svg import percent
-from training.evaluation.tables import class_table, confusion_table, milliseconds, speed_table
+from training.evaluation.tables import class_table, confusion_table, gate_table, milliseconds, speed_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,13 +41,15 @@ def html(  # noqa: PLR0913 - the arguments are the contract
 
     `facts` are plain values of how the model was made, shown as they are. Of these, `training` is a list with a
     dictionary for each stage: its `name`, and what else is a list with a number for each epoch, are drawn (losses
-    have "loss" in their names, all others are shares 0-1). `warnings` are shown on top, see `caveats`.
+    have "loss" in their names, all others are shares 0-1). Of `quantization`, `gates` has the plain values of a gate
+    for each runtime, which are tabled. `warnings` are shown on top, see `caveats`.
     """
     rows = mistakes.worst(result)
     sections = [
         _head(title, result, warnings),
         _damage(result) if result.both_kinds else "",
         _classes(result),
+        _quantization(facts.get("quantization") or {}),
         _certainty(result),
         _section(
             f"The worst {len(rows)}",
@@ -72,23 +75,24 @@ def _section(title: str, explained: str, *parts: str) -> str:
 
 def _head(title: str, result: Result, warnings: Sequence[str]) -> str:
     pictures = f"{len(result.judged):,} held-out pictures, none of them learnt from, judged by the device's own code."
-    broken = grave(result)
-    notes = (f"<li{' class=grave' if one in broken else ''}>{escape(one)}</li>" for one in warnings)
+    worst = grave(result)
+    notes = (f"<li{' class=grave' if one in worst else ''}>{escape(one)}</li>" for one in warnings)
     return (
         f'<h1>{escape(title)}</h1><p class="soft">{pictures}</p>{_lead(result) if result.both_kinds else ""}'
         f"{'<ul class=notes>' if warnings else ''}{''.join(notes)}{'</ul>' if warnings else ''}"
-        f'<div class="cards">{"".join(_cards(result, broken=bool(broken)))}</div>'
+        f'<div class="cards">{"".join(_cards(result, broken=bool(broken(result))))}</div>'
     )
 
 
 def _lead(result: Result) -> str:
     """Say in natural frequencies, which people understand best, what the rule does."""
     missed, alarms = result.missed, result.false_alarms
-    intact = result.verdicts(damaged=False)["UNKNOWN"]
+    left = result.parts_given(Verdict.UNKNOWN, damaged=False)
+    counted = " A part with several pictures counts by its worst." if result.parts < len(result.judged) else ""
     return (
         f'<p class="lead">Of 1,000 damaged parts about <b>{_per_mille(missed.value)} pass unseen</b> (at most '
         f"{_per_mille(missed.upper)} with 95% confidence). Of 1,000 intact parts about <b>{_per_mille(alarms.value)} "
-        f"are rejected</b>, and {_per_mille(intact.value)} are left to a person to look at.</p>"
+        f"are rejected</b>, and {_per_mille(left.value)} are left to a person to look at.{counted}</p>"
     )
 
 
@@ -175,6 +179,21 @@ def _classes(result: Result) -> str:
         "Whiskers are 95% intervals: the fewer the pictures, the wider.",
         f'<div class="tables"><div class="scroll">{confusion_table(result)}</div>',
         f'<div class="scroll">{class_table(result)}</div></div>',
+    )
+
+
+def _quantization(facts: Mapping[str, Any]) -> str:
+    tables = [
+        f'<div><h3>{escape(engine)}</h3><div class="scroll">{gate_table(gate)}</div></div>'
+        for engine, gate in (facts.get("gates") or {}).items()
+    ]
+    if not tables:
+        return ""
+    return _section(
+        "What int8 costs",
+        "The same pictures before and after quantization, none of them learnt from or held out for this report. An "
+        "export is refused for what is lost beyond the allowed drop and beyond chance; what may be chance is marked.",
+        f'<div class="tables">{"".join(tables)}</div>',
     )
 
 

@@ -9,9 +9,10 @@
 - reliability: `classes`, the likeliest class by its score; with both kinds of parts also `defect`, damaged parts by
   P(defect): for each bin its mean confidence and share, hits, total, low, high of what came true.
 - speed: machine, runtime, threads, and [median, 95th percentile] of preprocess, invoke, total in ms; or null.
-- verdicts (only with both kinds of parts): damaged and intact: by verdict share, hits, total, low, high.
-- curve (only with both kinds of parts): threshold on P(defect), missed_defects, missed_defects_upper, false_alarms;
-  at most 200 points. Other curves follow from `test`.
+- parts: how many parts the held-out pictures show, as far as is known.
+- verdicts (only with both kinds of parts): damaged and intact: by verdict share, hits, total, low, high; of pictures.
+- curve (only with both kinds of parts): threshold on P(defect), missed_defects, missed_defects_upper, false_alarms,
+  by part as in metrics; at most 200 points. Other curves follow from `test`.
 - warnings: sentences, the gravest first.
 - test: for each held-out picture file, truth, verdict, label, score, p_defect.
 
@@ -27,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.evaluation import statistics
 from training.evaluation.statistics import Share
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def plain(result: Result) -> dict[str, Any]:
     content: dict[str, Any] = {
         "metrics": result.metrics,
         "per_class": per_class(result),
+        "parts": result.parts,
         "confusion": result.confusion.table.tolist(),
         "decision": {
             "temperature": result.temperature,
@@ -134,7 +135,7 @@ def _rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _curve(result: Result) -> dict[str, list[float]]:
-    found = statistics.trade_off(result.damaged, result.p_defect)
+    found = result.trade_off
     last = len(found.threshold) - 1
     picked = np.unique(np.linspace(0, last, min(_MOST_POINTS, last + 1)).astype(np.int64))
     missed = [Share(int(found.missed[i]), found.defects) for i in picked]

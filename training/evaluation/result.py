@@ -17,7 +17,7 @@ from training.evaluation.thresholds import defect_scores
 if TYPE_CHECKING:
     from edge.contract.bundle import Label
     from training.data.dataset import Integers
-    from training.evaluation.statistics import Bin, Booleans, Curve, Doubles
+    from training.evaluation.statistics import Bin, Booleans, Curve, Doubles, TradeOff
     from training.evaluation.thresholds import Rule
 
 _DIGITS = 6
@@ -73,6 +73,8 @@ class Result:
     rule: Rule | None = None
     """Why the thresholds are what they are; None: nothing was chosen."""
     speed: Speed | None = None
+    part: Integers | None = None
+    """Which of the pictures show the same part, int64 [n]; None: each another one."""
 
     @cached_property
     def truth(self) -> Integers:
@@ -106,18 +108,30 @@ class Result:
         return {str(verdict): Share(given.count(verdict), len(given)) for verdict in Verdict}
 
     @property
+    def parts(self) -> int:
+        """How many parts the pictures show, as far as is known."""
+        return len(self.judged) if self.part is None else len(np.unique(self.part))
+
+    def parts_given(self, verdict: Verdict, *, damaged: bool) -> Share:
+        """Return of how many damaged or intact parts any picture was given the verdict: parts are independent."""
+        given = np.array([j.verdict == verdict for j in self.judged], np.float64)[self.damaged == damaged]
+        if self.part is not None:
+            given = -statistics.lowest(-given, self.part[self.damaged == damaged])
+        return Share.of(given > 0)
+
+    @property
     def missed(self) -> Share:
-        """Damaged parts judged PASS."""
-        return self.verdicts(damaged=True)["PASS"]
+        """Damaged parts of which a picture was judged PASS."""
+        return self.parts_given(Verdict.PASS, damaged=True)
 
     @property
     def false_alarms(self) -> Share:
-        """Intact parts judged DEFECT."""
-        return self.verdicts(damaged=False)["DEFECT"]
+        """Intact parts of which a picture was judged DEFECT."""
+        return self.parts_given(Verdict.DEFECT, damaged=False)
 
     @property
     def unknown(self) -> Share:
-        """Parts, damaged or not, left to somebody to look at."""
+        """Pictures, of damaged parts or not, left to somebody to look at."""
         return Share(sum(j.verdict == Verdict.UNKNOWN for j in self.judged), len(self.judged))
 
     @cached_property
@@ -150,6 +164,15 @@ class Result:
         return statistics.reliability(self.p_defect, self.damaged)
 
     @cached_property
+    def trade_off(self) -> TradeOff:
+        """See `statistics.trade_off`, by part: a damaged one has its lowest P(defect), an intact one its highest."""
+        if self.part is None:
+            return statistics.trade_off(self.damaged, self.p_defect)
+        missed = statistics.lowest(self.p_defect[self.damaged], self.part[self.damaged])
+        alarm = -statistics.lowest(-self.p_defect[~self.damaged], self.part[~self.damaged])
+        return statistics.trade_off(np.arange(len(missed) + len(alarm)) < len(missed), np.append(missed, alarm))
+
+    @cached_property
     def roc(self) -> Curve:
         """See `statistics.roc`; only where there are both kinds of picture."""
         return statistics.roc(self.damaged, self.p_defect)
@@ -166,9 +189,10 @@ class Result:
         `accuracy_int8` and what follows from it count the device's label, `accuracy_float` that of the model before
         quantization under the same rule. `ece` is the expected calibration error of the highest score,
         `ece_by_chance` what a perfectly calibrated model would show. Where some class means intact:
-        `missed_defects` is the share of damaged parts judged PASS, `false_alarms` that of intact parts judged DEFECT,
-        each with its one-sided 95% bound `_upper`; `unknown` is the share of all parts judged UNKNOWN. Latencies are
-        milliseconds on the machine that evaluated: median and 95th percentile.
+        `missed_defects` is the share of damaged parts of which a picture was judged PASS, `false_alarms` that of intact
+        parts of which one was judged DEFECT, each with its one-sided 95% bound `_upper`; `unknown` is the share of
+        all pictures judged UNKNOWN. Latencies are milliseconds on the machine that evaluated: median and 95th
+        percentile.
         """
         figures = {
             "accuracy_int8": self.confusion.accuracy.value or 0.0,

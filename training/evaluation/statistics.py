@@ -65,6 +65,14 @@ class Share:
         return {"share": share, "hits": self.hits, "total": self.total, "low": low, "high": high}
 
 
+def lowest(score: Doubles, group: Integers) -> Doubles:
+    """Return the lowest score of each group, in the groups' order, from the score and the group of each row [n]."""
+    groups, place = np.unique(group, return_inverse=True)
+    found = np.full(len(groups), np.inf)
+    np.minimum.at(found, place, score)
+    return found
+
+
 def upper_bound(hits: int, total: int, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided Clopper-Pearson upper bound of a share, 0-1; 1 of nothing."""
     from scipy.special import betaincinv

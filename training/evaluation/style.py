@@ -38,6 +38,7 @@ tr > th:first-child { text-align: left; color: var(--ink); }
 td.ok, td.off { min-width: 2.6rem; text-align: center; }
 td.across { outline: 2px solid #c8102e; outline-offset: -2px; }
 table.plain td, table.plain th { border-width: 0 0 1px; } table.plain td svg { width: 150px; vertical-align: middle; }
+tr.grave td, tr.grave th { background: #fdecee; } tr.doubt td, tr.doubt th { background: #fff8e8; }
 .many thead th:not(:first-child) { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; }
 .chip { font-size: .72rem; padding: .05rem .4rem; border-radius: 1rem; color: #fff; white-space: nowrap; }
 .chip.damaged { background: var(--damaged); } .chip.intact { background: var(--intact); }

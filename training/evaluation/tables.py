@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training.evaluation import charts
 from training.evaluation.svg import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge.contract.bundle import Label
     from training.evaluation.result import Result, Speed
     from training.evaluation.statistics import Share
 
+_RECALLS = ("recall_float", "recall_int8")
 _UPRIGHT = 6
 """Columns whose heads fit side by side; of more they are turned."""
 
@@ -64,6 +67,22 @@ def _share(share: Share, style: str) -> str:
 
 def _value(share: float | None) -> str:
     return "-" if share is None else percent(share)
+
+
+def gate_table(gate: Mapping[str, Any]) -> str:
+    """Return what int8 cost each class, of a gate's plain values: rows that lost more than allowed stand out."""
+    heads = ("class", "pictures", "float", "int8", "lost", "gained", "points", "verdict")
+    body = []
+    for row in gate["rows"]:
+        counts = (f"<td>{row[name]}</td>" for name in ("lost", "gained"))
+        shares = (f"<td>{_value(row[name] if row['pictures'] else None)}</td>" for name in _RECALLS)
+        style = {"lost": ' class="grave"', "too few to tell": ' class="doubt"'}.get(row["verdict"], "")
+        body.append(
+            f"<tr{style}><th>{escape(row['name'])}</th><td>{row['pictures']}</td>{''.join(shares)}{''.join(counts)}"
+            f"<td>{-100 * row['drop']:+.1f}</td><td>{escape(row['verdict'])}</td></tr>"
+        )
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    return f'<table class="plain"><tr>{head}</tr>{"".join(body)}</table>'
 
 
 def milliseconds(time: float) -> str:

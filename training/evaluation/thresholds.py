@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edge.classifier import Floats
     from edge.contract.bundle import Label
+    from training.data.dataset import Integers
     from training.evaluation.statistics import Booleans, Doubles
 
 _MARGIN = 0.5
@@ -100,10 +101,11 @@ class Rule:
         }
 
 
-def choose(score: Doubles, defect: Booleans, aim: Aim, share: float = 1.0) -> Rule:
+def choose(score: Doubles, defect: Booleans, aim: Aim, *, share: float = 1.0, part: Integers | None = None) -> Rule:
     """Choose the thresholds that cost least on pictures with P(defect) `score` [n], 0-1, calibrated.
 
     `share` of all photographed defects are among these pictures: it only tells how many more must be photographed.
+    `part` [n] says which pictures show the same part, for the promise, see `Promise`; None: each another one.
 
     Each picture counts as what it is, and a little as what its score says: that is worth 100 pictures, so that few
     pictures change little of what the costs alone would give (`Costs.ideal`), and many overrule it. Between two
@@ -116,9 +118,12 @@ def choose(score: Doubles, defect: Booleans, aim: Aim, share: float = 1.0) -> Ru
     variable, whatever the scores' distribution and however else the threshold is chosen (Wilks, Determination of
     sample sizes for setting tolerance limits, 1941); equal scores make it smaller. That the temperature was fitted
     to the same pictures does not matter with two classes, whose order it keeps, and hardly with more.
-    Pictures that are not independent, such as several of one part, show less than their number says.
+    For what is cheapest several pictures of one part count each; only the promise counts parts.
     """
-    promise, cap = (None, math.inf) if aim.max_miss is None else Promise.of(score[defect], aim.max_miss, share)
+    promise, cap = None, math.inf
+    if aim.max_miss is not None:
+        shown = None if part is None else part[defect]
+        promise, cap = Promise.of(score[defect], aim.max_miss, share=share, part=shown)
     distinct, place = np.unique(score, return_inverse=True)
     below, from_ = _cheapest(distinct, place, defect, aim.costs, cap)
     limit = 1 / (len(score) + 2)

@@ -1,13 +1,23 @@
-"""From a trained network to an int8 model that is trusted: quantize, compare, retrain if it lost too much."""
+"""From a trained network to an int8 model that is trusted: quantize, compare, retrain if it lost too much.
+
+Retraining takes one to three minutes on two cores. It must help where the gate refuses. Where the gate cannot tell a
+loss from chance it is tried too, but only if that loss is large (`Gate.suspect`), and kept only if it is better: the
+plain model is the one that was trained, and needs no reason to stay. What either model is compared on is the gate's
+own pictures, so that the test part stays unseen.
+"""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import RuntimeUnavailableError
-from training.int8 import gate, qat, quantize
+from edge.classifier import Classifier
+from edge.config import Runtime
+from edge.errors import InspectError, RuntimeUnavailableError
+from training import backend
+from training.evaluation.evaluate import int8_logits
+from training.int8 import flatbuffer, gate, qat, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,6 +25,7 @@ if TYPE_CHECKING:
     from edge.classifier import Floats
     from edge.contract.bundle import Bundle
     from training.data.dataset import Dataset
+    from training.int8.flatbuffer import Finding
     from training.int8.gate import Engine, Gate
     from training.network.model import Network
     from training.recipe import Recipe
@@ -27,18 +38,49 @@ class Exported:
     model: bytes
     gates: Mapping[Engine, Gate]
     """What int8 cost, on each runtime."""
-    refused: Mapping[Engine, Gate] | None
-    """Where the first try was refused: what that had cost; the model is then the retrained one."""
-    disagreements: tuple[str, ...]
+    before: Mapping[Engine, Gate] | None = None
+    """What the first try had cost, where the model is the retrained one."""
+    disagreements: tuple[str, ...] = ()
     """Which runtime sees other classes than LiteRT, and in how many pictures."""
+    attempt: str | None = None
+    """What came of retraining for a loss that may be chance; None: it was not tried for that."""
+    edge_tpu: tuple[Finding, ...] = ()
+    """What keeps layers of the model off the Edge TPU."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every runtime's gate passed."""
+        return all(found.passed for found in self.gates.values())
+
+    @property
+    def mean_recall(self) -> float:
+        """See `Gate.mean_recall`, of the runtime that does worst."""
+        return min(found.mean_recall for found in self.gates.values())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever trusts the model should know: a sentence for each."""
+        told = []
+        if refused := [found.refused[0] for found in (self.before or {}).values() if found.refused]:
+            worst = f"{refused[0].name}: {refused[0]}"
+            told.append(f"At first int8 cost too much recall ({worst}); retrained with int8's rounding.")
+        told += [*gate.doubts(self.gates), *([self.attempt] if self.attempt else []), *self.disagreements]
+        if self.edge_tpu:
+            told.append(
+                f"{len(self.edge_tpu)} places of the model would keep an Edge TPU from running it whole, the first: "
+                f"{self.edge_tpu[0]}. Devices without one do not mind; edge-train compile tells more."
+            )
+        return told
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json."""
         return {
-            "retrained": self.refused is not None,
+            "retrained": self.before is not None,
             "gates": {engine: found.plain() for engine, found in self.gates.items()},
-            "before_retraining": {engine: found.plain() for engine, found in (self.refused or {}).items()},
+            "before_retraining": {engine: found.plain() for engine, found in (self.before or {}).items()},
+            "attempt": self.attempt,
             "disagreements": list(self.disagreements),
+            "edge_tpu": [str(finding) for finding in self.edge_tpu],
         }
 
 
@@ -57,38 +99,71 @@ class Held:
 def export(network: Network, data: Dataset, held: Held, recipe: Recipe, *, seed: int) -> Exported:
     """Quantize with ranges measured on `data`; if a class of `held` lost too much, retrain on `data`, and say so.
 
-    Raises BundleError, one line with the worst class and the remedies, if that does not help either, and
-    what `quantize` and `qat.retrain` raise.
+    Where it may have lost much, the better of both. Raises BundleError, one line with the worst class and the
+    remedies, if what lost too much is not mended by that, and what `quantize` and `qat.retrain` raise.
     """
-    model = quantize.quantize(network, data, seed=seed, tiles=recipe.preprocess.tiles)
-    first = _judge(model, held)
-    if all(found.passed for found in first.gates.values()):
-        return first
-    worst = next(found.refused[0] for found in first.gates.values() if found.refused)
-    print(f"int8 costs {worst.name} too much ({worst}): retraining with int8's rounding", file=sys.stderr)
+
+    def retrained() -> Exported:
+        model = qat.retrain(
+            network,
+            quantize.one_tile_each(data.pixels, network, recipe.preprocess.tiles, seed),
+            # A picture's class is no tile's class, and the mean of the map is not what another pooling looks at.
+            data.truth if recipe.is_whole else None,
+            augmentation=recipe.augmentation,
+            seed=seed,
+        )
+        return replace(_judge(model, held), before=first.gates)
+
+    first = _judge(quantize.quantize(network, data, seed=seed, tiles=recipe.preprocess.tiles), held)
+    if not first.passed:
+        return _mended(first, retrained)
+    return _better(first, retrained) if any(found.suspect for found in first.gates.values()) else first
+
+
+def _mended(first: Exported, retrained: Callable[[], Exported]) -> Exported:
+    """Return the retrained model, which must pass where the first one was refused."""
+    _tell(first, "int8 costs too much")
     try:
         qat.require()
     except RuntimeUnavailableError as error:
         gate.require(first.gates, also=f" (not retrained: {error})")
-    model = qat.retrain(
-        network,
-        quantize.one_tile_each(data.pixels, network, recipe.preprocess.tiles, seed),
-        # A picture's class is no tile's class, and the mean of the map is not what another pooling looks at.
-        data.truth if recipe.is_whole else None,
-        augmentation=recipe.augmentation,
-        seed=seed,
-    )
-    second = _judge(model, held)
+    second = retrained()
     gate.require(second.gates, also=", retrained for it too,")
-    return Exported(model=model, gates=second.gates, refused=first.gates, disagreements=second.disagreements)
+    return second
+
+
+def _better(first: Exported, retrained: Callable[[], Exported]) -> Exported:
+    """Return the retrained model if it passes with more recall, and otherwise the first, saying what came of it."""
+    _tell(first, "int8 may cost much")
+    try:
+        second = retrained()
+    except InspectError as error:  # What passed is good enough to go without.
+        return replace(first, attempt=f"It was not retrained for that: {error}.")
+    before, after = f"{first.mean_recall:.1%}", f"{second.mean_recall:.1%}"
+    if second.passed and second.mean_recall > first.mean_recall:
+        return replace(second, attempt=f"Retrained with int8's rounding: mean recall {after}, {before} before.")
+    return replace(first, attempt=f"Retraining with int8's rounding did not help: mean recall {after} after {before}.")
+
+
+def _tell(found: Exported, what: str) -> None:
+    """Show what every class lost on the runtime that is worst off, before minutes go by."""
+    worst = min(found.gates.values(), key=lambda one: (one.passed, one.mean_recall))
+    print(f"{what}: retraining with int8's rounding", *worst.table(), sep="\n", file=sys.stderr)
 
 
 def _judge(model: bytes, held: Held) -> Exported:
     bundle, pictures = held.draft(model), held.pictures
-    found = {engine: gate.int8_logits(bundle, pictures.pixels, engine) for engine in gate.engines()}
+    found = {engine: _logits(bundle, pictures, engine) for engine in gate.engines()}
     gates = {
         engine: gate.compare(pictures.truth, held.logits, logits, pictures.labels, allow_drop=held.allow_drop)
         for engine, logits in found.items()
     }
     others = tuple(gate.disagreements(found, allow_drop=held.allow_drop))
-    return Exported(model=model, gates=gates, refused=None, disagreements=others)
+    off = tuple(finding for finding in flatbuffer.inspect(model) if finding.severity == "edge-tpu")
+    return Exported(model=model, gates=gates, disagreements=others, edge_tpu=off)
+
+
+def _logits(bundle: Bundle, pictures: Dataset, engine: Engine) -> Floats:
+    with backend.quiet():
+        classifier = Classifier(bundle, Runtime(engine=engine))
+    return int8_logits(classifier, pictures, f"judging with {engine}")

@@ -7,7 +7,8 @@ Pictures on the edge between two classes flip by chance, in both directions, and
 points. So a class has lost its recall if it fell by more than `allow_drop` and its lost pictures outnumber the gained
 ones by more than chance allows (an exact sign test at 0.1: four to none, six to one). Below 4 / allow_drop pictures
 (400 for 1 point) the gate is therefore coarser than `allow_drop`; each row states its resolution, and "too few to
-tell" where the drop is above `allow_drop` but may be chance.
+tell" where the drop is above `allow_drop` but may be chance. Such a row refuses nothing, and is never silent either:
+`doubts` has a sentence for each.
 """
 
 from __future__ import annotations
@@ -19,10 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from edge.classifier import Classifier, softmax
-from edge.config import Runtime
+from edge.classifier import softmax
 from edge.errors import BundleError
-from training import backend, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge.classifier import Floats
-    from edge.contract.bundle import Bundle, Label
-    from edge.contract.preprocess import Pixels
+    from edge.contract.bundle import Label
     from training.data.dataset import Integers
 
 Engine: TypeAlias = Literal["litert", "tflite-runtime"]
@@ -44,6 +42,10 @@ _CHANCE = 0.1
 """Four lost pictures against none gained are 0.06, three are 0.13."""
 _HALF = 0.5
 """P(defect) from which a picture counts as damaged here: the bundle's thresholds are chosen later, on int8 logits."""
+_FEWEST_LOST = 2
+"""Pictures of a row, gained ones set off, from which on a loss that may be chance is worth minutes of retraining."""
+_FAR = 2
+"""Times the allowed drop: likewise."""
 _DIGITS = 6
 _EPSILON = 1e-9
 """Keeps a drop that is exactly the allowed one from being refused for its last binary digit."""
@@ -57,6 +59,10 @@ class Row:
     pictures: int
     right_float: int
     right_int8: int
+    lost: int
+    """Pictures that float gets right and int8 does not."""
+    gained: int
+    """The reverse."""
     verdict: Literal["kept", "lost", "too few to tell", "no pictures"]
 
     @property
@@ -83,7 +89,7 @@ class Row:
         """Return the row for a person."""
         return (
             f"{self.recall_float:.1%} in float, {self.recall_int8:.1%} in int8: {100 * self.drop:.1f} points lost, "
-            f"{self.right_float - self.right_int8} of {self.pictures} pictures"
+            f"{self.lost} of {self.pictures} pictures lost and {self.gained} gained"
         )
 
 
@@ -112,6 +118,30 @@ class Gate:
     def refused(self) -> tuple[Row, ...]:
         """The rows that lost too much, the worst first."""
         return tuple(sorted((row for row in self.rows if row.verdict == "lost"), key=lambda row: -row.drop))
+
+    @property
+    def doubtful(self) -> tuple[Row, ...]:
+        """The rows that lost more than allowed, but not more than chance may take."""
+        return tuple(row for row in self.rows if row.verdict == "too few to tell")
+
+    @property
+    def suspect(self) -> tuple[Row, ...]:
+        """Those of them that lost so much that an attempt to mend it is worth its minutes, the worst first.
+
+        At least two pictures net, as a single one on the edge flips easily, and more than twice what is allowed.
+        """
+        far = _FAR * self.allow_drop
+        rows = [r for r in self.doubtful if r.lost - r.gained >= _FEWEST_LOST and r.drop > far + _EPSILON]
+        return tuple(sorted(rows, key=lambda row: -row.drop))
+
+    @property
+    def mean_recall(self) -> float:
+        """Int8's recall, 0-1, over classes and damaged parts: what a rare class loses counts as much as a common one's.
+
+        Two int8 models of the same network are compared by it.
+        """
+        rows = [row for row in (*self.classes, *([self.damaged] if self.damaged else [])) if row.pictures]
+        return float(np.mean([row.recall_int8 for row in rows]))
 
     def table(self) -> list[str]:
         """Return lines for a terminal: a heading and a row for each class."""
@@ -160,14 +190,15 @@ def compare(
 def _row(name: str, rows: npt.NDArray[np.bool_], right: Sequence[npt.NDArray[np.bool_]], allow_drop: float) -> Row:
     pictures = int(rows.sum())
     before, after = (int(hits[rows].sum()) for hits in right)
+    first, second = (hits[rows] for hits in right)
+    lost, gained = int((first & ~second).sum()), int((second & ~first).sum())
     verdict: Literal["kept", "lost", "too few to tell", "no pictures"] = "kept"
     if not pictures:
         verdict = "no pictures"
     elif before - after > allow_drop * pictures + _EPSILON:
-        first, second = (hits[rows] for hits in right)
-        lost, gained = int((first & ~second).sum()), int((second & ~first).sum())
         verdict = "lost" if by_chance(lost, gained) <= _CHANCE else "too few to tell"
-    return Row(name=name, pictures=pictures, right_float=before, right_int8=after, verdict=verdict)
+    counts = {"pictures": pictures, "right_float": before, "right_int8": after, "lost": lost, "gained": gained}
+    return Row(name=name, verdict=verdict, **counts)
 
 
 def by_chance(lost: int, gained: int) -> float:
@@ -182,21 +213,6 @@ def by_chance(lost: int, gained: int) -> float:
 def engines() -> tuple[Engine, ...]:
     """Return the runtimes that are installed here, LiteRT first."""
     return tuple(engine for engine, package in _PACKAGES.items() if find_spec(package) is not None)
-
-
-def int8_logits(bundle: Bundle, pixels: Pixels, engine: Engine = "litert") -> Floats:
-    """Return what a device says of canvases uint8 [n, h, w, 3] with this runtime: logits, float32 [n, classes].
-
-    Raises BundleError for a model that the runtime refuses, RuntimeUnavailableError without the runtime.
-    """
-    with backend.quiet():
-        classifier = Classifier(bundle, Runtime(engine=engine))
-    with progress.stage(f"judging with {engine}", len(pixels)) as advance:
-        found = []
-        for picture in pixels:
-            found.append(classifier.classify(picture).logits)
-            advance()
-    return np.array(found, np.float32)
 
 
 def disagreements(by_engine: Mapping[Engine, Floats], *, allow_drop: float = ALLOWED_DROP) -> list[str]:
@@ -217,6 +233,18 @@ def disagreements(by_engine: Mapping[Engine, Floats], *, allow_drop: float = ALL
     return lines
 
 
+def doubts(gates: Mapping[Engine, Gate]) -> list[str]:
+    """Say of each row what it lost more than allowed though it may be chance, once for runtimes that agree."""
+    found: dict[Row, list[Engine]] = {}
+    for engine, gate in gates.items():
+        for row in gate.doubtful:
+            found.setdefault(row, []).append(engine)
+    return [
+        f"int8 may cost {row.name} recall on {' and '.join(engines)} ({row}): too few pictures to tell it from chance."
+        for row, engines in found.items()
+    ]
+
+
 def require(gates: Mapping[Engine, Gate], *, also: str = "") -> None:
     """Raise BundleError, one line with the worst row and the remedy, unless every runtime's gate passed.
 
@@ -226,7 +254,7 @@ def require(gates: Mapping[Engine, Gate], *, also: str = "") -> None:
         if gate.passed:
             continue
         worst, more = gate.refused[0], len(gate.refused) - 1
-        rest = f", and {more} more" if more else ""
+        rest = f"; {more} more lost too much" if more else ""
         accepted = math.ceil(100 * worst.drop - _EPSILON) / 100
         raise BundleError(
             f"int8{also} costs {worst.name} more recall than the allowed {100 * gate.allow_drop:g} points on {engine} "

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 CALIBRATION_PICTURES = 300
 """In all, the same number of each class.
 
-Measured on NEU-DET over five seeds: 100 and 300 leave the same error in the logits. Refitting the head to the int8
-features halved the logits' error and yet flipped more pictures (4 of 1,800 against 1), so it is left out.
+Measured on NEU-DET, alpha 0.35, one run of each of five seeds, float right in all of them: int8 is right in 99.89% with
+100 pictures, 99.79% with 200 (four seeds), 99.94% with 300. That is one or two pictures of 1,800 apart, so the number
+hardly matters. Refitting the head to the int8 features halved the logits' error and yet flipped more pictures (4 of
+1,800 against 1), so it is left out.
 """
 _WHOLE = Tiles()
 
