@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from surfaces import waves
@@ -238,14 +238,19 @@ def test_a_view_depends_on_picture_recipe_and_generator_alone() -> None:
 
 
 def test_other_views_are_another_version() -> None:
-    """Whoever changes what `vary` gives finds this digest changed: then VERSION goes up, and the digest with it."""
+    """Who changes what `vary` gives finds these distances from the picture changed, and raises VERSION with them."""
     picture = np.repeat((np.add.outer(7 * np.arange(40), 3 * np.arange(56)) % 251).astype(np.uint8)[:, :, None], 3, 2)
-    everything = Augmentation(rotate=20, blur=2, jpeg=0.3, resampler=0.5, occlusion=0.5)
-    digest = hashlib.sha256()
-    for augmentation in (Augmentation(), everything):
-        for number in range(20):
-            digest.update(vary(picture, augmentation, rng_of(0, number, "5eed")).tobytes())
-    assert (VERSION, digest.hexdigest()[:16]) == (1, "804e257c3826c3f1")
+    distances = [
+        np.abs(vary(picture, augmentation, rng_of(0, number, "5eed")).astype(float) - picture).mean()
+        for augmentation in (Augmentation(jpeg=0.5), Augmentation(rotate=20, blur=2, jpeg=0.5, occlusion=0.5))
+        for number in range(8)
+    ]
+    # No digest: from one of Pillow's versions to another a few pixels differ by a level or two.
+    known = [
+        *(11.67, 90.82, 73.17, 90.99, 71.19, 81.73, 75.96, 22.00),
+        *(13.68, 86.50, 75.62, 85.19, 70.74, 80.56, 71.24, 27.97),
+    ]
+    assert (VERSION, distances) == (1, pytest.approx(known, abs=0.02))
 
 
 def test_a_view_does_not_change_when_the_next_is_drawn() -> None:
