@@ -113,20 +113,12 @@ def test_another_recipe_has_features_of_its_own(data: Dataset, other: Recipe) ->
     assert len(set(cache.folder("features").iterdir()) - before) == 1
 
 
-<<<<<<< HEAD
-@pytest.mark.usefixtures("data")
-@pytest.mark.parametrize(
-    "name",
-    ["training.data.augment.VERSION", "edge.__version__", "tensorflow.__version__", "ai_edge_litert.__version__"],
-)
-=======
 CODE = ("training.data.augment.VERSION", "edge.__version__")
 LIBRARIES = ("PIL.__version__", "tensorflow.__version__", "ai_edge_litert.__version__")
 
 
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("name", [*CODE, *LIBRARIES])
->>>>>>> robust
 def test_other_code_has_features_of_its_own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What an older way to vary, release, resizing, converter or runtime left is not taken for this one's."""
     from training.network import features
