@@ -121,7 +121,7 @@ def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:
     from training.network.train import Trainer
 
     options = job.options
-    with backend.several(), progress.timed("trained"):
+    with backend.several(), progress.timed("training in all"):
         network = model.build(len(job.inputs.labels), job.recipe, options.weights)
         trainer = Trainer(network, job.parts, job.recipe, seed=options.seed, run=run, logs=options.logs)
         return network, trainer.from_scratch() if options.weights is None else trainer.on_features()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 ALPHA = 0.35
 LEAST_FASTER, MOST_MIB = 5.0, 2560.0
-_DONE = re.compile(r"^(computing .*|training .*|trained): done in ([0-9.]+) s$", re.MULTILINE)
+_DONE = re.compile(r"^(computing .*|training .*): done in ([0-9.]+) s$", re.MULTILINE)
 """Of a build's log: the stages that make the trained float network, and all from its loading to its last score."""
 
 
@@ -89,7 +89,7 @@ def _stages(built: Built) -> dict[str, float]:
 
 
 def _training(built: Built) -> float:
-    return _stages(built)["trained"]
+    return _stages(built)["training in all"]
 
 
 def compare(rounds: Sequence[Round]) -> list[Line]:
