@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -26,6 +27,9 @@ DEMO_BUNDLE = PROJECT / "edge" / "demo_bundle"
 for _name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
     os.environ[_name] = tempfile.mkdtemp(prefix="edge-inspect-tests-")
     atexit.register(shutil.rmtree, os.environ[_name])
+
+# A shell without job control starts what it puts in the background deaf to Ctrl-C, and whatever that starts is too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On busy shared cores time says nothing about the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

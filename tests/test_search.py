@@ -72,6 +72,24 @@ def test_a_search_goes_on_with_recipes_not_tried_before(data: Path, base: Path, 
 
 
 @pytest.mark.usefixtures("small")
+def test_a_recipe_that_diverges_is_one_that_was_tried(
+    data: Path, base: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its decay makes the weights larger at every step: the search goes on, and names it if nothing else is left."""
+    chosen = replace(recipe.read(base), loss=recipe.Loss(weight_decay=1000))
+    chosen = replace(chosen, head=replace(chosen.head, epochs=(300, 300), patience=1))
+
+    def find(trials: int) -> list[Found]:
+        limits = Limits(seconds=600, milliseconds=1e6, trials=trials)
+        return search.search(listed(data), chosen, weights=str(tiny_weights), limits=limits, seed=3)
+
+    with pytest.raises(ConfigError, match=r"^of 1 recipes all that were fast enough diverged: weaken the \[loss\]"):
+        find(1)
+    assert ": diverged" in capsys.readouterr().err
+    assert len(find(4)) in range(1, 4)
+
+
+@pytest.mark.usefixtures("small")
 def test_another_question_is_another_search(data: Path, base: Path, tmp_path: Path) -> None:
     """The pictures, the fold, what is mixed in, the base recipe, the weights' content and the seed: each."""
     plain, chosen = listed(data), recipe.read(base)

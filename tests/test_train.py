@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -235,6 +234,18 @@ def test_all_is_tuned_only_where_it_promises_more(
     assert same(model.build(3, ONCE, weights).trunk, network.trunk) != kept.get("all", False)
 
 
+def test_all_is_tuned_unless_the_recipe_leaves_it_out(
+    parts: Parts, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default validation alone decides on it, for at most four epochs; at 0 pictures there is none."""
+    for plan, names in ((Recipe().all, ["head", "top blocks", "all"]), (QUICK.all, ["head", "top blocks"])):
+        Run("test").finish()
+        judged(monkeypatch, 0.3, 0.5, 0.5, 0.6, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7)
+        _, stages = learn(parts, weights, replace(ONCE, all=plan))
+        assert [stage.name for stage in stages] == names
+        assert stages[-1].epochs <= 4
+
+
 # The decay takes ten thousand times a weight off it in each step: within what a recipe may say, and no number soon.
 DIVERGING = {"rate": 10.0, "epochs": (10, 10)}
 DECAY = Loss(weight_decay=1000.0)
@@ -265,16 +276,6 @@ def test_a_tuning_that_diverges_is_undone(parts: Parts, weights: str, capsys: py
     assert "top blocks diverged" in capsys.readouterr().err
     found = scores.score(pooled.predict(network, parts.validation.pixels, recipe), parts.validation.truth)
     assert found.balanced_accuracy == pytest.approx(first.best.balanced_accuracy)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_logits_that_are_no_numbers_are_worse_than_any(bad: float) -> None:
-    """One of them is enough, in whichever place: no other score is below it."""
-    from training.network import scores
-
-    logits = np.array([[9.0, 0.0], [bad, 0.0]], np.float32)
-    assert scores.score(logits, np.array([0, 0])) == scores.NOTHING
-    assert scores.score(-np.abs(logits[:1]) * 1e30, np.array([0])) > scores.NOTHING
 
 
 def test_curves_are_written_for_tensorboard(parts: Parts, tmp_path: Path) -> None:

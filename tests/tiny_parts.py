@@ -81,6 +81,10 @@ rate = 1e-2
 pictures = 200
 epochs = [2, 4]
 rate = 3e-4
+[all]
+pictures = 0
+epochs = [1, 1]
+rate = 5e-5
 """
 """What a tiny data set needs, in seconds; its weights are those of `save_weights`."""
 

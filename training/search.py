@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,12 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     """Try recipes until a limit is reached; returns all that were trained, the best first.
 
     Only the training and validation parts are used. A search of the same pictures, base recipe, weights and seed
-    goes on where an earlier one ended. Raises ConfigError if no recipe was fast enough.
+    goes on where an earlier one ended. A recipe whose training diverges is one that was tried. Raises ConfigError if
+    none is left.
     """
     import optuna
+
+    from training.network.watcher import DivergedError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # A failed trial is an error of ours, told once.
     key = _key(given, base, weights, seed)
@@ -91,16 +95,21 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
             attempt,
             n_trials=limits.trials,
             timeout=limits.seconds,
+            catch=DivergedError,
             callbacks=[lambda _, trial: advance(_described(trial))],
         )
     affordable = [each for each in _found(study) if each.milliseconds <= limits.milliseconds]
     found = sorted(affordable, key=lambda each: -_value(each.balanced_accuracy, each.loss))
     if not found:
-        tried = len(study.trials)
-        raise ConfigError(
-            f"--latency-budget {limits.milliseconds:g} ms: none of {tried} recipes was fast enough; allow more"
-        )
+        raise ConfigError(_nothing_found(study, limits))
     return found
+
+
+def _nothing_found(study: optuna.Study, limits: Limits) -> str:
+    tried = len(study.trials)
+    if any(trial.user_attrs.get("milliseconds", math.inf) <= limits.milliseconds for trial in study.trials):
+        return f"of {tried} recipes all that were fast enough diverged: weaken the [loss] of --recipe, or search on"
+    return f"--latency-budget {limits.milliseconds:g} ms: none of {tried} recipes was fast enough; allow more"
 
 
 def _suggest(trial: optuna.Trial, base: Recipe, shape: tuple[int, int], *, any_alpha: bool) -> Recipe:
@@ -164,7 +173,7 @@ def _described(trial: optuna.trial.FrozenTrial) -> str:
     tiles = f"{model['tiles']}x{model['tiles']} tiles of {model['size']} px"
     said = f"{tiles}, alpha {model['alpha']:g}, {model['level']}, {model['pooling']}, {cost}"
     if "balanced_accuracy" not in attributes:
-        return f"{said}: too slow"
+        return f"{said}: {'diverged' if trial.state.name == 'FAIL' else 'too slow'}"
     return f"{said}: validation {attributes['balanced_accuracy']:.1%}, loss {attributes['loss']:.3f}"
 
 

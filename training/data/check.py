@@ -29,7 +29,7 @@ _WEAK = 0.6
 """Balanced accuracy of the probe below which its suspicions are not worth much."""
 _GOOD = 0.9
 """Likewise, from which on most suspicions are right: at 94% 98% were, at 81% only 39%."""
-_LEAKING = 0.02
+LEAKING = 0.02
 """Share of the pictures with a sibling from which on a random split flatters noticeably."""
 
 
@@ -215,7 +215,7 @@ def _leaks(data: Dataset, related: Relations, group_by: str) -> Iterator[Finding
     """Say whether a split that knows of no groups would test on what was learnt."""
     different = [rows for rows in _clusters(related.siblings) if len(set(related.equal[rows].tolist())) > 1]
     share = sum(map(len, different)) / len(data.sources)
-    if share >= _LEAKING:
+    if share >= LEAKING:
         rule = group_by if group_by != "none" else "near-duplicate"
         yield Finding(
             level="warning",

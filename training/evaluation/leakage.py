@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.data.check import relations
+from training.data.check import LEAKING, relations
 from training.data.clusters import united
 from training.data.label_errors import probabilities
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edge.classifier import Floats
     from training.data.dataset import Dataset, Integers
 
-_LEAKING = 0.02
-"""Share of the pictures with a sibling, or of the test part with one elsewhere, from which on it is worth a word."""
 _FEWEST = 5
 """Groups of the smallest class: the probe has as many folds."""
 
@@ -63,7 +61,7 @@ class Leakage:
 def find(
     data: Dataset, part: Integers, groups: Sequence[str] | None, embed: Callable[[Dataset], Floats], *, seed: int
 ) -> Leakage | None:
-    """Compare both kinds of split, and look where siblings lie; None where next to no picture has one.
+    """Compare both kinds of split, and look where siblings lie; None where less than LEAKING of them has one.
 
     `data` is all that was divided and the test pictures, `part` int64 [n] the part of each, the highest being the
     test part. Siblings are the pictures of one of `groups`, or without groups near duplicates. `embed` gives vectors
@@ -72,7 +70,7 @@ def find(
     cluster = relations(data).near if groups is None else united(data.digests, list(groups))
     elsewhere = _elsewhere(cluster, part)
     share, torn = float((np.bincount(cluster)[cluster] > 1).mean()), float(elsewhere[part == part.max()].mean())
-    if max(share, torn) < _LEAKING:
+    if max(share, torn) < LEAKING:
         return None
     by_group = at_random = None
     if _fewest_groups(data, cluster) >= _FEWEST:

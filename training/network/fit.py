@@ -50,7 +50,7 @@ class Task:
 def fit(task: Task, recipe: Recipe, *, seed: int, checkpoint: Checkpoint, logs: Path | None = None) -> Stage:
     """Run one stage and leave the weights of its best epoch, or the earlier ones if no epoch was better.
 
-    Raises ConfigError naming the stage and its rate if it diverged and there are no earlier ones.
+    Raises DivergedError naming the stage and its rate if it diverged and there are no earlier ones.
     """
     epochs, batch = _epochs(task), _batch(task, recipe)
     steps = math.ceil(len(task.truth) / batch)

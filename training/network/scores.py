@@ -56,5 +56,7 @@ def score(logits: Floats, truth: Integers) -> Score:
 
     right = logits.argmax(axis=1) == truth
     recalls = [right[truth == label].mean() for label in np.unique(truth)]
-    loss = float(np.mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)))
+    # Doubles: of logits near the largest single the sum is none any more.
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits.astype(np.float64))
+    loss = float(np.mean(losses))
     return Score(float(np.mean(recalls)), -loss) if math.isfinite(loss) else NOTHING

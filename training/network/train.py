@@ -43,7 +43,7 @@ class Trainer:
     def from_scratch(self) -> list[Stage]:
         """Teach everything from the pixels; batch normalisation takes the data's own statistics.
 
-        Raises ConfigError if that diverged.
+        Raises DivergedError if that diverged.
         """
         for norm in batch_norms(self._network):
             norm.momentum = self._recipe.scratch_momentum
@@ -52,7 +52,7 @@ class Trainer:
     def on_features(self) -> list[Stage]:
         """Converge the head on the frozen network's features, tune the top blocks, and all if that promises more.
 
-        Raises ConfigError if the head diverged, InspectError if batch normalisation's statistics moved.
+        Raises DivergedError if the head diverged, InspectError if batch normalisation's statistics moved.
         """
         statistics = moving_statistics(self._network)
         extractor = Extractor(self._network, self._recipe)

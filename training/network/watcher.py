@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from training.network.checkpoint import Checkpoint
     from training.network.fit import Task
 
+
+class DivergedError(ConfigError):
+    """The weights left the range of numbers: this stage's rate is too high for these pictures."""
+
+
 _HELD_AT_ONCE = 64
 """Held-out inputs that are scored in one step."""
 
@@ -74,7 +79,7 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
     def end(self) -> Stage:
         """Put the best weights into the model, the last epochs' average among them; say what the stage came to.
 
-        A stage that diverged leaves the model that was there before; raises ConfigError if there was none.
+        A stage that diverged leaves the model that was there before; raises DivergedError if there was none.
         """
         notes, earlier = self._notes, self._task.earlier
         if self._diverged:
@@ -115,7 +120,7 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
             f"give this stage a lower rate than {task.plan.rate:g} in the recipe"
         )
         if not task.earlier:
-            raise ConfigError(said)
+            raise DivergedError(said)
         print(f"{said}; what was best on validation stays", file=sys.stderr)
 
     def _note(self, now: Score, loss: float) -> None:
