@@ -5,6 +5,8 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiny_parts import RECIPE, draw, make_folder, run
 
@@ -87,6 +89,36 @@ def test_a_recipe_that_diverges_is_one_that_was_tried(
         find(1)
     assert ": diverged" in capsys.readouterr().err
     assert len(find(4)) in range(1, 4)
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """What a search of six recipes leaves: its file and the content."""
+    path = tmp_path_factory.mktemp("left") / "search.db"
+    study = search._study(path, "key")
+    for _ in range(6):
+        trial = study.ask()
+        found = search._suggest(trial, recipe.Recipe(), (480, 640), any_alpha=True)
+        for name, value in (("recipe", found.plain()), ("milliseconds", 1.0), ("balanced_accuracy", 0.5), ("loss", 1)):
+            trial.set_user_attr(name, value)
+        study.tell(trial, 0.5)
+    return path, path.read_bytes()
+
+
+@given(cut=st.integers(0, 140_000), flips=st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 255)), max_size=200))
+@settings(max_examples=25)
+def test_a_damaged_search_is_set_aside(left: tuple[Path, bytes], cut: int, flips: list[tuple[int, int]]) -> None:
+    """Whatever lies there, what was tried can be read or lies beside it as it was, and a search can begin."""
+    path, sound = left
+    content = bytearray(sound[: cut or None])
+    for place, bits in flips:
+        content[place % len(content)] ^= bits
+    for old in path.parent.iterdir():
+        old.unlink()
+    path.write_bytes(content)
+    study, aside = search._opened(path, "key"), path.with_suffix(".damaged")
+    assert len(search._found(study)) in ((0,) if aside.exists() else range(7))
+    assert not aside.exists() or aside.read_bytes() == content
 
 
 @pytest.mark.usefixtures("small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,18 +63,13 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
 
     from training.network.watcher import DivergedError
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # A failed trial is an error of ours, told once.
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # A failed trial is an error of ours, told once.
     key = _key(given, base, weights, seed)
     folder = Run(key).folder
     folder.mkdir(parents=True, exist_ok=True)
     for left in filter(Path.is_dir, folder.iterdir()):
         shutil.rmtree(left)  # The state of a recipe that an earlier search was stopped in: it is tried anew.
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'search.db'}",
-        study_name=key,
-        load_if_exists=True,
-        direction="maximize",
-    )
+    study = _opened(folder / "search.db", key)
     # With the same seed again it would suggest what was tried before.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
 
@@ -103,6 +99,29 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     if not found:
         raise ConfigError(_nothing_found(study, limits))
     return found
+
+
+def _opened(path: Path, key: str) -> optuna.Study:
+    """Open the search of that name, new or left from earlier; one that cannot be read is set aside, and said."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return _study(path, key)
+    except (OptunaError, SQLAlchemyError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        reason = str(error).splitlines()[0]
+        print(f"{path} cannot be read ({reason}): moved to {aside}, the search begins anew", file=sys.stderr)
+        return _study(path, key)
+
+
+def _study(path: Path, key: str) -> optuna.Study:
+    import optuna
+
+    study = optuna.create_study(storage=f"sqlite:///{path}", study_name=key, load_if_exists=True, direction="maximize")
+    _found(study)  # Whatever is damaged shows here, before hours are added to it.
+    return study
 
 
 def _nothing_found(study: optuna.Study, limits: Limits) -> str:
