@@ -19,21 +19,22 @@ _DARKEST, _BRIGHTEST = 0.35, 1.9
 """Limits of a slope's effect: stray light fills shadows, and no metal is a mirror."""
 _SHARP = 1e-3
 """Less blur than this, in pixels squared, shows nothing."""
-_BLUR_SIDE = 128
-"""Blur is given in pixels of a picture with this short side."""
+BLUR = (0.05, 0.9)
+"""Least and most, pixels squared of a picture with a short side of BLUR_SIDE."""
+BLUR_SIDE = 128
 
 
 def expose(scene: Scene, dice: Dice) -> npt.NDArray[np.uint8]:
     """Light, focus and read out one picture; uint8 [height, width, 3], RGB."""
     planes = scene.albedo
-    planes *= _lamp(scene, dice)
+    planes *= lamp(scene, dice)
     short = min(planes.shape[1:])
-    blurred = _defocus(planes, dice.uniform(0.05, 0.9) * (short / _BLUR_SIDE) ** 2)
-    return _read_out(blurred, dice)
+    blurred = defocus(planes, dice.uniform(*BLUR) * (short / BLUR_SIDE) ** 2)
+    return read_out(blurred, dice)
 
 
-def _lamp(scene: Scene, dice: Dice) -> Floats:
-    """Return each pixel's brightness: the relief's shading, the falloff from the lamp, one soft reflection."""
+def lamp(scene: Scene, dice: Dice) -> Floats:
+    """Return each pixel's brightness, float [h, w]: the relief's shading, the lamp's falloff, one soft reflection."""
     grid, angle = scene.grid, dice.uniform(0, math.tau)
     x, y = math.cos(angle), math.sin(angle)
     gain = dice.uniform(0.6, 1.2) * _GAIN / (2 * grid.pixel)
@@ -66,8 +67,11 @@ def _reflection(scene: Scene, dice: Dice) -> Floats:
     return bell * scene.metal
 
 
-def _defocus(planes: Floats, variance: float) -> Floats:
-    """Blur by [w, 1 - 2w, w] along both axes, at halving distances, until the variances (pixels squared) add up."""
+def defocus(planes: Floats, variance: float) -> Floats:
+    """Blur planes [n, h, w] by [w, 1 - 2w, w] along both axes, at halving distances.
+
+    They add up to `variance`, in pixels squared.
+    """
     while variance > _SHARP:
         step = 1 << int(math.log2(max(1.0, math.sqrt(2 * variance))))
         weight = min(0.25, variance / (2 * step * step))
@@ -87,8 +91,8 @@ def _spread(planes: Floats, step: int, weight: float) -> Floats:
     return result
 
 
-def _read_out(planes: Floats, dice: Dice) -> npt.NDArray[np.uint8]:
-    """White balance, exposure, noise that grows with brightness, 8 bits."""
+def read_out(planes: Floats, dice: Dice) -> npt.NDArray[np.uint8]:
+    """Read planes [3, h, w] out: white balance, exposure, noise that grows with brightness; uint8 [h, w, 3]."""
     exposure = dice.uniform(230, 300)
     for channel in range(len(planes)):
         planes[channel] *= exposure * dice.uniform(0.96, 1.04)

@@ -30,7 +30,7 @@ from edge.decision import decide
 from edge.synthetic import LABELS, MIN_AREA, Part
 from edge.synthetic.damage import draw_wound, inflict
 from edge.synthetic.dice import Dice
-from edge.synthetic.optics import _defocus, _lamp, _read_out
+from edge.synthetic.optics import BLUR, BLUR_SIDE, defocus, lamp, read_out
 from edge.synthetic.shapes import draw_grid, draw_outline
 from edge.synthetic.surface import draw_scene
 from training.data.saved_split import FILE, read_split
@@ -49,8 +49,6 @@ _SCENE, _OPTICS, _SHOT = 1, 2, 64
 """Streams of random numbers: the renderer's own for what stays the same, and from 64 on one for each photograph."""
 _MOVED, _TURNED = 0.5, 0.005
 """Pixels and radians that the part moves at most, each way."""
-_BLUR, _BLUR_SIDE = (0.05, 0.9), 128
-"""The renderer's range, in pixels squared of a picture with that short side."""
 
 
 def main() -> int:
@@ -104,9 +102,9 @@ def photograph(seed: int, number: int, shot: int) -> Part:
         wound = draw_wound(scene, label, seed, number, MIN_AREA)
         mask = wound.mask
         inflict(scene, wound)
-    lit = scene.albedo * _lamp(scene, Dice(seed, number, _OPTICS))
-    blurred = _defocus(lit, own.uniform(*_BLUR) * (min(HEIGHT, WIDTH) / _BLUR_SIDE) ** 2)
-    return Part(_read_out(blurred, own), mask, label, outline.shape)
+    lit = scene.albedo * lamp(scene, Dice(seed, number, _OPTICS))
+    blurred = defocus(lit, own.uniform(*BLUR) * (min(HEIGHT, WIDTH) / BLUR_SIDE) ** 2)
+    return Part(read_out(blurred, own), mask, label, outline.shape)
 
 
 def table(name: str, built: list[Built], fresh: Path, *, grouped: bool) -> list[Line]:
