@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import ConfigError, DataError
 from training import backend
-from training.recipe import Backbone, Level, Model
+from training.recipe import IMAGENET, Backbone, Level, Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,3 +118,23 @@ def test_fused_normalisation_trains_like_keras_own(backbones: Any) -> None:
     # The fused kernel divides by n - 1, here 1023.
     assert np.allclose(*(layer.moving_variance.numpy() for layer in (ours, theirs)), rtol=2e-3)
     assert np.allclose(*(layer(x, training=False).numpy() for layer in (ours, theirs)), atol=1e-2)
+
+
+def test_the_widest_take_their_weights_at_any_size(
+    backbones: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras offers those of alpha 1.3 and 1.4 at 224 pixels alone, and asks for others at 192: they are not there."""
+    import h5py
+    from keras.src.backend import config
+    from keras.src.legacy.saving import legacy_h5_format
+
+    monkeypatch.setattr(config, "keras_home", lambda: str(tmp_path))
+    wide = Model(alpha=1.4, height=192, width=192)
+    offered = backbones._keras(Model(alpha=1.4), None)
+    (tmp_path / "models").mkdir()
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_224_no_top.h5"
+    with h5py.File(tmp_path / "models" / name, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, offered)
+    base = backbones.build(wide, IMAGENET)
+    assert base.input.shape[1:] == (192, 192, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(base.get_weights(), offered.get_weights(), strict=True))

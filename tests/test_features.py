@@ -113,8 +113,21 @@ def test_another_recipe_has_features_of_its_own(data: Dataset, other: Recipe) ->
     assert len(set(cache.folder("features").iterdir()) - before) == 1
 
 
+@pytest.mark.usefixtures("data")
+def test_another_dropout_has_the_same_features() -> None:
+    """It is the head's: a search that varies it computes nothing again."""
+    from training.network import features, model
+    from training.network.extract import Extractor
+
+    network, _ = extractor(RECIPE)
+    other = replace(RECIPE, model=replace(RECIPE.model, dropout=0.4))
+    twin = model.build(3, other, None)
+    twin.whole.set_weights(network.whole.get_weights())
+    assert len({features._key(Extractor(one, two), two) for one, two in ((network, RECIPE), (twin, other))}) == 1
+
+
 CODE = ("training.data.augment.VERSION", "edge.__version__")
-LIBRARIES = ("PIL.__version__", "tensorflow.__version__", "ai_edge_litert.__version__")
+LIBRARIES = ("PIL.__version__", "tensorflow.__version__", "keras.__version__", "ai_edge_litert.__version__")
 
 
 @pytest.mark.usefixtures("data")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.contract.pooling import TopK
+from edge.contract.pooling import LogSumExp, Mean, TopK
 from edge.contract.preprocess import Tiles
 from edge.errors import ConfigError
-from training import recipe
-from training.recipe import Model, Recipe
+from training import auto, recipe
+from training.recipe import Model, Recipe, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,3 +128,12 @@ def test_any_bytes_are_a_recipe_or_a_configuration_error(tmp_path_factory: pytes
     path.write_bytes(raw)
     said = problem(lambda: recipe.read(path))
     assert said is None or str(path) in said
+
+
+def test_the_head_learns_as_suits_its_pooling_unless_the_recipe_says() -> None:
+    """One that looks for places that stand out has a higher rate; what the recipe says stays, by --auto too."""
+    assert Recipe().head_plan.rate < Recipe(pooling=LogSumExp()).head_plan.rate
+    own = Stage(pictures=10, epochs=(1, 2), rate=0.5)
+    assert all(Recipe(head=own, pooling=pooling).head_plan == own for pooling in (Mean(), LogSumExp()))
+    for level, pooling in auto.STYLES:
+        assert auto._candidate(Recipe(head=own), level, pooling).head_plan == own

@@ -45,8 +45,6 @@ STYLES: tuple[tuple[Level, Pooling], ...] = (
     ("stride-32", LogSumExp(sharpness=1.0)),
 )
 """The first two are tried with each geometry, the others with the best one."""
-_PEAK_RATE = 1e-2
-"""Of a head that looks for the places that stand out: at 3e-3 none did for hundreds of steps."""
 _FILE = "choice.json"
 _NOISE = 0.005
 """Balanced accuracies this near to each other count as equal: the faster candidate then is the better one."""
@@ -163,8 +161,7 @@ def shaped(side: int, shape: tuple[int, int]) -> tuple[int, int]:
 
 def _candidate(geometry: Recipe, level: Level, pooling: Pooling) -> Recipe:
     change = msgspec.structs.replace
-    head = geometry.head if isinstance(pooling, Mean) else change(geometry.head, rate=_PEAK_RATE)
-    return change(geometry, model=change(geometry.model, level=level), pooling=pooling, head=head)
+    return change(geometry, model=change(geometry.model, level=level), pooling=pooling)
 
 
 def _best(trials: Sequence[Trial], budget_ms: float) -> Trial:

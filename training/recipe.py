@@ -160,10 +160,11 @@ class Recipe(_Part, frozen=True, kw_only=True):
     batch: Count = 64  # pictures a step, at most; an eighth of a small set, but 16 at least
     warm_up: Share = 0.1  # share of each stage's steps until the peak learning rate
     features: Features = Features()
-    head: Stage = Stage(pictures=80_000, epochs=(20, 60), rate=3e-3)
+    head: Stage | None = None  # None: as suits the pooling, see `head_plan`
     top: Top = Top(pictures=12_000, epochs=(4, 30), rate=3e-4)  # 1e-3 diverged
     # Everything but batch normalisation, only if the top's tuning helped and validation still has mistakes. A picture
-    # costs some 25 ms at 224 pixels on two cores, so that a set of up to 2,000 takes a minute at most.
+    # costs some 25 ms at 224 pixels on two cores, so that a set of up to 2,000 takes a minute at most;
+    # at 736x544 eight times as long.
     all: Tuning = Tuning(pictures=2_000, epochs=(1, 4), rate=5e-5)
     scratch: Stage = Stage(pictures=130_000, epochs=(10, 60), rate=5e-3)
     scratch_momentum: Share = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
@@ -176,6 +177,15 @@ class Recipe(_Part, frozen=True, kw_only=True):
     def canvas(self) -> tuple[int, int]:
         """(height, width) in pixels of what one region is resized to: one tile, or what all tiles cover."""
         return self.preprocess.tiles.canvas(self.model.height, self.model.width)
+
+    @property
+    def head_plan(self) -> Stage:
+        """How the head learns: as the recipe says, or else as suits its pooling."""
+        if self.head:
+            return self.head
+        # A head that looks for the places that stand out finds none for hundreds of steps at the mean's rate.
+        rate = 3e-3 if isinstance(self.pooling, Mean) else 1e-2
+        return Stage(pictures=80_000, epochs=(20, 60), rate=rate)
 
     @property
     def is_whole(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
+from msgspec.structs import replace
 
 from edge.contract.preprocess import STRIDE
 from edge.errors import ConfigError, DataError
@@ -92,7 +93,13 @@ def _download(model: Model) -> Any:
         with warnings.catch_warnings():
             # For a size without weights of its own Keras takes those of 224 and says so; that is what we want.
             warnings.filterwarnings("ignore", message="`input_shape` is undefined")
-            return _keras(model, IMAGENET)
+            if model.alpha <= 1:
+                return _keras(model, IMAGENET)
+            # Of the widest there are weights at 224 pixels alone, and Keras would ask for others. They fit any size.
+            whole = _keras(replace(model, height=224, width=224), IMAGENET)
+            base = _keras(model, None)
+            base.set_weights(whole.get_weights())
+            return base
     except Exception as error:
         # Keras raises a bare Exception for a failed download.
         raise DataError(

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import PIL
 import tensorflow as tf
+from msgspec.structs import replace
 
 import edge
 from edge.config import Runtime
@@ -61,8 +62,8 @@ class Extractor:
     def identity(self) -> str:
         """SHA-256 of everything that the features depend on besides the picture and its augmentation."""
         # Pillow resizes the pictures, before and while they are varied.
-        code = (edge.__version__, PIL.__version__, tf.__version__, version("litert"), self._gpu)
-        recipe = (self._recipe.model, self._recipe.preprocess, self.shapes)
+        code = (edge.__version__, PIL.__version__, tf.__version__, keras.__version__, version("litert"), self._gpu)
+        recipe = (replace(self._recipe.model, dropout=0), self._recipe.preprocess, self.shapes)  # The head drops out.
         digest = hashlib.sha256(repr((code, recipe)).encode())
         for weight in self._model.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())

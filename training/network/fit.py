@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from training import progress
+from training.network.memory import at_once
 from training.network.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _epochs(task: Task) -> int:
 
 
 def _batch(task: Task, recipe: Recipe) -> int:
-    return min(recipe.batch, max(_SMALLEST_BATCH, len(task.truth) // 8))
+    wanted = min(recipe.batch, max(_SMALLEST_BATCH, len(task.truth) // 8))
+    return min(wanted, at_once(task.model.parts, [given.shape[1:] for given in task.held]))
 
 
 def _compile(task: Task, recipe: Recipe, steps: int) -> None:

@@ -87,7 +87,7 @@ def _score(data: Dataset, held: Any, maps: list[Half], recipe: Recipe, seed: int
     task = Task(
         name=f"head of {recipe.model.level}, {type(recipe.pooling).__name__}",
         model=Pooled([head], recipe.pooling),
-        plan=Plan(pictures=_PICTURES, epochs=_EPOCHS, rate=recipe.head.rate),
+        plan=Plan(pictures=_PICTURES, epochs=_EPOCHS, rate=recipe.head_plan.rate),
         draw=draw,
         truth=data.truth[taught],
         held=tuple(each[0][held] for each in maps),

@@ -60,7 +60,7 @@ class Trainer:
         cut, *read = self._features(extractor, self._parts.train, count)
         held_cut, *held_read = self._features(extractor, self._parts.validation, 1)
         network = self._network
-        stages = [self._fit("head", self._recipe.head, [network.head], read, held_read, earlier=False)]
+        stages = [self._fit("head", self._recipe.head_plan, [network.head], read, held_read, earlier=False)]
         if self._recipe.top.pictures:
             parts = [network.tail, network.head]
             stages.append(self._fit("top blocks", self._recipe.top, parts, [cut], [held_cut], earlier=True))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from edge.errors import ConfigError
 from training import progress
 from training.network.checkpoint import Notes, State
+from training.network.memory import at_once
 from training.network.pooled import inference
 from training.network.scores import NOTHING, Score, Stage, score
 
@@ -39,7 +40,8 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
         super().__init__()
         self.advance: progress.Advance
         self._task, self._epochs, self._checkpoint = task, epochs, checkpoint
-        self._infer = inference(task.model, _HELD_AT_ONCE)
+        most = at_once(task.model.parts, [given.shape[1:] for given in task.held])
+        self._infer = inference(task.model, min(_HELD_AT_ONCE, most))
         self._notes = Notes(start=NOTHING, best=NOTHING)
         self._weights: list[npt.NDArray[Any]] = task.model.get_weights()
         self._totals: list[npt.NDArray[Any]] = []

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from training import backend
+from training.network import memory
+from training.recipe import Model, Recipe
+
+if TYPE_CHECKING:
+    from training.network.fit import Task
+
+
+@pytest.fixture(autouse=True)
+def _keras() -> None:
+    backend.start(1)
+
+
+def task(side: int, pictures: int = 1000) -> Task:
+    """Return the stage that tunes a whole network on pictures of so many pixels a side."""
+    from training.network import model
+    from training.network.fit import Task
+    from training.network.pooled import Normalise, Pooled
+
+    recipe = Recipe(model=Model(height=side, width=side))
+    network = model.build(3, recipe, None)
+    return Task(
+        name="all",
+        model=Pooled([Normalise(), network.trunk, network.tail, network.head], recipe.pooling),
+        plan=recipe.all,
+        draw=lambda rows, _: [np.zeros((len(rows), 1, side, side, 3), np.uint8)],
+        truth=np.zeros(pictures, np.int64),
+        held=(np.zeros((1, 1, side, side, 3), np.uint8),),
+        held_truth=np.zeros(1, np.int64),
+        classes=3,
+    )
+
+
+def test_a_step_takes_fewer_pictures_the_larger_they_are() -> None:
+    """Small ones in the recipe's batches, large ones in what memory holds."""
+    from training.network import fit
+
+    recipe = Recipe()
+    small, large, larger = (fit._batch(task(side), recipe) for side in (96, 320, 640))
+    assert small == recipe.batch
+    assert large == pytest.approx(4 * larger, abs=4)
+    assert fit._batch(task(320), replace(recipe, batch=2)) == 2
+
+
+def test_what_the_layers_give_is_within_the_limit() -> None:
+    """Counted from a run: the values of every layer for as many pictures as are said to fit, and not half of it."""
+    given = task(160)
+    shapes, counted = [each.shape[1:] for each in given.held], 0
+    for part in given.model.parts[1:3]:
+        value: Any = np.zeros((1, *part.input.shape[1:]), np.float32)
+        every = type(part)(part.input, [layer.output for layer in part.layers])
+        counted += sum(math.prod(one.shape) for one in every(value))
+    found = memory.at_once(given.model.parts, shapes)
+    assert 0.5 * memory._BYTES < 4 * counted * found <= memory._BYTES
+
+
+def test_there_is_no_picture_too_large_for_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time is the least."""
+    monkeypatch.setattr(memory, "_BYTES", 1)
+    assert memory.at_once([], [(9, 448, 448, 3)]) == 1
