@@ -138,3 +138,25 @@ def test_the_widest_take_their_weights_at_any_size(
     base = backbones.build(wide, IMAGENET)
     assert base.input.shape[1:] == (192, 192, 3)
     assert all(np.array_equal(a, b) for a, b in zip(base.get_weights(), offered.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["plain.h5", "weights", "mine.keras"])
+def test_a_file_is_read_by_its_content(
+    backbones: Any, weights: Callable[[Backbone], Path], tmp_path: Path, name: str
+) -> None:
+    """Whatever it is called: Keras itself takes the older format wherever the name does not end in .weights.h5."""
+    (tmp_path / name).write_bytes(weights("mobilenet-v1").read_bytes())
+    found = backbones.build(settings("mobilenet-v1"), str(tmp_path / name))
+    same = backbones.build(settings("mobilenet-v1"), str(weights("mobilenet-v1")))
+    assert all(np.array_equal(a, b) for a, b in zip(found.get_weights(), same.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(("value", "of"), [(np.nan, "gamma"), (np.inf, "beta"), (-1.0, "moving_variance")])
+def test_values_that_no_training_gave_are_refused(backbones: Any, tmp_path: Path, value: float, of: str) -> None:
+    """A damaged file is named at once, not by a training that diverges."""
+    made, path = backbones._keras(settings("mobilenet-v1"), None), tmp_path / "damaged.weights.h5"
+    variable = getattr(backbones.batch_norms(made)[3], of)
+    variable.assign(np.full(variable.shape, value, np.float32))
+    made.save_weights(path)
+    with pytest.raises(DataError, match=r"damaged.weights.h5: some of its values are no numbers, or no variances"):
+        backbones.build(settings("mobilenet-v1"), str(path))

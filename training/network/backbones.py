@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -116,13 +118,31 @@ def _from_file(model: Model, path: Path) -> Any:
         with warnings.catch_warnings():
             # Keras looks for every layer in several places and warns of each that older versions did not write.
             warnings.filterwarnings("ignore", message="Skipping nested container")
-            base.load_weights(path)
+            _load(base, path)
     except Exception as error:
         # Depending on what the file is: OSError, ValueError, KeyError, ...
         raise _unfit(path, model, _one_line(error)) from error
+    if not _sound(base):
+        raise DataError(f"--weights {path}: some of its values are no numbers, or no variances: get the file anew")
     if any(np.array_equal(old, layer.kernel.numpy()) for old, layer in zip(before, kernels, strict=True)):
         raise _unfit(path, model, "some of its layers are missing")
     return base
+
+
+def _load(base: Any, path: Path) -> None:
+    """Read what Keras 3 or an older one saved: Keras goes by the name, this by the content."""
+    with h5py.File(path) as file:
+        ending = ".weights.h5" if "layers" in file else ".h5"
+    with tempfile.TemporaryDirectory(prefix="edge-train-weights-") as folder:
+        named = Path(folder, f"weights{ending}")
+        named.symlink_to(path.absolute())
+        base.load_weights(named)
+
+
+def _sound(base: Any) -> bool:
+    """Whether every value is a number, and no variance is below 0."""
+    finite = all(np.isfinite(weight).all() for weight in base.get_weights())
+    return finite and all((norm.moving_variance.numpy() >= 0).all() for norm in batch_norms(base))
 
 
 def _unfit(path: Path, model: Model, reason: str) -> DataError:
