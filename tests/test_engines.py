@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from edge.errors import RuntimeUnavailableError
@@ -68,3 +69,20 @@ def test_without_litert_nothing_begins(tmp_path: Path, monkeypatch: pytest.Monke
     impostor(tmp_path, monkeypatch, "ai_edge_litert", code)
     with pytest.raises(RuntimeUnavailableError, match=reason):
         engines.find()
+
+
+def scores(classes: np.ndarray) -> engines.Floats:
+    """Return logits that say these classes clearly."""
+    return (10 * np.eye(3)[classes]).astype(np.float32)
+
+
+def test_a_runtime_that_sees_other_classes_is_named() -> None:
+    """Two pictures and more than the allowed share that differ name the runtime and how far its scores are off."""
+    truth = np.repeat([0, 1, 2], 20)
+    other = truth.copy()
+    other[:2] = 1
+    assert engines.disagreements({"litert": scores(truth), "tflite-runtime": scores(other)}, allow_drop=0.01) == [
+        "tflite-runtime sees another class than litert in 2 of 60 pictures (scores differ by up to 1.00)"
+    ]
+    other[1] = 0
+    assert engines.disagreements({"litert": scores(truth), "tflite-runtime": scores(other)}, allow_drop=0.01) == []

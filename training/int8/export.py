@@ -18,7 +18,7 @@ from edge.config import Runtime
 from edge.errors import InspectError, RuntimeUnavailableError
 from training import backend
 from training.evaluation.evaluate import int8_logits
-from training.int8 import flatbuffer, gate, qat, quantize
+from training.int8 import engines, flatbuffer, gate, qat, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -165,7 +165,7 @@ def _judge(model: bytes, held: Held) -> Exported:
     found = {engine: _logits(bundle, pictures, engine) for engine in held.engines.working}
     compare = partial(gate.compare, labels=pictures.labels, part=held.part, allow_drop=held.allow_drop)
     gates = {engine: compare(pictures.truth, held.logits, logits) for engine, logits in found.items()}
-    others = tuple(gate.disagreements(found, allow_drop=held.allow_drop))
+    others = tuple(engines.disagreements(found, allow_drop=held.allow_drop))
     off = tuple(finding for finding in flatbuffer.inspect(model) if finding.severity == "edge-tpu")
     return Exported(model=model, gates=gates, disagreements=others, left_out=held.engines.left_out, edge_tpu=off)
 

@@ -42,8 +42,6 @@ Bools: TypeAlias = "npt.NDArray[np.bool_]"
 Verdict: TypeAlias = Literal["kept", "lost", "too few to tell", "no pictures"]
 ALLOWED_DROP = 0.01
 """Of a class' recall, 0-1."""
-_FEWEST = 2
-"""Pictures that two runtimes must at least differ in to be worth a word."""
 _CHANCE = 0.1
 """Four lost parts against none gained are 0.06, three are 0.13."""
 _HALF = 0.5
@@ -104,12 +102,17 @@ class Row:
         """Whether there are several pictures of some of the parts."""
         return self.parts < self.pictures
 
+    @property
+    def votes(self) -> str:
+        """What the parts say, for a person; empty where they are the pictures."""
+        return f"{self.parts_lost} of {self.parts} parts lost and {self.parts_gained} gained" if self.by_part else ""
+
     def __str__(self) -> str:
         """Return the row for a person."""
-        shown = f"; of their {self.parts} parts {self.parts_lost} lost and {self.parts_gained} gained"
         return (
             f"{self.recall_float:.1%} in float, {self.recall_int8:.1%} in int8: {100 * self.drop:.1f} points lost, "
-            f"{self.lost} of {self.pictures} pictures lost and {self.gained} gained{shown if self.by_part else ''}"
+            f"{self.lost} of {self.pictures} pictures lost and {self.gained} gained"
+            + (f"; {self.votes}" if self.votes else "")
         )
 
 
@@ -171,17 +174,17 @@ class Gate:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json."""
-        shares = ("recall_float", "recall_int8", "drop", "resolution")
-        return {
-            "allow_drop": self.allow_drop,
-            "passed": self.passed,
-            "rows": [asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} for row in self.rows],
-        }
+        return {"allow_drop": self.allow_drop, "passed": self.passed, "rows": [_plain(row) for row in self.rows]}
 
 
 def _line(row: Row, width: int) -> str:
     figures = f"{row.recall_float:7.1%} {row.recall_int8:7.1%} {row.drop:7.1%} {row.resolution:12.1%}"
-    return f"{row.name:{width}} {row.pictures:9} {figures}  {row.verdict}"
+    return f"{row.name:{width}} {row.pictures:9} {figures}  {row.verdict}{': ' if row.votes else ''}{row.votes}"
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    shares = ("recall_float", "recall_int8", "drop", "resolution")
+    return asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} | {"votes": row.votes}
 
 
 def compare(  # noqa: PLR0913 - the arguments are the contract
@@ -241,24 +244,6 @@ def by_chance(lost: int, gained: int) -> float:
     """
     flips = lost + gained
     return float(sum(math.comb(flips, count) for count in range(lost, flips + 1)) / 2**flips)
-
-
-def disagreements(by_engine: Mapping[Engine, Floats], *, allow_drop: float = ALLOWED_DROP) -> list[str]:
-    """Name each runtime that sees another class than the first one in more than `allow_drop` of the pictures.
-
-    Runtimes round differently, so single pictures may differ; two at least must.
-    """
-    (first, expected), *others = by_engine.items()
-    lines = []
-    for engine, found in others:
-        differing = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        if differing >= _FEWEST and differing > allow_drop * len(found) + _EPSILON:
-            furthest = float(np.abs(softmax(found) - softmax(expected)).max())
-            lines.append(
-                f"{engine} sees another class than {first} in {differing} of {len(found)} pictures "
-                f"(scores differ by up to {furthest:.2f})"
-            )
-    return lines
 
 
 def doubts(gates: Mapping[Engine, Gate]) -> list[str]:
