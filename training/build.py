@@ -22,7 +22,6 @@ from edge.errors import BundleError
 from training import backend, progress
 from training.data import dataset, saved_split
 from training.data.split import group_rows
-from training.int8 import engines
 from training.keys import identity_of, key_of
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     weights that do not fit, RuntimeUnavailableError without TensorFlow or LiteRT, BundleError if int8 costs too much
     recall or `out` cannot be written. Nothing is written to `out` unless all goes well.
     """
+    from training.int8 import engines
+
     found = engines.find()  # Here, so that nothing is trained in vain.
     recipe, trials, choice = _choose(inputs, options)
     job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
