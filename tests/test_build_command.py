@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,10 +84,15 @@ def built(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Built
     for kind in CLASSES:
         (extra / kind / "part-700").mkdir(parents=True)
         Image.fromarray(draw(kind, 700)).save(extra / kind / "part-700" / "1.png")
+    package = folder / "broken" / "tflite_runtime"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text("raise ImportError('for another numpy')")
     result = run(
         "build", "--data", data, "--out", out, "--pass", "intact", "--recipe", recipe, "--weights", tiny_weights,
         "--size", "64x32", "--group-by", "folder", "--mix-in", extra, "--max-miss", "2%", "--cost-miss", 30,
         "--cost-false-alarm", 2, "--cost-unknown", 0.7, "--allow-drop", 0.9, "--logs", logs, "--seed", 4,
+        PYTHONPATH=os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")]),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return Built(data, out, recipe, logs, tiny_weights, result)
@@ -150,14 +156,26 @@ def test_what_cannot_be_promised_is_said_aloud(built: Built) -> None:
     assert "WARNING:" not in built.result.stderr
 
 
+def test_a_runtime_that_cannot_run_a_model_keeps_no_build_from_its_end(built: Built) -> None:
+    """What is left out is told before training, and again among the warnings; LiteRT judged alone."""
+    told, _, _ = built.result.stderr.partition("\n")
+    assert told.startswith("tflite-runtime runs no model (tflite-runtime does not load (for another numpy)): ")
+    assert told in built.report["warnings"]
+    assert list(built.report["quantization"]["gates"]) == ["litert"]
+
+
 def test_parts_are_counted_wherever_photographs_of_one_would_count_twice(built: Built) -> None:
-    """The promise counts the folders of the calibration part, the report those of the test part, and both say so."""
+    """The promise counts the folders of the calibration part, the report those of the test part, the gate its own."""
     files = {name: built.split[name] for name in ("calibration", "test")}
     folders = {name: len({Path(file).parent.name for file in some}) for name, some in files.items()}
     damaged = {Path(file).parent.name for file in files["calibration"] if not file.startswith("intact")}
     promise = built.report["decision"]["promise"]
     assert (promise["by_part"], promise["defects"]) == (True, len(damaged))
     assert promise["pictures"] == sum(not file.startswith("intact") for file in files["calibration"])
+    compared = [*built.split["validation"], *files["calibration"]]
+    everything = built.report["quantization"]["gates"]["litert"]["rows"][-2]
+    assert (everything["name"], everything["pictures"]) == ("all pictures", len(compared))
+    assert everything["parts"] == len({Path(file).parent.name for file in compared}) < len(compared)
     assert built.report["parts"] == folders["test"] < len(files["test"])
     assert any(f"show only {folders['test']} parts" in line for line in built.report["warnings"])
 

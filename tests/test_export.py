@@ -17,6 +17,7 @@ from training import backend
 from training.build import _draft
 from training.data import dataset
 from training.int8 import export, flatbuffer, gate, operators, qat
+from training.int8.engines import Engines
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def held(network: Any, pictures: Dataset) -> export.Held:
         return _draft(manifest, model)
 
     logits = network.whole(normalise(pictures.pixels), training=False)["logits"].numpy()
-    return export.Held(pictures=pictures, logits=logits, draft=draft)
+    return export.Held(pictures=pictures, logits=logits, draft=draft, engines=Engines())
 
 
 def test_a_friendly_network_is_quantized_as_it_is(network: Any, data: Dataset, pictures: Dataset) -> None:
@@ -67,6 +68,18 @@ def test_a_friendly_network_is_quantized_as_it_is(network: Any, data: Dataset, p
     assert found.gates["litert"].passed
     assert found.plain()["retrained"] is False
     assert [row.pictures for row in found.gates["litert"].classes] == [40, 40, 40]
+
+
+def test_parts_and_what_is_left_out_are_passed_on(network: Any, data: Dataset, pictures: Dataset) -> None:
+    """The gate counts the parts that it is given, and a runtime that judges nothing is among the warnings."""
+    told = "tflite-runtime runs no model."
+    given = replace(
+        held(network, pictures), part=np.arange(len(pictures.sources)) // 4, engines=Engines(left_out=(told,))
+    )
+    found = export.export(network, data, given, Recipe(), seed=1)
+    assert [row.parts for row in found.gates["litert"].classes] == [10, 10, 10]
+    assert list(found.gates) == ["litert"]
+    assert told in found.warnings
 
 
 def doubted(network: Any, pictures: Dataset) -> export.Held:
@@ -100,22 +113,22 @@ def test_a_large_loss_that_may_be_chance_is_not_silent(
 
 
 def made(right: int, name: bytes) -> export.Exported:
-    """Return a model that gets so many of 30 pictures right, all of which the float one does."""
-    truth = np.zeros(30, np.int64)
-    said = [10 * np.eye(2, dtype=np.float32)[(np.arange(30) >= count).astype(int)] for count in (30, right)]
+    """Return a model that gets so many of 50 pictures right, all of which the float one does."""
+    truth = np.zeros(50, np.int64)
+    said = [10 * np.eye(2, dtype=np.float32)[(np.arange(50) >= count).astype(int)] for count in (50, right)]
     labels = [Label(name=one, verdict="DEFECT") for one in "ab"]
     return export.Exported(model=name, gates={"litert": gate.compare(truth, *said, labels)})
 
 
-@pytest.mark.parametrize(("again", "kept"), [(30, b"second"), (28, b"second"), (27, b"first"), (20, b"first")])
+@pytest.mark.parametrize(("again", "kept"), [(50, b"second"), (48, b"second"), (47, b"first"), (40, b"first")])
 def test_the_better_of_both_is_kept(again: int, kept: bytes) -> None:
     """The retrained model needs more mean recall than the plain one, which stays if they are equal; both are told."""
-    first = made(27, b"first")
+    first = made(47, b"first")
     found = export._better(first, lambda: replace(made(again, b"second"), before=first.gates))
     assert found.model == kept
     assert found.plain()["retrained"] == (kept == b"second")
     assert found.attempt is not None
-    assert "90.0%" in found.attempt
+    assert "94.0%" in found.attempt
     assert found.attempt in found.warnings
     assert not any("too much" in one for one in found.warnings)
 

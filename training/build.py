@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from training.evaluation.leakage import Leakage
     from training.evaluation.result import Result
     from training.inputs import Divided, Inputs
+    from training.int8.engines import Engines
     from training.int8.export import Exported
     from training.network.checkpoint import Run
     from training.network.model import Network
@@ -66,9 +67,12 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     """Train on the pictures and write the bundle; an interrupted build of the same goes on where it ended.
 
     The report's figures come from the test part alone. Raises DataError for a data set that cannot be divided or
-    weights that do not fit, RuntimeUnavailableError without TensorFlow, BundleError if int8 costs too much recall
-    or `out` cannot be written. Nothing is written to `out` unless all goes well.
+    weights that do not fit, RuntimeUnavailableError without TensorFlow or LiteRT, BundleError if int8 costs too much
+    recall or `out` cannot be written. Nothing is written to `out` unless all goes well.
     """
+    from training.int8 import engines
+
+    found = engines.find()  # Here, so that nothing is trained in vain.
     recipe, trials, choice = _choose(inputs, options)
     job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
     backend.start(options.seed)  # Here, so that what is wrong with the pictures is said at once.
@@ -77,7 +81,7 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     taught = [job.parts.train.sha256, job.parts.validation.sha256]
     run = Run(key_of(taught, recipe.plain(), options.seed, identity_of(options.weights)))
     network, stages = _train(job, run)
-    exported = _export(job, network)
+    exported = _export(job, network, found)
     judged = _judge(job, network, exported)
     made = {
         "training": [stage.summary() for stage in stages],
@@ -127,7 +131,7 @@ def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:
         return network, trainer.from_scratch() if options.weights is None else trainer.on_features()
 
 
-def _export(job: _Job, network: Network) -> Exported:
+def _export(job: _Job, network: Network, found: Engines) -> Exported:
     from training.int8 import export
     from training.network.pooled import predict
 
@@ -136,6 +140,8 @@ def _export(job: _Job, network: Network) -> Exported:
         pictures=pictures,
         logits=predict(network, pictures.pixels, job.recipe),
         draft=partial(_draft, _manifest(job)),
+        engines=found,
+        part=_shown_parts(job, pictures),
         allow_drop=job.options.allow_drop,
     )
     return export.export(network, job.parts.train, held, job.recipe, seed=job.options.seed)
@@ -167,7 +173,7 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
 
 
 def _shown_parts(job: _Job, data: Dataset) -> Integers:
-    """Return which pictures of the calibration or test part show the same part, by the rule that divided them."""
+    """Return which pictures show the same part, by the rule that divided them; none may be mixed in for training."""
     divided = job.divided
     keys = dict(zip(divided.data.digests, divided.groups, strict=True))
     if divided.test:

@@ -77,9 +77,10 @@ def gate_table(gate: Mapping[str, Any]) -> str:
         counts = (f"<td>{row[name]}</td>" for name in ("lost", "gained"))
         shares = (f"<td>{_value(row[name] if row['pictures'] else None)}</td>" for name in _RECALLS)
         style = {"lost": ' class="grave"', "too few to tell": ' class="doubt"'}.get(row["verdict"], "")
+        verdict = ": ".join(filter(None, (row["verdict"], row["votes"])))
         body.append(
             f"<tr{style}><th>{escape(row['name'])}</th><td>{row['pictures']}</td>{''.join(shares)}{''.join(counts)}"
-            f"<td>{-100 * row['drop']:+.1f}</td><td>{escape(row['verdict'])}</td></tr>"
+            f"<td>{-100 * row['drop']:+.1f}</td><td>{escape(verdict)}</td></tr>"
         )
     head = "".join(f"<th>{name}</th>" for name in heads)
     return f'<table class="plain"><tr>{head}</tr>{"".join(body)}</table>'

@@ -1,15 +1,16 @@
 """From a trained network to an int8 model that is trusted: quantize, compare, retrain if it lost too much.
 
-Retraining takes one to three minutes on two cores. It must help where the gate refuses. Where the gate cannot tell a
-loss from chance it is tried too, but only if that loss is large (`Gate.suspect`), and kept only if it is better: the
-plain model is the one that was trained, and needs no reason to stay. What either model is compared on is the gate's
-own pictures, so that the test part stays unseen.
+Retraining takes one to three minutes on two cores. It must help where the gate refuses, for a gross loss or one that
+chance does not explain. Where the gate cannot tell a smaller loss from chance it is tried too if it is not that small
+(`Gate.suspect`), and kept only if it is better: the plain model is the one that was trained, and needs no reason to
+stay. What either model is compared on is the gate's own pictures, so that the test part stays unseen.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge.classifier import Classifier
@@ -17,23 +18,24 @@ from edge.config import Runtime
 from edge.errors import InspectError, RuntimeUnavailableError
 from training import backend
 from training.evaluation.evaluate import int8_logits
-from training.int8 import flatbuffer, gate, qat, quantize
+from training.int8 import engines, flatbuffer, gate, qat, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge.classifier import Floats
     from edge.contract.bundle import Bundle
-    from training.data.dataset import Dataset
+    from training.data.dataset import Dataset, Integers
+    from training.int8.engines import Engine, Engines
     from training.int8.flatbuffer import Finding
-    from training.int8.gate import Engine, Gate
+    from training.int8.gate import Gate
     from training.network.model import Network
     from training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """An int8 model that passed the gate on every runtime here."""
+    """An int8 model, and what it cost on every runtime that runs here."""
 
     model: bytes
     gates: Mapping[Engine, Gate]
@@ -42,6 +44,8 @@ class Exported:
     """What the first try had cost, where the model is the retrained one."""
     disagreements: tuple[str, ...] = ()
     """Which runtime sees other classes than LiteRT, and in how many pictures."""
+    left_out: tuple[str, ...] = ()
+    """Which runtime is installed but judged nothing, and why."""
     attempt: str | None = None
     """What came of retraining for a loss that may be chance; None: it was not tried for that."""
     edge_tpu: tuple[Finding, ...] = ()
@@ -64,7 +68,8 @@ class Exported:
         if refused := [found.refused[0] for found in (self.before or {}).values() if found.refused]:
             worst = f"{refused[0].name}: {refused[0]}"
             told.append(f"At first int8 cost too much recall ({worst}); retrained with int8's rounding.")
-        told += [*gate.doubts(self.gates), *([self.attempt] if self.attempt else []), *self.disagreements]
+        told += [*gate.doubts(self.gates), *([self.attempt] if self.attempt else [])]
+        told += [*self.disagreements, *self.left_out]
         if self.edge_tpu:
             told.append(
                 f"{len(self.edge_tpu)} places of the model would keep an Edge TPU from running it whole, the first: "
@@ -93,6 +98,10 @@ class Held:
     """The float network's, pooled as the bundle says, [n, classes]."""
     draft: Callable[[bytes], Bundle]
     """Makes the bundle of a model, as far as it is known, for the device's classifier."""
+    engines: Engines
+    """The runtimes to compare on."""
+    part: Integers | None = None
+    """Which pictures show the same part, int64 [n]; None: each another one."""
     allow_drop: float = gate.ALLOWED_DROP
 
 
@@ -153,14 +162,12 @@ def _tell(found: Exported, what: str) -> None:
 
 def _judge(model: bytes, held: Held) -> Exported:
     bundle, pictures = held.draft(model), held.pictures
-    found = {engine: _logits(bundle, pictures, engine) for engine in gate.engines()}
-    gates = {
-        engine: gate.compare(pictures.truth, held.logits, logits, pictures.labels, allow_drop=held.allow_drop)
-        for engine, logits in found.items()
-    }
-    others = tuple(gate.disagreements(found, allow_drop=held.allow_drop))
+    found = {engine: _logits(bundle, pictures, engine) for engine in held.engines.working}
+    compare = partial(gate.compare, labels=pictures.labels, part=held.part, allow_drop=held.allow_drop)
+    gates = {engine: compare(pictures.truth, held.logits, logits) for engine, logits in found.items()}
+    others = tuple(engines.disagreements(found, allow_drop=held.allow_drop))
     off = tuple(finding for finding in flatbuffer.inspect(model) if finding.severity == "edge-tpu")
-    return Exported(model=model, gates=gates, disagreements=others, edge_tpu=off)
+    return Exported(model=model, gates=gates, disagreements=others, left_out=held.engines.left_out, edge_tpu=off)
 
 
 def _logits(bundle: Bundle, pictures: Dataset, engine: Engine) -> Floats:

@@ -4,18 +4,23 @@ The pictures must be held out from training but not be the test part: a gate tha
 test pictures would make the report's figures too good.
 
 Pictures on the edge between two classes flip by chance, in both directions, and of 30 pictures one is already 3.3
-points. So a class has lost its recall if it fell by more than `allow_drop` and its lost pictures outnumber the gained
-ones by more than chance allows (an exact sign test at 0.1: four to none, six to one). Below 4 / allow_drop pictures
-(400 for 1 point) the gate is therefore coarser than `allow_drop`; each row states its resolution, and "too few to
-tell" where the drop is above `allow_drop` but may be chance. Such a row refuses nothing, and is never silent either:
-`doubts` has a sentence for each.
+points. So a class has lost its recall if it fell by more than `allow_drop` and its lost parts outnumber the gained
+ones by more than chance allows (an exact sign test at 0.1: four to none, six to one). The test alone would pass a class
+of three that loses all three, so a gross loss counts whatever chance may do: 10 points, and two parts lost net.
+
+Below 4 / allow_drop pictures (400 for 1 point) the gate is therefore coarser than `allow_drop`; each row states its
+resolution, and "too few to tell" where the drop is above `allow_drop` but small, or a single part, and may be chance.
+Such a row refuses nothing, and is never silent either: `doubts` has a sentence for each.
+
+Recall is of pictures, but photographs of one part flip together and are no tosses of their own. What is counted
+against chance is therefore parts: one votes lost or gained as most of its photographs that flip do.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -31,21 +36,22 @@ if TYPE_CHECKING:
     from edge.classifier import Floats
     from edge.contract.bundle import Label
     from training.data.dataset import Integers
+    from training.int8.engines import Engine
 
-Engine: TypeAlias = Literal["litert", "tflite-runtime"]
-_PACKAGES: dict[Engine, str] = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+Bools: TypeAlias = "npt.NDArray[np.bool_]"
+Verdict: TypeAlias = Literal["kept", "lost", "too few to tell", "no pictures"]
 ALLOWED_DROP = 0.01
 """Of a class' recall, 0-1."""
-_FEWEST = 2
-"""Pictures that two runtimes must at least differ in to be worth a word."""
 _CHANCE = 0.1
-"""Four lost pictures against none gained are 0.06, three are 0.13."""
+"""Four lost parts against none gained are 0.06, three are 0.13."""
 _HALF = 0.5
 """P(defect) from which a picture counts as damaged here: the bundle's thresholds are chosen later, on int8 logits."""
 _FEWEST_LOST = 2
-"""Pictures of a row, gained ones set off, from which on a loss that may be chance is worth minutes of retraining."""
+"""Parts of a row, gained ones set off, from which on a loss is more than one that lay on the edge."""
+_GROSS = 0.1
+"""Of a class' recall, 0-1: with so many parts, a loss that nobody would put down to chance and ship."""
 _FAR = 2
-"""Times the allowed drop: likewise."""
+"""Times the allowed drop from which on a loss that may be chance is worth minutes of retraining."""
 _DIGITS = 6
 _EPSILON = 1e-9
 """Keeps a drop that is exactly the allowed one from being refused for its last binary digit."""
@@ -63,7 +69,13 @@ class Row:
     """Pictures that float gets right and int8 does not."""
     gained: int
     """The reverse."""
-    verdict: Literal["kept", "lost", "too few to tell", "no pictures"]
+    parts: int
+    """That the pictures show, each in one or more of them."""
+    parts_lost: int
+    """Parts with more lost pictures than gained ones."""
+    parts_gained: int
+    """The reverse."""
+    verdict: Verdict
 
     @property
     def recall_float(self) -> float:
@@ -85,11 +97,22 @@ class Row:
         """What a single picture weighs, as a share of the pictures."""
         return 1 / max(self.pictures, 1)
 
+    @property
+    def by_part(self) -> bool:
+        """Whether there are several pictures of some of the parts."""
+        return self.parts < self.pictures
+
+    @property
+    def votes(self) -> str:
+        """What the parts say, for a person; empty where they are the pictures."""
+        return f"{self.parts_lost} of {self.parts} parts lost and {self.parts_gained} gained" if self.by_part else ""
+
     def __str__(self) -> str:
         """Return the row for a person."""
         return (
             f"{self.recall_float:.1%} in float, {self.recall_int8:.1%} in int8: {100 * self.drop:.1f} points lost, "
             f"{self.lost} of {self.pictures} pictures lost and {self.gained} gained"
+            + (f"; {self.votes}" if self.votes else "")
         )
 
 
@@ -121,17 +144,17 @@ class Gate:
 
     @property
     def doubtful(self) -> tuple[Row, ...]:
-        """The rows that lost more than allowed, but not more than chance may take."""
+        """The rows that lost more than allowed, but neither grossly nor more than chance may take."""
         return tuple(row for row in self.rows if row.verdict == "too few to tell")
 
     @property
     def suspect(self) -> tuple[Row, ...]:
         """Those of them that lost so much that an attempt to mend it is worth its minutes, the worst first.
 
-        At least two pictures net, as a single one on the edge flips easily, and more than twice what is allowed.
+        At least two parts net, as a single one on the edge flips easily, and more than twice what is allowed.
         """
         far = _FAR * self.allow_drop
-        rows = [r for r in self.doubtful if r.lost - r.gained >= _FEWEST_LOST and r.drop > far + _EPSILON]
+        rows = [r for r in self.doubtful if r.parts_lost - r.parts_gained >= _FEWEST_LOST and r.drop > far + _EPSILON]
         return tuple(sorted(rows, key=lambda row: -row.drop))
 
     @property
@@ -151,86 +174,76 @@ class Gate:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json."""
-        shares = ("recall_float", "recall_int8", "drop", "resolution")
-        return {
-            "allow_drop": self.allow_drop,
-            "passed": self.passed,
-            "rows": [asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} for row in self.rows],
-        }
+        return {"allow_drop": self.allow_drop, "passed": self.passed, "rows": [_plain(row) for row in self.rows]}
 
 
 def _line(row: Row, width: int) -> str:
     figures = f"{row.recall_float:7.1%} {row.recall_int8:7.1%} {row.drop:7.1%} {row.resolution:12.1%}"
-    return f"{row.name:{width}} {row.pictures:9} {figures}  {row.verdict}"
+    return f"{row.name:{width}} {row.pictures:9} {figures}  {row.verdict}{': ' if row.votes else ''}{row.votes}"
 
 
-def compare(
+def _plain(row: Row) -> dict[str, Any]:
+    shares = ("recall_float", "recall_int8", "drop", "resolution")
+    return asdict(row) | {name: round(getattr(row, name), _DIGITS) for name in shares} | {"votes": row.votes}
+
+
+def compare(  # noqa: PLR0913 - the arguments are the contract
     truth: Integers,
     float_logits: Floats,
     int8_logits: Floats,
     labels: Sequence[Label],
     *,
+    part: Integers | None = None,
     allow_drop: float = ALLOWED_DROP,
 ) -> Gate:
     """Compare two models' logits [n, classes] of the same pictures with the truth [n]; pure.
 
-    `allow_drop` is the share of a class' recall, 0-1, that int8 may cost.
+    `part` [n] says which pictures show the same part; None: each another one. `allow_drop` is the share of a class'
+    recall, 0-1, that int8 may cost.
     """
+    row = partial(_row, part=np.arange(len(truth)) if part is None else part, allow_drop=allow_drop)
     right = [logits.argmax(axis=1) == truth for logits in (float_logits, int8_logits)]
-    classes = tuple(_row(label.name, truth == index, right, allow_drop) for index, label in enumerate(labels))
-    everything = _row("all pictures", np.ones(len(truth), np.bool_), right, allow_drop)
+    classes = tuple(row(label.name, truth == index, right) for index, label in enumerate(labels))
+    everything = row("all pictures", np.ones(len(truth), np.bool_), right)
     damaging = np.array([label.verdict == "DEFECT" for label in labels])
     if damaging.all():
         return Gate(classes, everything, None, allow_drop)
     found = [softmax(logits)[:, damaging].sum(axis=1) >= _HALF for logits in (float_logits, int8_logits)]
-    damaged = _row("damaged parts found", damaging[truth], found, allow_drop)
-    return Gate(classes, everything, damaged, allow_drop)
+    return Gate(classes, everything, row("damaged parts found", damaging[truth], found), allow_drop)
 
 
-def _row(name: str, rows: npt.NDArray[np.bool_], right: Sequence[npt.NDArray[np.bool_]], allow_drop: float) -> Row:
-    pictures = int(rows.sum())
-    before, after = (int(hits[rows].sum()) for hits in right)
-    first, second = (hits[rows] for hits in right)
-    lost, gained = int((first & ~second).sum()), int((second & ~first).sum())
-    verdict: Literal["kept", "lost", "too few to tell", "no pictures"] = "kept"
-    if not pictures:
-        verdict = "no pictures"
-    elif before - after > allow_drop * pictures + _EPSILON:
-        verdict = "lost" if by_chance(lost, gained) <= _CHANCE else "too few to tell"
-    counts = {"pictures": pictures, "right_float": before, "right_int8": after, "lost": lost, "gained": gained}
-    return Row(name=name, verdict=verdict, **counts)
+def _row(name: str, rows: Bools, right: Sequence[Bools], *, part: Integers, allow_drop: float) -> Row:
+    before, after = (hits[rows] for hits in right)
+    _, shown = np.unique(part[rows], return_inverse=True)
+    votes = np.bincount(shown, before.astype(np.int64) - after)
+    counts = {
+        "pictures": rows.sum(),
+        "right_float": before.sum(),
+        "right_int8": after.sum(),
+        "lost": (before & ~after).sum(),
+        "gained": (after & ~before).sum(),
+        "parts": len(votes),
+        "parts_lost": (votes > 0).sum(),
+        "parts_gained": (votes < 0).sum(),
+    }
+    row = Row(name=name, verdict="no pictures", **{key: int(count) for key, count in counts.items()})
+    return replace(row, verdict=_verdict(row, allow_drop)) if row.pictures else row
+
+
+def _verdict(row: Row, allow_drop: float) -> Verdict:
+    if row.drop <= allow_drop + _EPSILON:
+        return "kept"
+    gross = row.drop >= _GROSS - _EPSILON and row.parts_lost - row.parts_gained >= _FEWEST_LOST
+    return "lost" if gross or by_chance(row.parts_lost, row.parts_gained) <= _CHANCE else "too few to tell"
 
 
 def by_chance(lost: int, gained: int) -> float:
-    """Return how likely at least `lost` of all flipped pictures are lost ones if int8 only tosses a coin about them.
+    """Return how likely at least `lost` of all flipped parts are lost ones if int8 only tosses a coin about each.
 
     Source: McNemar, Note on the sampling error of the difference between correlated proportions (1947), exact form.
     """
     flips = lost + gained
     return float(sum(math.comb(flips, count) for count in range(lost, flips + 1)) / 2**flips)
-
-
-def engines() -> tuple[Engine, ...]:
-    """Return the runtimes that are installed here, LiteRT first."""
-    return tuple(engine for engine, package in _PACKAGES.items() if find_spec(package) is not None)
-
-
-def disagreements(by_engine: Mapping[Engine, Floats], *, allow_drop: float = ALLOWED_DROP) -> list[str]:
-    """Name each runtime that sees another class than the first one in more than `allow_drop` of the pictures.
-
-    Runtimes round differently, so single pictures may differ; two at least must.
-    """
-    (first, expected), *others = by_engine.items()
-    lines = []
-    for engine, found in others:
-        differing = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        if differing >= _FEWEST and differing > allow_drop * len(found) + _EPSILON:
-            furthest = float(np.abs(softmax(found) - softmax(expected)).max())
-            lines.append(
-                f"{engine} sees another class than {first} in {differing} of {len(found)} pictures "
-                f"(scores differ by up to {furthest:.2f})"
-            )
-    return lines
 
 
 def doubts(gates: Mapping[Engine, Gate]) -> list[str]:
@@ -240,23 +253,28 @@ def doubts(gates: Mapping[Engine, Gate]) -> list[str]:
         for row in gate.doubtful:
             found.setdefault(row, []).append(engine)
     return [
-        f"int8 may cost {row.name} recall on {' and '.join(engines)} ({row}): too few pictures to tell it from chance."
+        f"int8 may cost {row.name} recall on {' and '.join(engines)} ({row}): "
+        f"too few {'parts' if row.by_part else 'pictures'} to tell it from chance."
         for row, engines in found.items()
     ]
 
 
 def require(gates: Mapping[Engine, Gate], *, also: str = "") -> None:
-    """Raise BundleError, one line with the worst row and the remedy, unless every runtime's gate passed.
+    """Raise BundleError, one line with the worst row of all and the remedy, unless every runtime's gate passed.
 
     `also` is what has been tried already, such as ", retrained for int8 too,".
     """
-    for engine, gate in gates.items():
-        if gate.passed:
-            continue
-        worst, more = gate.refused[0], len(gate.refused) - 1
-        rest = f"; {more} more lost too much" if more else ""
-        accepted = math.ceil(100 * worst.drop - _EPSILON) / 100
-        raise BundleError(
-            f"int8{also} costs {worst.name} more recall than the allowed {100 * gate.allow_drop:g} points on {engine} "
-            f"({worst}{rest}); add pictures, take another alpha or backbone, or accept it: --allow-drop {accepted:g}"
-        )
+    refused = [(row, engine) for engine, gate in gates.items() for row in gate.refused]
+    if not refused:
+        return
+    worst, engine = max(refused, key=lambda one: one[0].drop)
+    more = len({row.name for row, _ in refused}) - 1
+    rest = f"; {more} more lost too much" if more else ""
+    accepted = math.ceil(100 * worst.drop - _EPSILON) / 100
+    remedies = "add pictures, or take another alpha or backbone"
+    if accepted < 1:  # The whole class is lost otherwise, which no option accepts.
+        remedies = f"add pictures, take another alpha or backbone, or accept it: --allow-drop {accepted:g}"
+    raise BundleError(
+        f"int8{also} costs {worst.name} more recall than the allowed {100 * gates[engine].allow_drop:g} points on "
+        f"{engine} ({worst}{rest}); {remedies}"
+    )
