@@ -35,6 +35,7 @@ class Built(NamedTuple):
     recipe: Path
     logs: Path
     weights: Path
+    cache: Path
     result: subprocess.CompletedProcess[str]
 
     @property
@@ -93,9 +94,10 @@ def built(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Built
         "--size", "64x32", "--group-by", "folder", "--mix-in", extra, "--max-miss", "2%", "--cost-miss", 30,
         "--cost-false-alarm", 2, "--cost-unknown", 0.7, "--allow-drop", 0.9, "--logs", logs, "--seed", 4,
         PYTHONPATH=os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")]),
+        XDG_CACHE_HOME=str(folder / "cache"),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    return Built(data, out, recipe, logs, tiny_weights, result)
+    return Built(data, out, recipe, logs, tiny_weights, folder / "cache" / "edge-inspect", result)
 
 
 def test_the_device_judges_as_the_report_says(built: Built) -> None:
@@ -188,10 +190,10 @@ def test_curves_lie_where_logs_says(built: Built) -> None:
 
 def test_a_finished_build_leaves_no_run_behind(built: Built) -> None:
     """The state that an interrupted build goes on from is gone; the features stay for the next one."""
-    from training import cache
-
     assert built.out.is_dir()
-    assert list(cache.folder("features").rglob("*.f16"))
+    assert (built.cache / "runs").is_dir()  # Where the state lay.
+    assert not list((built.cache / "runs").iterdir())
+    assert list((built.cache / "features").rglob("*.f16"))
 
 
 def test_retraining_keeps_the_test_part_and_deals_what_is_new(built: Built, tmp_path: Path) -> None:

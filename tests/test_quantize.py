@@ -15,6 +15,9 @@ from training.recipe import Model, Recipe
 if TYPE_CHECKING:
     from training.data.dataset import Dataset
 
+DEPTH = 128
+"""Of the network's features."""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
@@ -25,10 +28,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def network(data: Dataset) -> Any:
-    """An untrained network of two places by two, with a head that gives the classes different logits."""
+    """An untrained network of two places by two that tells pictures and classes apart.
+
+    Its batch normalisation knows the pictures: as it begins, the activations fade and all pictures give the same
+    logits. Deeper networks of random weights magnify any rounding beyond what a trained one does.
+    """
     from training.network import model
 
-    made = model.build(len(data.labels), Recipe(model=Model(height=64, width=64)), None)
+    recipe = Recipe(model=Model(backbone="residual", alpha=0.25, height=64, width=64))
+    made = model.build(len(data.labels), recipe, None)
+    for norm in model.batch_norms(made):
+        norm.momentum = 0.0
+    made.whole(model.normalise(big(data).pixels), training=True)
     made.head.set_weights(head_weights())
     return made
 
@@ -36,7 +47,7 @@ def network(data: Dataset) -> Any:
 def head_weights() -> list[Any]:
     """Return the network's kernel and bias."""
     rng = np.random.default_rng(1)
-    return [(rng.normal(size=shape) / 20).astype(np.float32) for shape in ((1, 1, 1280, 3), (3,))]
+    return [(rng.normal(size=shape) / 20).astype(np.float32) for shape in ((1, 1, DEPTH, 3), (3,))]
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +72,12 @@ def test_the_device_finds_pixels_minus_128_and_the_three_outputs_in_order(tflite
     assert given["quantization"] == (1 / 128, 0)
     assert given["dtype"] == np.int8
     outputs = interpreter.get_output_details()
-    assert [tuple(out["shape"]) for out in outputs] == [(1, 1280), (1, 2, 2, 3), (1, 3)]
+    assert [tuple(out["shape"]) for out in outputs] == [(1, DEPTH), (1, 2, 2, 3), (1, 3)]
     assert all(out["dtype"] == np.int8 for out in outputs)
 
 
 def test_int8_logits_follow_the_float_ones(tflite: bytes, network: Any, data: Dataset) -> None:
-    """On the calibration pictures the quantized logits lie within a few of their own steps of the float ones."""
+    """From picture to picture each class's logits go with the float ones, by a tenth of their 256 steps at most off."""
     from training.network import model, pooled
 
     pixels = big(data).pixels
@@ -79,8 +90,10 @@ def test_int8_logits_follow_the_float_ones(tflite: bytes, network: Any, data: Da
         interpreter.set_tensor(0, (picture ^ np.uint8(0x80)).view(np.int8)[np.newaxis])
         interpreter.invoke()
         found.append(scale * (interpreter.get_tensor(out["index"])[0].astype(np.float32) - zero))
-    assert np.abs(np.array(found) - expected).max() < 0.25 * np.ptp(expected)
-    assert np.corrcoef(np.array(found).ravel(), expected.ravel())[0, 1] > 0.98
+    assert np.abs(np.array(found) - expected).max() <= 25.6 * scale
+    for after, before in zip(np.transpose(found), expected.T, strict=True):
+        assert np.ptp(before) > 75 * scale
+        assert np.corrcoef(after, before)[0, 1] > 0.95
 
 
 @pytest.mark.usefixtures("tflite")

@@ -198,11 +198,12 @@ def test_what_int8_costs_is_a_table_that_one_sees(classifier: Classifier) -> Non
 
 
 def test_the_lead_speaks_of_thousands_of_parts(classifier: Classifier) -> None:
-    """What passes unseen and what is rejected are told in parts, with the bound."""
+    """What passes unseen and what is rejected are told in parts, a few of them with a decimal, and a bound upwards."""
     data, result = made(SETS["several"], 600, aim=Aim(), wild=3.0)
     words = Page(report.html("t", classifier, data, result, {})).words
-    missed, upper = round(1000 * (result.missed.value or 0)), round(1000 * result.missed.upper)
-    assert f"about {missed} pass unseen (at most {upper} with 95% confidence)" in words
+    assert (result.missed.hits, result.missed.total) == (1, 400)
+    assert result.missed.upper == pytest.approx(0.0118, abs=5e-5)
+    assert "about 2.5 pass unseen (at most 12 with 95% confidence)" in words
 
 
 def test_missed_defects_come_first_among_the_worst() -> None:

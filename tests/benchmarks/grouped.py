@@ -38,13 +38,15 @@ from training.data.saved_split import FILE, read_split
 if TYPE_CHECKING:
     from builds import Built
 
+    from edge.synthetic import Label
+
 WIDTH, HEIGHT = 160, 128
 SHOTS = 6
 PATTERN = r"part-([0-9]+)"
 TRAIN_SEED, FRESH_SEED = 81, 82
 ALPHA = 0.35
 ALLOW_DROP = 0.9
-"""The gate between float and int8 is not what is measured here, and siblings that flip together set it off."""
+"""Of the random split: its gate takes each of six siblings that flip together for another part, and is set off."""
 _SCENE, _OPTICS, _SHOT = 1, 2, 64
 """Streams of random numbers: the renderer's own for what stays the same, and from 64 on one for each photograph."""
 _MOVED, _TURNED = 0.5, 0.005
@@ -63,8 +65,8 @@ def main() -> int:
     pairs = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(1, arguments.seeds + 1):
-            common = ("--pass", "intact", "--seed", seed, "--allow-drop", ALLOW_DROP)
-            rules = {"random": (), "grouped": ("--group-by", f"regex:{PATTERN}")}
+            common = ("--pass", "intact", "--seed", seed)
+            rules = {"random": ("--allow-drop", ALLOW_DROP), "grouped": ("--group-by", f"regex:{PATTERN}")}
             pairs.append(
                 tuple(
                     build(train, Path(scratch, f"{name}-{seed}"), *common, *rule, alpha=ALPHA, cache=Path(scratch))
@@ -85,9 +87,14 @@ def draw(seed: int, shots: int, index: int) -> tuple[str, Part]:
     return f"part-{number:04d}-{shot}", photograph(seed, number, shot)
 
 
+def label_of(number: int) -> Label:
+    """Return the class of a part: each of them in turn, the first is intact."""
+    return LABELS[number % len(LABELS)]
+
+
 def photograph(seed: int, number: int, shot: int) -> Part:
     """Render one photograph of a part; of the same `number` all show the same part."""
-    label, dice, own = LABELS[number % len(LABELS)], Dice(seed, number, _SCENE), Dice(seed, number, _SHOT + shot)
+    label, dice, own = label_of(number), Dice(seed, number, _SCENE), Dice(seed, number, _SHOT + shot)
     outline = draw_outline(dice)
     grid = draw_grid(dice, outline, HEIGHT, WIDTH)
     step = 2 * _MOVED / min(HEIGHT, WIDTH)

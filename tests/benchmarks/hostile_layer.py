@@ -20,6 +20,7 @@ from edge.config import Runtime
 from edge.runtime import open_interpreter
 from training import backend
 from training.data import dataset, split
+from training.keys import identity_of, key_of
 from training.recipe import Model, Recipe
 
 LAYER = "block_4"
@@ -84,7 +85,7 @@ def _trained(side: int) -> _Judge:
     data = dataset.read(labels, sources, canvas=recipe.canvas, spec=recipe.preprocess)
     parts = split.divide(data, None, seed=1)
     network = model.build(len(labels), recipe, str(weights(0.35)))
-    run = Run(f"benchmark-hostile-layer-{side}")
+    run = Run(key_of(parts.train.sha256, parts.validation.sha256, recipe.plain(), 1, identity_of(str(weights(0.35)))))
     Trainer(network, parts, recipe, seed=1, run=run).on_features()
     run.finish()
     return _Judge(network, parts, recipe)

@@ -2,11 +2,12 @@
 
 A frozen MobileNetV2 with mean pooling and a dense softmax head, pictures flipped and turned at random in every
 epoch; ten epochs of the head alone, then ten of the layers above the hundredth at a hundredth of the rate. Every
-epoch runs every picture through the whole network.
+epoch runs every picture through the whole network: as they vary, not even the frozen part can be computed once.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import resource
@@ -43,24 +44,33 @@ class Taught(NamedTuple):
     """The most that the process had resident, where it had one of its own."""
 
 
-def apart(train: Path, test: Path, weights: Path, *, alpha: float, seed: int) -> Taught:
+def apart(  # noqa: PLR0913 - what `teach` takes
+    train: Path, test: Path, weights: Path, *, alpha: float, seed: int, steps: int = 0
+) -> Taught:
     """Teach from folders per class, in a process of its own; reading the pictures is not part of the times."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_read_and_teach, train, test, weights, alpha, seed).result()
+        return pool.submit(_read_and_teach, train, test, weights, alpha, seed, steps).result()
 
 
-def _read_and_teach(train: Path, test: Path, weights: Path, alpha: float, seed: int) -> Taught:
+def _read_and_teach(  # noqa: PLR0913, PLR0917 - what `apart` takes
+    train: Path, test: Path, weights: Path, alpha: float, seed: int, steps: int
+) -> Taught:
     backend.start(seed)
     labels = dataset.folder_labels(train, [])
     taught, judged = (
         dataset.read(labels, dataset.folder_sources(folder, labels), canvas=(SIDE, SIDE), spec=PreprocessSpec())
         for folder in (train, test)
     )
-    return teach(taught, judged, weights, alpha=alpha, seed=seed)._replace(peak_mib=peak_mib())
+    return teach(taught, judged, weights, alpha=alpha, seed=seed, steps=steps)._replace(peak_mib=peak_mib())
 
 
-def teach(train: Dataset, test: Dataset, weights: Path, *, alpha: float, seed: int) -> Taught:
-    """Train as the textbook says, without validation, and score the float model on the test pictures."""
+def teach(  # noqa: PLR0913 - what the recipe depends on
+    train: Dataset, test: Dataset, weights: Path, *, alpha: float, seed: int, steps: int = 0
+) -> Taught:
+    """Train as the textbook says, without validation, and score the float model on the test pictures.
+
+    Each stage has its epochs, or as many more as come to so many `steps`.
+    """
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -76,11 +86,12 @@ def teach(train: Dataset, test: Dataset, weights: Path, *, alpha: float, seed: i
     value = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(value))
     model = keras.Model(start, keras.layers.Dense(len(train.labels), "softmax")(value))
     wall, cpu = time.monotonic(), time.process_time()
-    _fit(model, train, _HEAD_RATE, _HEAD_EPOCHS)
+    fewest = math.ceil(steps / math.ceil(len(train.truth) / _BATCH))
+    _fit(model, train, _HEAD_RATE, max(_HEAD_EPOCHS, fewest))
     base.trainable = True
     for layer in base.layers[:_FROZEN_LAYERS]:
         layer.trainable = False
-    _fit(model, train, _TUNE_RATE, _TUNE_EPOCHS)
+    _fit(model, train, _TUNE_RATE, max(_TUNE_EPOCHS, fewest))
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     right = model.predict(test.pixels, _BATCH, verbose=0).argmax(axis=1) == test.truth
     return Taught(float(np.mean(right)), wall, cpu)

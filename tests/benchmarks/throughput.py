@@ -38,6 +38,8 @@ class Limits(NamedTuple):
     """Through forward and backward steps of the head on random features."""
     top: float
     """Likewise of the top blocks and the head."""
+    whole: float
+    """Likewise of the whole network, plain pictures in memory."""
     values: int
 
 
@@ -46,6 +48,7 @@ def measure(chosen: Chosen, weights: Path, alpha: float) -> Limits:
     backend.start(1)
     from training.network import model
     from training.network.extract import Extractor
+    from training.network.pooled import Normalise
 
     recipe = Recipe(model=Model(alpha=alpha))
     network = model.build(len(chosen), recipe, str(weights))
@@ -56,11 +59,13 @@ def measure(chosen: Chosen, weights: Path, alpha: float) -> Limits:
         vary(pictures[row % len(pictures)], Augmentation(), np.random.default_rng(row))
 
     cut, *read = extractor.shapes
+    tile = (1, *recipe.canvas, 3)
     return Limits(
         forward=_rate(lambda row: extractor.extract(pictures[row % len(pictures)])),
         augment=_rate(view),
         head=_steps([network.head], read, recipe, len(chosen)),
         top=_steps([network.tail, network.head], [cut], recipe, len(chosen)),
+        whole=_steps([Normalise(), network.trunk, network.tail, network.head], [tile], recipe, len(chosen)),
         values=extractor.size,
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.evaluation.rounding import percent_up
 from training.evaluation.statistics import CONFIDENCE, lowest, upper_bound
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Promise:
     @property
     def text(self) -> str:
         """Say in one line what is shown, or what is missing and what holds instead."""
-        asked, bound = _percent(self.max_miss), _percent(self.bound)
+        asked, bound = _as_given(self.max_miss), percent_up(self.bound)
         if self.shown:
             what = "damaged parts pass unseen in any of their photographs" if self.by_part else "defects pass unseen"
             return f"at most {asked} of {what} (95% confidence), shown with {self._counted}"
@@ -124,5 +125,6 @@ def enough(max_miss: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-max_miss))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%"
+def _as_given(share: float) -> str:
+    """Return the share asked for in per cent, as it was typed: less than that was not shown."""
+    return f"{100 * share:.10g}%"

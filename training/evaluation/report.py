@@ -9,6 +9,7 @@ from edge.contract.messages import Verdict
 from training.evaluation import charts, mistakes, statistics
 from training.evaluation.caveats import broken, grave
 from training.evaluation.report_json import compact
+from training.evaluation.rounding import of_thousand_up, percent_down, percent_up
 from training.evaluation.style import CSS
 from training.evaluation.svg import percent
 from training.evaluation.tables import class_table, confusion_table, gate_table, milliseconds, speed_table
@@ -90,20 +91,23 @@ def _lead(result: Result) -> str:
     left = result.parts_given(Verdict.UNKNOWN, damaged=False)
     counted = " A part with several pictures counts by its worst." if result.parts < len(result.judged) else ""
     return (
-        f'<p class="lead">Of 1,000 damaged parts about <b>{_per_mille(missed.value)} pass unseen</b> (at most '
-        f"{_per_mille(missed.upper)} with 95% confidence). Of 1,000 intact parts about <b>{_per_mille(alarms.value)} "
-        f"are rejected</b>, and {_per_mille(left.value)} are left to a person to look at.{counted}</p>"
+        f'<p class="lead">Of 1,000 damaged parts about <b>{_of_thousand(missed.value)} pass unseen</b> (at most '
+        f"{of_thousand_up(missed.upper)} with 95% confidence). Of 1,000 intact parts about "
+        f"<b>{_of_thousand(alarms.value)} are rejected</b>, and {_of_thousand(left.value)} are left to a person to "
+        f"look at.{counted}</p>"
     )
 
 
-def _per_mille(share: float | None) -> str:
-    return f"{1000 * (share or 0.0):.0f}"
+def _of_thousand(share: float | None) -> str:
+    """Return whole parts, or of few of them, which may be less than one, two digits."""
+    found = 1000 * (share or 0.0)
+    return f"{found:.0f}" if found >= 10 else f"{found:.2g}"  # noqa: PLR2004 - two digits either way
 
 
 def _cards(result: Result, *, broken: bool) -> Iterable[str]:
     metrics = result.metrics
     if result.both_kinds:
-        upper = f"at most {percent(result.missed.upper)} (95%)"
+        upper = f"at most {percent_up(result.missed.upper)} (95%)"
         yield _card("Missed defects", result.missed, "grave" if broken else "damaged", upper)
         yield _card("False alarms", result.false_alarms, "intact")
         yield _card("UNKNOWN", result.unknown, "unknown")
@@ -121,7 +125,7 @@ def _cards(result: Result, *, broken: bool) -> Iterable[str]:
 
 def _card(name: str, share: Share, style: str, interval: str = "") -> str:
     low, high = share.interval
-    note = f"{share.hits:,} of {share.total:,}<br>{interval or f'{percent(low)} to {percent(high)} (95%)'}"
+    note = f"{share.hits:,} of {share.total:,}<br>{interval or f'{percent_down(low)} to {percent_up(high)} (95%)'}"
     return _big(name, percent(share.value or 0.0), note, style)
 
 

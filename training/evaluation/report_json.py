@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.evaluation import rounding
 from training.evaluation.statistics import Share
 
 if TYPE_CHECKING:
@@ -144,6 +145,6 @@ def _curve(result: Result) -> dict[str, list[float]]:
         # The last lies above all scores: nothing is a defect.
         "threshold": [round(min(float(found.threshold[i]), 1.0), _DIGITS) for i in picked],
         "missed_defects": [round(one.value or 0.0, _DIGITS) for one in missed],
-        "missed_defects_upper": [round(one.upper, _DIGITS) for one in missed],
+        "missed_defects_upper": [rounding.up(one.upper) for one in missed],
         "false_alarms": [round(one.value or 0.0, _DIGITS) for one in alarms],
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.contract.bundle import Thresholds
 from edge.contract.messages import Verdict
-from training.evaluation import statistics
+from training.evaluation import rounding, statistics
 from training.evaluation.statistics import Confusion, Share
 from training.evaluation.thresholds import defect_scores
 
@@ -190,9 +190,9 @@ class Result:
         quantization under the same rule. `ece` is the expected calibration error of the highest score,
         `ece_by_chance` what a perfectly calibrated model would show. Where some class means intact:
         `missed_defects` is the share of damaged parts of which a picture was judged PASS, `false_alarms` that of intact
-        parts of which one was judged DEFECT, each with its one-sided 95% bound `_upper`; `unknown` is the share of
-        all pictures judged UNKNOWN. Latencies are milliseconds on the machine that evaluated: median and 95th
-        percentile.
+        parts of which one was judged DEFECT, each with its one-sided 95% bound `_upper`, rounded up; `unknown` is the
+        share of all pictures judged UNKNOWN. Latencies are milliseconds on the machine that evaluated: median and
+        95th percentile.
         """
         figures = {
             "accuracy_int8": self.confusion.accuracy.value or 0.0,
@@ -208,9 +208,9 @@ class Result:
         if self.both_kinds:
             figures |= {
                 "missed_defects": self.missed.value or 0.0,
-                "missed_defects_upper": self.missed.upper,
+                "missed_defects_upper": rounding.up(self.missed.upper),
                 "false_alarms": self.false_alarms.value or 0.0,
-                "false_alarms_upper": self.false_alarms.upper,
+                "false_alarms_upper": rounding.up(self.false_alarms.upper),
                 "unknown": self.unknown.value or 0.0,
                 "roc_auc": self.roc.area,
                 "average_precision": self.precision_recall.area,

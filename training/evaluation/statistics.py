@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from training.evaluation import rounding
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,9 +62,10 @@ class Share:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for report.json: `share` (None of nothing), `hits`, `total`, `low`, `high`."""
-        low, high = (round(end, _DIGITS) for end in self.interval)
+        low, high = self.interval
         share = None if self.value is None else round(self.value, _DIGITS)
-        return {"share": share, "hits": self.hits, "total": self.total, "low": low, "high": high}
+        counts = {"hits": self.hits, "total": self.total}
+        return {"share": share, **counts, "low": rounding.down(low), "high": rounding.up(high)}
 
 
 def lowest(score: Doubles, group: Integers) -> Doubles:
