@@ -94,17 +94,19 @@ def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[dict[str, An
     """Return the recipe to build with, what was tried, and where that is kept until the bundle is written."""
     if options.auto_ms is None:
         return options.recipe, [], None
-    learnable, _ = inputs.divide(options.recipe).learnable  # What is wrong with the pictures is said at once.
-    backend.start(options.seed)
     from training import auto
+
+    # What is wrong with the pictures is said at once.
+    some, groups = inputs.divide(options.recipe).learnable(auto.MOST_PICTURES, seed=options.seed)
+    backend.start(options.seed)
     from training.network.checkpoint import Run
 
     asked = [options.recipe.plain(), options.auto_ms, options.seed, identity_of(options.weights)]
-    run = Run(f"auto-{key_of(learnable.sha256, *asked)}")
+    run = Run(f"auto-{key_of(some.sha256, *asked)}")
     choice = auto.kept(run.folder) or auto.keep(
         run.folder,
         auto.choose(
-            lambda recipe: inputs.divide(recipe).learnable,
+            lambda recipe: (inputs.again(some, recipe), groups),
             options.recipe,
             shape=inputs.shape(),
             classes=len(inputs.labels),

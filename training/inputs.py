@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.bundle import Label
+    from edge.contract.preprocess import PreprocessSpec
     from training.data.dataset import Dataset, Integers, Source
     from training.data.saved_split import Split
     from training.data.split import Parts
@@ -46,12 +47,15 @@ class Divided:
     parts: Parts
     """The same, with what is mixed in for training."""
 
-    @property
-    def learnable(self) -> tuple[Dataset, list[str]]:
-        """The pictures that models may be chosen by, those of training and validation, and their groups."""
+    def learnable(self, most: int, *, seed: int) -> tuple[Dataset, list[str]]:
+        """Return at most so many pictures that models may be chosen by, of each class about as many, and their groups.
+
+        They are of the training and the validation part.
+        """
         seen = {*self.dealt.train.digests, *self.dealt.validation.digests}
-        rows = [row for row, digest in enumerate(self.data.digests) if digest in seen]
-        return self.data.take(np.array(rows)), [self.groups[row] for row in rows]
+        known = np.array([row for row, digest in enumerate(self.data.digests) if digest in seen])
+        rows = known[split.sample(self.data.truth[known], most, seed=seed)]
+        return self.data.take(rows), [self.groups[row] for row in rows]
 
     @property
     def judged(self) -> tuple[Dataset, tuple[str, ...], Integers]:
@@ -120,6 +124,10 @@ class Inputs:
             parts = dealt._replace(train=dataset.joined(dealt.train, extra))
         return Divided(data=data, test=test, groups=keys.data, test_groups=keys.test or (), dealt=dealt, parts=parts)
 
+    def again(self, data: Dataset, recipe: Recipe) -> Dataset:
+        """Return pictures that could be read before at another recipe's canvas; raises DataError if they cannot now."""
+        return self._again(data, recipe.canvas, recipe.preprocess, "reading a sample")
+
     def _relate(self, recipe: Recipe, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
         """Say which pictures belong together; how alike they are is measured once, and never at the model's canvas."""
         if self.rule.kind != "near-duplicate":
@@ -133,13 +141,10 @@ class Inputs:
 
     def _standard(self, data: Dataset) -> Dataset:
         """Read pictures that could be read before, to compare them."""
-        return dataset.read(
-            self.labels,
-            data.sources,
-            canvas=groups.CANVAS,
-            spec=groups.PREPROCESS,
-            title="reading to find near duplicates",
-        )
+        return self._again(data, groups.CANVAS, groups.PREPROCESS, "reading to find near duplicates")
+
+    def _again(self, data: Dataset, canvas: tuple[int, int], spec: PreprocessSpec, title: str) -> Dataset:
+        return dataset.read(self.labels, data.sources, canvas=canvas, spec=spec, title=title)
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
         return dataset.read(

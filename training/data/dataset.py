@@ -19,7 +19,7 @@ from edge.contract.names import is_clean
 from edge.contract.pictures import list_pictures, load_picture
 from edge.contract.preprocess import preprocess
 from edge.errors import DataError
-from training import progress
+from training import progress, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,10 +72,13 @@ class Dataset:
 
     def take(self, rows: Integers) -> Dataset:
         """Return the pictures of these rows, in their order."""
+        pixels = scratch.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
+        for place, row in enumerate(rows):  # `pixels[rows]` would lie in memory, however much it is.
+            pixels[place] = self.pixels[row]
         return Dataset(
             labels=self.labels,
             sources=tuple(self.sources[row] for row in rows),
-            pixels=self.pixels[rows],
+            pixels=pixels,
             digests=tuple(self.digests[row] for row in rows),
         )
 
@@ -90,7 +93,7 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
     return Dataset(
         labels=first.labels,
         sources=first.sources + second.sources,
-        pixels=np.concatenate([first.pixels, second.pixels]),
+        pixels=scratch.joined([first.pixels, second.pixels]),
         digests=first.digests + second.digests,
         skipped=first.skipped + second.skipped,
     )
@@ -162,10 +165,11 @@ def read(  # noqa: PLR0913 - the arguments are the contract
 ) -> Dataset:
     """Load every picture once and keep it as the `canvas` (height, width) that the device would cut tiles from.
 
-    Raises DataError naming the unreadable pictures, unless `skip_bad` leaves them out and counts them.
+    Raises DataError naming the unreadable pictures, unless `skip_bad` leaves them out and counts them, and
+    InspectError if there is no room for their pixels.
     """
     wanted = tuple(sources)
-    pixels = np.empty((len(wanted), *canvas, 3), np.uint8)
+    pixels = scratch.empty((len(wanted), *canvas, 3), np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress.stage(title, len(wanted)) as advance:
         digests: list[str | DataError] = []
         for found in pool.map(partial(_read_into, pixels, spec), range(len(wanted)), wanted):
@@ -177,10 +181,13 @@ def read(  # noqa: PLR0913 - the arguments are the contract
             f"{len(bad)} unreadable of {len(wanted)}: {_first(bad)}; mend them or leave out with --skip-bad"
         )
     good = [row for row, found in enumerate(digests) if not isinstance(found, DataError)]
+    for place, row in enumerate(good):
+        if place != row:
+            pixels[place] = pixels[row]
     data = Dataset(
         labels=labels,
         sources=tuple(wanted[row] for row in good),
-        pixels=pixels[good] if bad else pixels,
+        pixels=pixels[: len(good)],
         digests=tuple(str(digests[row]) for row in good),
         skipped=bad,
     )
