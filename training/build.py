@@ -46,6 +46,8 @@ class _Job:
     options: Options
     recipe: Recipe
     divided: Divided
+    siblings: Integers
+    """The cluster of each picture of `divided.judged`, looked for before the hours in which pictures may go away."""
 
     @property
     def parts(self) -> Parts:
@@ -70,7 +72,9 @@ def build(inputs: Inputs, options: Options) -> Bundle:
     or `out` cannot be written. Nothing is written to `out` unless all goes well.
     """
     recipe, trials, choice = _choose(inputs, options)
-    job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
+    divided = inputs.divide(recipe)
+    siblings = inputs.siblings(divided, recipe)
+    job = _Job(inputs=inputs, options=options, recipe=recipe, divided=divided, siblings=siblings)
     backend.start(options.seed)  # Here, so that what is wrong with the pictures is said at once.
     from training.network.checkpoint import Run
 
@@ -204,10 +208,9 @@ def _leakage(job: _Job) -> Leakage | None:
     from training.data.embedding import embed
     from training.evaluation import leakage
 
-    data, groups, part = job.divided.judged
-    siblings = None if job.inputs.rule.kind == "none" else groups
+    data, part = job.divided.judged
     vectors = partial(embed, weights=job.options.weights, recipe=job.recipe)
-    return leakage.find(data, part, siblings, vectors, seed=job.options.seed)
+    return leakage.find(data, part, job.siblings, vectors, seed=job.options.seed)
 
 
 def _classifier(manifest: Manifest, model: bytes) -> Classifier:

@@ -12,7 +12,7 @@ import numpy as np
 from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DataError
-from training.data import dataset, groups, saved_split, split
+from training.data import check, clusters, dataset, groups, saved_split, split
 from training.data.groups import GroupRule, Keys
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class Divided:
         return self.data.take(rows), [self.groups[row] for row in rows]
 
     @property
-    def judged(self) -> tuple[Dataset, tuple[str, ...], Integers]:
-        """What was divided and what judges it, the group of each picture, and its part: int64, an index of `dealt`."""
+    def judged(self) -> tuple[Dataset, Integers]:
+        """What was divided and what judges it, and the part of each picture: int64, an index of `dealt`."""
         place = {source: number for number, part in enumerate(self.dealt) for source in part.sources}
         data = self.data if self.test is None else dataset.joined(self.data, self.test)
-        return data, self.groups + self.test_groups, np.array([place[source] for source in data.sources], np.int64)
+        return data, np.array([place[source] for source in data.sources], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,24 @@ class Inputs:
         """Return pictures that could be read before at another recipe's canvas; raises DataError if they cannot now."""
         return self._again(data, recipe.canvas, recipe.preprocess, "reading a sample")
 
+    def siblings(self, divided: Divided, recipe: Recipe) -> Integers:
+        """Return the cluster of each picture of `divided.judged`, int64 [n]: of one group, or nearly alike.
+
+        A rule may be wrong, such as one that takes a running number for the part's.
+        """
+        keys = [*divided.groups, *divided.test_groups]
+        data, _ = divided.judged
+        if self.rule.kind == "near-duplicate":
+            return clusters.united(data.digests, keys)
+        return check.relations(data if _is_standard(recipe) else self._standard(data), keys).siblings
+
     def _relate(self, recipe: Recipe, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
         """Say which pictures belong together; how alike they are is measured once, and never at the model's canvas."""
         if self.rule.kind != "near-duplicate":
             return groups.relate(self.rule, data, test, extra)
         content = (data.digests, test and test.digests, extra and extra.digests)
         if content not in self._alike:
-            if (recipe.canvas, recipe.preprocess) != (groups.CANVAS, groups.PREPROCESS):
+            if not _is_standard(recipe):
                 data, test, extra = self._standard(data), test and self._standard(test), extra and self._standard(extra)
             self._alike[content] = groups.relate(self.rule, data, test, extra)
         return self._alike[content]
@@ -150,6 +161,11 @@ class Inputs:
         return dataset.read(
             self.labels, sources, canvas=recipe.canvas, spec=recipe.preprocess, skip_bad=self.skip_bad, title=title
         )
+
+
+def _is_standard(recipe: Recipe) -> bool:
+    """Say whether likeness can be judged at the recipe's canvas."""
+    return (recipe.canvas, recipe.preprocess) == (groups.CANVAS, groups.PREPROCESS)
 
 
 def _refuse_known(extra: Dataset, data: Dataset, test: Dataset | None) -> None:
