@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ class Inputs:
     skip_bad: bool = False
     _alike: dict[object, Keys] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What belongs together by likeness, by the digests of the pictures."""
+    _told: set[str] = field(default_factory=lambda: {""}, init=False, repr=False, compare=False)
 
     def shape(self) -> tuple[int, int]:
         """Return the usual (height, width) of the pictures in pixels: the medians of a sample."""
@@ -115,6 +117,7 @@ class Inputs:
             dealt = split.fold(data, self.fold.number, self.fold.count, seed=self.seed, groups=keys.data)
         elif self.kept:
             dealt = saved_split.apply(data, self.kept, test, groups=keys.data, test_groups=keys.test)
+            self._tell(saved_split.compare(data, self.kept).told(list(self.kept.parts)))
         else:
             dealt = split.divide(data, test, seed=self.seed, groups=keys.data, test_groups=keys.test)
         parts = dealt
@@ -123,6 +126,12 @@ class Inputs:
             _refuse_held(self.rule, keys, extra, [*data.sources, *(test.sources if test else ())], dealt)
             parts = dealt._replace(train=dataset.joined(dealt.train, extra))
         return Divided(data=data, test=test, groups=keys.data, test_groups=keys.test or (), dealt=dealt, parts=parts)
+
+    def _tell(self, text: str) -> None:
+        """Say what should be known on stderr, however often the pictures are divided only once."""
+        if text not in self._told:
+            print(text, file=sys.stderr)
+        self._told.add(text)
 
     def again(self, data: Dataset, recipe: Recipe) -> Dataset:
         """Return pictures that could be read before at another recipe's canvas; raises DataError if they cannot now."""
