@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from test_inputs import SMALL, bundle_of, read
 from test_split import made, names
+from tiny_parts import make_folder
 
 from edge.errors import BundleError, DataError
 from training.data import saved_split
@@ -19,6 +21,8 @@ from training.data.saved_split import Split, read_split
 from training.data.split import divide
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.data.dataset import Dataset
 
 DATA = made(list(range(40)), list(range(100, 130)))
@@ -262,3 +266,21 @@ def test_names_that_are_not_text_survive() -> None:
     """A file name of bytes that are no UTF-8 is written and read back."""
     split = Split(seed=1, group_by="none", train=("a\udc80",), validation=("b",), calibration=("c",), test=None)
     assert read_split(split.encode()) == split
+
+
+def test_what_became_of_the_pictures_is_said_once(
+    demo_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --split-of a picture that was moved to its right class is tested on at every size, and that is one line."""
+    data = make_folder(tmp_path / "data", each=10)
+    kept = bundle_of(demo_bundle, tmp_path / "b", data, "none")
+    split = read("--data", data, "--split-of", kept).kept
+    assert split is not None
+    name = next(name for name in split.test or () if name.startswith("spot/"))
+    (data / name).rename(data / "scratch" / "moved.png")
+    capsys.readouterr()
+    given = read("--data", data, "--split-of", kept)
+    dealt = [given.divide(recipe).dealt for recipe in (SMALL, SMALL)]
+    assert all("scratch/moved.png" in names(each.test) for each in dealt)
+    told = [line for line in capsys.readouterr().err.splitlines() if "split.json" in line]
+    assert told == ["pictures of split.json: 1 moved or renamed, in their old part (1 test)"]

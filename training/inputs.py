@@ -13,7 +13,7 @@ import numpy as np
 from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DataError
-from training.data import check, clusters, dataset, groups, saved_split, split
+from training.data import check, clusters, dataset, file_check, files, groups, saved_split, split
 from training.data.groups import GroupRule, Keys
 
 if TYPE_CHECKING:
@@ -167,9 +167,12 @@ class Inputs:
         return dataset.read(self.labels, data.sources, canvas=canvas, spec=spec, title=title)
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
-        return dataset.read(
+        data = dataset.read(
             self.labels, sources, canvas=recipe.canvas, spec=recipe.preprocess, skip_bad=self.skip_bad, title=title
         )
+        for found in file_check.shallow(files.shallow(data)):
+            self._tell(f"{title}: {found.text}; {found.remedy} (the first: {found.items[0]})")
+        return data
 
 
 def _is_standard(recipe: Recipe) -> bool:
