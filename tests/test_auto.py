@@ -59,8 +59,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def choose(given: inputs.Inputs, base: Recipe, weights: Path, budget: float) -> tuple[Recipe, list[Trial]]:
+    some, groups = given.divide(base).learnable(auto.MOST_PICTURES, seed=1)
+
     def read(candidate: Recipe) -> tuple[Dataset, Sequence[str] | None]:
-        return given.divide(candidate).learnable
+        return given.again(some, candidate), groups
 
     return auto.choose(read, base, shape=SHAPE, classes=3, weights=str(weights), budget_ms=budget, seed=1)
 

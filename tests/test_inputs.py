@@ -139,10 +139,23 @@ def test_a_split_without_groups_may_get_a_rule(data: Path, demo_bundle: Path, tm
 def test_models_are_chosen_without_calibration_and_test_pictures(data: Path, tmp_path: Path) -> None:
     """What `--auto` learns from are the training and validation parts, with the groups of just these."""
     divided = divide("--data", data, "--group-by", r"regex:/(\d+)", "--mix-in", make_folder(tmp_path / "e", start=800))
-    some, groups = divided.learnable
     wanted = {*divided.dealt.train.digests, *divided.dealt.validation.digests}
-    assert set(some.digests) == wanted
-    assert groups == [source.name.split("/")[1][:3] for source in some.sources]
+    for most in (10_000, 9):
+        some, groups = divided.learnable(most, seed=1)
+        assert set(some.digests) <= wanted
+        assert len(some.digests) == min(most, len(wanted))
+        assert groups == [source.name.split("/")[1][:3] for source in some.sources]
+    assert set(some.counts().values()) == {3}
+
+
+def test_a_sample_is_the_same_at_every_canvas(data: Path) -> None:
+    """Sizes are compared on the same pictures, of which no others are read."""
+    given = read("--data", data)
+    some, _ = given.divide(SMALL).learnable(10, seed=1)
+    larger = replace(SMALL, model=Model(height=64, width=64))
+    again = given.again(some, larger)
+    assert again.sources == some.sources
+    assert np.array_equal(again.pixels, given.divide(larger).learnable(10, seed=1)[0].pixels)
 
 
 def test_pictures_of_every_kind_are_read(tmp_path: Path) -> None:

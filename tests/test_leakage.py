@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 from test_inputs import SMALL, bundle_of, read
 from tiny_parts import CLASSES, draw, make_folder
 
 from training.data.embedding import embed
 from training.evaluation import leakage
+from training.recipe import Model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +26,9 @@ BY_PART = r"regex:/(\d+)"
 
 def find(given: Inputs) -> Leakage | None:
     """Look for leaks as a build does."""
-    data, groups, part = given.divide(SMALL).judged
-    siblings = None if given.rule.kind == "none" else groups
-    return leakage.find(data, part, siblings, lambda data: embed(data, None), seed=1)
+    divided = given.divide(SMALL)
+    data, part = divided.judged
+    return leakage.find(data, part, given.siblings(divided, SMALL), lambda data: embed(data, None), seed=1)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_siblings_that_stayed_together_flatter_nothing(data: Path) -> None:
     assert found is not None
     assert found.kept_together
     assert (found.share, found.torn) == (1, 0)
-    assert "Here they stayed together, so that the figures are not flattered." in found.text
+    assert "Here all of these stayed together, so that they do not flatter the figures." in found.text
 
 
 def test_a_rule_does_not_mend_a_split_that_was_made_without(data: Path, demo_bundle: Path, tmp_path: Path) -> None:
@@ -97,3 +99,45 @@ def test_a_few_torn_test_pictures_are_told_in_a_large_set(tmp_path: Path) -> Non
     assert found.share < 0.02 < found.torn
     assert (found.by_group, found.at_random, found.kept_together) == (None, None, False)
     assert "probe" not in found.text
+
+
+def twins(folder: Path) -> Path:
+    """Save each picture again as JPEG; the names are shot-0.png, shot-1.jpg, ...: a number of no meaning."""
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        Image.open(path).save(path.with_name(f"shot-{2 * number + 1}.jpg"), quality=90)
+        path.rename(path.with_name(f"shot-{2 * number}.png"))
+    return folder
+
+
+@pytest.mark.parametrize("rule", [r"regex:shot-(\d+)", "none"])
+def test_a_wrong_rule_silences_nothing(tmp_path: Path, rule: str) -> None:
+    """By a running number no two pictures belong together: that nearly equal ones were torn is told all the same."""
+    found = find(read("--data", twins(make_folder(tmp_path / "data", each=10)), "--group-by", rule))
+    assert found is not None
+    assert not found.kept_together
+    assert found.share == 1
+    assert found.torn > 0
+    assert "stayed together" not in found.text.split("Here")[1]
+    assert "a --group-by that keeps them together" in found.text
+
+
+def test_a_right_rule_keeps_nearly_equal_pictures_together_too(tmp_path: Path) -> None:
+    """What --group-by near-duplicate kept together does not count as torn."""
+    found = find(read("--data", twins(make_folder(tmp_path / "data", each=10)), "--group-by", "near-duplicate"))
+    assert found is not None
+    assert (found.share, found.torn, found.kept_together) == (1, 0, True)
+
+
+@pytest.mark.parametrize(("rule", "side", "again"), [("none", 224, 0), ("none", 32, 1), ("near-duplicate", 32, 0)])
+def test_siblings_are_those_of_one_fixed_canvas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str, side: int, again: int
+) -> None:
+    """Whatever the model's size, the same pictures are alike; they are read again only if that was not done before."""
+    given = read("--data", twins(make_folder(tmp_path / "data", each=10)), "--group-by", rule)
+    standard, other = (replace(SMALL, model=Model(height=each, width=each)) for each in (224, side))
+    wanted = given.siblings(given.divide(standard), standard)
+    divided = given.divide(other)
+    capsys.readouterr()
+    found = given.siblings(divided, other)
+    assert capsys.readouterr().err.count("reading to find near duplicates: done") == again
+    assert np.array_equal(found[:, np.newaxis] == found, wanted[:, np.newaxis] == wanted)

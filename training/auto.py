@@ -45,6 +45,8 @@ STYLES: tuple[tuple[Level, Pooling], ...] = (
     ("stride-32", LogSumExp(sharpness=1.0)),
 )
 """The first two are tried with each geometry, the others with the best one."""
+MOST_PICTURES = 800
+"""That candidates are compared on, the same ones for all: at 640 pixels the features of these take 2.5 GB."""
 _FILE = "choice.json"
 _NOISE = 0.005
 """Balanced accuracies this near to each other count as equal: the faster candidate then is the better one."""

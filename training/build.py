@@ -47,6 +47,8 @@ class _Job:
     options: Options
     recipe: Recipe
     divided: Divided
+    siblings: Integers
+    """The cluster of each picture of `divided.judged`, looked for before the hours in which pictures may go away."""
 
     @property
     def parts(self) -> Parts:
@@ -74,7 +76,9 @@ def build(inputs: Inputs, options: Options) -> Bundle:
 
     found = engines.find()  # Here, so that nothing is trained in vain.
     recipe, trials, choice = _choose(inputs, options)
-    job = _Job(inputs=inputs, options=options, recipe=recipe, divided=inputs.divide(recipe))
+    divided = inputs.divide(recipe)
+    siblings = inputs.siblings(divided, recipe)
+    job = _Job(inputs=inputs, options=options, recipe=recipe, divided=divided, siblings=siblings)
     backend.start(options.seed)  # Here, so that what is wrong with the pictures is said at once.
     from training.network.checkpoint import Run
 
@@ -98,17 +102,19 @@ def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[dict[str, An
     """Return the recipe to build with, what was tried, and where that is kept until the bundle is written."""
     if options.auto_ms is None:
         return options.recipe, [], None
-    learnable, _ = inputs.divide(options.recipe).learnable  # What is wrong with the pictures is said at once.
-    backend.start(options.seed)
     from training import auto
+
+    # What is wrong with the pictures is said at once.
+    some, groups = inputs.divide(options.recipe).learnable(auto.MOST_PICTURES, seed=options.seed)
+    backend.start(options.seed)
     from training.network.checkpoint import Run
 
     asked = [options.recipe.plain(), options.auto_ms, options.seed, identity_of(options.weights)]
-    run = Run(f"auto-{key_of(learnable.sha256, *asked)}")
+    run = Run(f"auto-{key_of(some.sha256, *asked)}")
     choice = auto.kept(run.folder) or auto.keep(
         run.folder,
         auto.choose(
-            lambda recipe: inputs.divide(recipe).learnable,
+            lambda recipe: (inputs.again(some, recipe), groups),
             options.recipe,
             shape=inputs.shape(),
             classes=len(inputs.labels),
@@ -208,10 +214,9 @@ def _leakage(job: _Job) -> Leakage | None:
     from training.data.embedding import embed
     from training.evaluation import leakage
 
-    data, groups, part = job.divided.judged
-    siblings = None if job.inputs.rule.kind == "none" else groups
+    data, part = job.divided.judged
     vectors = partial(embed, weights=job.options.weights, recipe=job.recipe)
-    return leakage.find(data, part, siblings, vectors, seed=job.options.seed)
+    return leakage.find(data, part, job.siblings, vectors, seed=job.options.seed)
 
 
 def _classifier(manifest: Manifest, model: bytes) -> Classifier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DataError
-from training.data import dataset, groups, saved_split, split
+from training.data import check, clusters, dataset, file_check, files, groups, saved_split, split
 from training.data.groups import GroupRule, Keys
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.bundle import Label
+    from edge.contract.preprocess import PreprocessSpec
     from training.data.dataset import Dataset, Integers, Source
     from training.data.saved_split import Split
     from training.data.split import Parts
@@ -46,19 +48,22 @@ class Divided:
     parts: Parts
     """The same, with what is mixed in for training."""
 
-    @property
-    def learnable(self) -> tuple[Dataset, list[str]]:
-        """The pictures that models may be chosen by, those of training and validation, and their groups."""
+    def learnable(self, most: int, *, seed: int) -> tuple[Dataset, list[str]]:
+        """Return at most so many pictures that models may be chosen by, of each class about as many, and their groups.
+
+        They are of the training and the validation part.
+        """
         seen = {*self.dealt.train.digests, *self.dealt.validation.digests}
-        rows = [row for row, digest in enumerate(self.data.digests) if digest in seen]
-        return self.data.take(np.array(rows)), [self.groups[row] for row in rows]
+        known = np.array([row for row, digest in enumerate(self.data.digests) if digest in seen])
+        rows = known[split.sample(self.data.truth[known], most, seed=seed)]
+        return self.data.take(rows), [self.groups[row] for row in rows]
 
     @property
-    def judged(self) -> tuple[Dataset, tuple[str, ...], Integers]:
-        """What was divided and what judges it, the group of each picture, and its part: int64, an index of `dealt`."""
+    def judged(self) -> tuple[Dataset, Integers]:
+        """What was divided and what judges it, and the part of each picture: int64, an index of `dealt`."""
         place = {source: number for number, part in enumerate(self.dealt) for source in part.sources}
         data = self.data if self.test is None else dataset.joined(self.data, self.test)
-        return data, self.groups + self.test_groups, np.array([place[source] for source in data.sources], np.int64)
+        return data, np.array([place[source] for source in data.sources], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Inputs:
     skip_bad: bool = False
     _alike: dict[object, Keys] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What belongs together by likeness, by the digests of the pictures."""
+    _told: set[str] = field(default_factory=lambda: {""}, init=False, repr=False, compare=False)
 
     def shape(self) -> tuple[int, int]:
         """Return the usual (height, width) of the pictures in pixels: the medians of a sample."""
@@ -111,6 +117,7 @@ class Inputs:
             dealt = split.fold(data, self.fold.number, self.fold.count, seed=self.seed, groups=keys.data)
         elif self.kept:
             dealt = saved_split.apply(data, self.kept, test, groups=keys.data, test_groups=keys.test)
+            self._tell(saved_split.compare(data, self.kept).told(list(self.kept.parts)))
         else:
             dealt = split.divide(data, test, seed=self.seed, groups=keys.data, test_groups=keys.test)
         parts = dealt
@@ -120,31 +127,57 @@ class Inputs:
             parts = dealt._replace(train=dataset.joined(dealt.train, extra))
         return Divided(data=data, test=test, groups=keys.data, test_groups=keys.test or (), dealt=dealt, parts=parts)
 
+    def _tell(self, text: str) -> None:
+        """Say what should be known on stderr, however often the pictures are divided only once."""
+        if text not in self._told:
+            print(text, file=sys.stderr)
+        self._told.add(text)
+
+    def again(self, data: Dataset, recipe: Recipe) -> Dataset:
+        """Return pictures that could be read before at another recipe's canvas; raises DataError if they cannot now."""
+        return self._again(data, recipe.canvas, recipe.preprocess, "reading a sample")
+
+    def siblings(self, divided: Divided, recipe: Recipe) -> Integers:
+        """Return the cluster of each picture of `divided.judged`, int64 [n]: of one group, or nearly alike.
+
+        A rule may be wrong, such as one that takes a running number for the part's.
+        """
+        keys = [*divided.groups, *divided.test_groups]
+        data, _ = divided.judged
+        if self.rule.kind == "near-duplicate":
+            return clusters.united(data.digests, keys)
+        return check.relations(data if _is_standard(recipe) else self._standard(data), keys).siblings
+
     def _relate(self, recipe: Recipe, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
         """Say which pictures belong together; how alike they are is measured once, and never at the model's canvas."""
         if self.rule.kind != "near-duplicate":
             return groups.relate(self.rule, data, test, extra)
         content = (data.digests, test and test.digests, extra and extra.digests)
         if content not in self._alike:
-            if (recipe.canvas, recipe.preprocess) != (groups.CANVAS, groups.PREPROCESS):
+            if not _is_standard(recipe):
                 data, test, extra = self._standard(data), test and self._standard(test), extra and self._standard(extra)
             self._alike[content] = groups.relate(self.rule, data, test, extra)
         return self._alike[content]
 
     def _standard(self, data: Dataset) -> Dataset:
         """Read pictures that could be read before, to compare them."""
-        return dataset.read(
-            self.labels,
-            data.sources,
-            canvas=groups.CANVAS,
-            spec=groups.PREPROCESS,
-            title="reading to find near duplicates",
-        )
+        return self._again(data, groups.CANVAS, groups.PREPROCESS, "reading to find near duplicates")
+
+    def _again(self, data: Dataset, canvas: tuple[int, int], spec: PreprocessSpec, title: str) -> Dataset:
+        return dataset.read(self.labels, data.sources, canvas=canvas, spec=spec, title=title)
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
-        return dataset.read(
+        data = dataset.read(
             self.labels, sources, canvas=recipe.canvas, spec=recipe.preprocess, skip_bad=self.skip_bad, title=title
         )
+        for found in file_check.shallow(files.shallow(data)):
+            self._tell(f"{title}: {found.text}; {found.remedy} (the first: {found.items[0]})")
+        return data
+
+
+def _is_standard(recipe: Recipe) -> bool:
+    """Say whether likeness can be judged at the recipe's canvas."""
+    return (recipe.canvas, recipe.preprocess) == (groups.CANVAS, groups.PREPROCESS)
 
 
 def _refuse_known(extra: Dataset, data: Dataset, test: Dataset | None) -> None:

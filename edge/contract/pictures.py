@@ -52,8 +52,8 @@ def _refuse(error: OSError) -> NoReturn:
 def load_picture(source: Path | BinaryIO) -> Pixels:
     """Read a picture file as RGB: uint8 [height, width, 3], upright by its EXIF orientation.
 
-    Grey, palette, CMYK, transparent (alpha dropped) and 16-bit pictures (by their high byte) are converted;
-    of an animation the first picture counts.
+    Grey, palette, CMYK, transparent (alpha dropped) and 16-bit pictures (by their high byte, whatever range they
+    use: 12 bits that nobody scaled are nearly black) are converted; of an animation the first picture counts.
     Raises DataError, naming the file, for one that is missing, damaged, too large, of 32 bits or no picture.
     """
     from PIL import Image, ImageOps

@@ -9,7 +9,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from edge.contract.names import is_clean
 from edge.contract.pictures import list_pictures, load_picture
 from edge.contract.preprocess import preprocess
 from edge.errors import DataError
-from training import progress
+from training import progress, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
+DARK = 64
+"""Of 255: a quarter of the range, which 14 bits of 16 do not reach."""
 _SHOWN = 5
 """How many offenders an error names; the rest is counted."""
 _SAMPLE = 40
@@ -44,6 +46,8 @@ class Source:
     """Its class, as an index of the data set's labels."""
     load: Callable[[], Pixels]
     """Gives the original, RGB uint8 [h, w, 3] of any size; the same at every call. Raises DataError."""
+    path: Path | None = None
+    """Its file, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +62,8 @@ class Dataset:
     """SHA-256 of the original's shape and pixels: equal for equal pictures, whatever their files."""
     skipped: tuple[str, ...] = ()
     """Why each unreadable picture is missing."""
+    dark: frozenset[str] = frozenset()
+    """The names of the pictures whose originals stay below DARK; `take` and `joined` do not keep them."""
 
     @property
     def truth(self) -> Integers:
@@ -72,10 +78,13 @@ class Dataset:
 
     def take(self, rows: Integers) -> Dataset:
         """Return the pictures of these rows, in their order."""
+        pixels = scratch.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
+        for place, row in enumerate(rows):  # `pixels[rows]` would lie in memory, however much it is.
+            pixels[place] = self.pixels[row]
         return Dataset(
             labels=self.labels,
             sources=tuple(self.sources[row] for row in rows),
-            pixels=self.pixels[rows],
+            pixels=pixels,
             digests=tuple(self.digests[row] for row in rows),
         )
 
@@ -90,7 +99,7 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
     return Dataset(
         labels=first.labels,
         sources=first.sources + second.sources,
-        pixels=np.concatenate([first.pixels, second.pixels]),
+        pixels=scratch.joined([first.pixels, second.pixels]),
         digests=first.digests + second.digests,
         skipped=first.skipped + second.skipped,
     )
@@ -162,27 +171,32 @@ def read(  # noqa: PLR0913 - the arguments are the contract
 ) -> Dataset:
     """Load every picture once and keep it as the `canvas` (height, width) that the device would cut tiles from.
 
-    Raises DataError naming the unreadable pictures, unless `skip_bad` leaves them out and counts them.
+    Raises DataError naming the unreadable pictures, unless `skip_bad` leaves them out and counts them, and
+    InspectError if there is no room for their pixels.
     """
     wanted = tuple(sources)
-    pixels = np.empty((len(wanted), *canvas, 3), np.uint8)
+    pixels = scratch.empty((len(wanted), *canvas, 3), np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress.stage(title, len(wanted)) as advance:
-        digests: list[str | DataError] = []
+        seen: list[_Seen | DataError] = []
         for found in pool.map(partial(_read_into, pixels, spec), range(len(wanted)), wanted):
-            digests.append(found)
+            seen.append(found)
             advance()
-    bad = tuple(str(found) for found in digests if isinstance(found, DataError))
+    bad = tuple(str(found) for found in seen if isinstance(found, DataError))
     if bad and not skip_bad:
         raise DataError(
             f"{len(bad)} unreadable of {len(wanted)}: {_first(bad)}; mend them or leave out with --skip-bad"
         )
-    good = [row for row, found in enumerate(digests) if not isinstance(found, DataError)]
+    good = {row: found for row, found in enumerate(seen) if not isinstance(found, DataError)}
+    for place, row in enumerate(good):
+        if place != row:
+            pixels[place] = pixels[row]
     data = Dataset(
         labels=labels,
         sources=tuple(wanted[row] for row in good),
-        pixels=pixels[good] if bad else pixels,
-        digests=tuple(str(digests[row]) for row in good),
+        pixels=pixels[: len(good)],
+        digests=tuple(found.digest for found in good.values()),
         skipped=bad,
+        dark=frozenset(wanted[row].name for row, found in good.items() if found.dark),
     )
     if empty := [name for name, count in data.counts().items() if not count]:
         raise DataError(f"class {empty[0]} has no readable pictures; add some or remove the folder")
@@ -202,17 +216,23 @@ def _class_sources(folder: Path, name: str, index: int) -> list[Source]:
     pictures = list_pictures(folder / name)
     if not pictures:
         raise DataError(f"{folder / name}: class {name} has no pictures; add some or remove the folder")
-    return [Source(path.relative_to(folder).as_posix(), index, partial(load_picture, path)) for path in pictures]
+    return [Source(path.relative_to(folder).as_posix(), index, partial(load_picture, path), path) for path in pictures]
 
 
-def _read_into(pixels: Pixels, spec: PreprocessSpec, row: int, source: Source) -> str | DataError:
-    """Fill one row; return the original's digest, or why it cannot be read."""
+class _Seen(NamedTuple):
+    digest: str
+    dark: bool
+
+
+def _read_into(pixels: Pixels, spec: PreprocessSpec, row: int, source: Source) -> _Seen | DataError:
+    """Fill one row; return what there is to say of the original, or why it cannot be read."""
     try:
         original = source.load()
     except DataError as error:
         return error
     pixels[row] = preprocess(original, spec, height=pixels.shape[1], width=pixels.shape[2])
-    return hashlib.sha256(f"{original.shape}".encode() + original.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{original.shape}".encode() + original.tobytes()).hexdigest()
+    return _Seen(digest, bool(original.max() < DARK))
 
 
 def _first(offenders: Sequence[str]) -> str:

@@ -23,7 +23,14 @@ _SMALL = 0.75
 
 def check_files(data: Dataset, facts: Sequence[FileFacts], *, height: int, width: int) -> list[Finding]:
     """Return the findings about files, `facts[i]` of `data.sources[i]`, for a model that sees height x width pixels."""
-    return [*_unreadable(data), *_telltale(data, facts), *_sizes(data, facts, height, width), *_formats(data, facts)]
+    dark = [s.name for s, fact in zip(data.sources, facts, strict=True) if fact.deep and s.name in data.dark]
+    return [
+        *_unreadable(data),
+        *shallow(dark),
+        *_telltale(data, facts),
+        *_sizes(data, facts, height, width),
+        *_formats(data, facts),
+    ]
 
 
 def summary(data: Dataset, facts: Sequence[FileFacts]) -> list[str]:
@@ -34,6 +41,19 @@ def summary(data: Dataset, facts: Sequence[FileFacts]) -> list[str]:
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""  # noqa: PLR2004 - what fits on a line
     listed = ", ".join(f"{width}x{height}" for (width, height), _ in sizes[:3])
     return [f"{len(facts)} pictures in {len(data.labels)} classes: {classes}", f"{formats}; {listed}{more} pixels"]
+
+
+def shallow(names: Sequence[str]) -> Iterator[Finding]:
+    """Report pictures of 16 bits a channel without a value of a quarter of that range: 10 or 12 bits, not scaled."""
+    if names:
+        yield Finding(
+            level="warning",
+            kind="shallow",
+            text=f"{counted(len(names), 'picture')} with 16 bits a channel and no value above 16,383: nearly black, as "
+            "the upper 8 bits are used; 10 or 12 bits of a camera, it seems",
+            remedy="scale the values to 16 bits when saving, such as those of 12 bits by 4 bits to the left",
+            items=singles(names),
+        )
 
 
 def _unreadable(data: Dataset) -> Iterator[Finding]:

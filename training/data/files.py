@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from training.data.dataset import Dataset
+
 _ENDINGS = {
     "JPEG": {".jpg", ".jpeg"},
     "MPO": {".jpg", ".jpeg"},
@@ -57,6 +59,13 @@ def describe_all(paths: Sequence[Path]) -> list[FileFacts]:
     """Describe files that `load_picture` could read, in order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(_describe, paths))
+
+
+def shallow(data: Dataset) -> list[str]:
+    """Name the pictures of 16 bits a channel that use less than a quarter of them; headers of dark ones are read."""
+    dark = [source for source in data.sources if source.path and source.name in data.dark]
+    facts = describe_all([source.path for source in dark if source.path])
+    return [source.name for source, fact in zip(dark, facts, strict=True) if fact.deep]
 
 
 def _describe(path: Path) -> FileFacts:

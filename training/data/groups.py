@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.contract.preprocess import PreprocessSpec
 from edge.errors import ConfigError, DataError
+from training import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +153,7 @@ def _near_duplicates(sets: tuple[Dataset, ...]) -> list[tuple[str, ...]]:
     from training.data.clusters import linked
     from training.data.duplicates import near_pairs
 
-    pixels = np.concatenate([data.pixels for data in sets])
+    pixels = scratch.joined([data.pixels for data in sets])
     keys = [str(number) for number in linked(len(pixels), near_pairs(pixels))]
     ends = np.cumsum([len(data.sources) for data in sets])
     return [tuple(keys[end - len(data.sources) : end]) for data, end in zip(sets, ends, strict=True)]

@@ -78,6 +78,16 @@ def hold_out(data: Dataset, share: float, *, seed: int, groups: Sequence[str] | 
     return held
 
 
+def sample(truth: Integers, most: int, *, seed: int) -> Integers:
+    """Return at most so many rows of int64 [n], in order, of each class about as many."""
+    order = np.random.default_rng(seed).permutation(len(truth))
+    place = np.empty(len(order), np.int64)
+    for label in np.unique(truth):
+        mine = np.flatnonzero(truth[order] == label)
+        place[mine] = np.arange(len(mine))
+    return np.sort(order[np.argsort(place, kind="stable")[:most]])
+
+
 def shares_of(names: Sequence[str]) -> list[float]:
     """Return the share of each of these parts; `train` has what the others leave."""
     others = sum(SHARES[name] for name in names if name != "train")

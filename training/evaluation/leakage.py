@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.data.check import LEAKING, relations
-from training.data.clusters import united
+from training.data.check import LEAKING
 from training.data.label_errors import probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from edge.classifier import Floats
     from training.data.dataset import Dataset, Integers
@@ -40,17 +39,18 @@ class Leakage:
     @property
     def text(self) -> str:
         """What a reader of the report should know."""
-        figures = f"{self.share:.1%} of the pictures have a sibling of the same part."
+        figures = f"{self.share:.1%} of the pictures have a sibling: one of the same group, or one nearly alike."
         if self.by_group is not None and self.at_random is not None:
             figures += (
                 f" A probe on the same features gets {self.by_group:.1%} right where siblings stay together and "
                 f"{self.at_random:.1%} where a random split tears them apart."
             )
         if self.kept_together:
-            return f"{figures} Here they stayed together, so that the figures are not flattered."
+            return f"{figures} Here all of these stayed together, so that they do not flatter the figures."
         return (
             f"{figures} Here some were torn apart, and {self.torn:.1%} of the test pictures have a sibling in another "
-            "part: the figures may be flattered; build again with --group-by, and without --split-of."
+            "part: the figures may be flattered; build again with a --group-by that keeps them together, and without "
+            "--split-of."
         )
 
     def plain(self) -> dict[str, Any]:
@@ -59,23 +59,22 @@ class Leakage:
 
 
 def find(
-    data: Dataset, part: Integers, groups: Sequence[str] | None, embed: Callable[[Dataset], Floats], *, seed: int
+    data: Dataset, part: Integers, siblings: Integers, embed: Callable[[Dataset], Floats], *, seed: int
 ) -> Leakage | None:
     """Compare both kinds of split, and look where siblings lie; None where less than LEAKING of them has one.
 
     `data` is all that was divided and the test pictures, `part` int64 [n] the part of each, the highest being the
-    test part. Siblings are the pictures of one of `groups`, or without groups near duplicates. `embed` gives vectors
-    float32 [n, d] if they are needed.
+    test part. `siblings` is int64 [n], the cluster of each, from 0: of one group by the rule, or nearly alike. `embed`
+    gives vectors float32 [n, d] if they are needed.
     """
-    cluster = relations(data).near if groups is None else united(data.digests, list(groups))
-    elsewhere = _elsewhere(cluster, part)
-    share, torn = float((np.bincount(cluster)[cluster] > 1).mean()), float(elsewhere[part == part.max()].mean())
+    elsewhere = _elsewhere(siblings, part)
+    share, torn = float((np.bincount(siblings)[siblings] > 1).mean()), float(elsewhere[part == part.max()].mean())
     if max(share, torn) < LEAKING:
         return None
     by_group = at_random = None
-    if _fewest_groups(data, cluster) >= _FEWEST:
-        alone, vectors = np.arange(len(cluster)), embed(data)
-        by_group, at_random = (_accuracy(data, vectors, each, seed) for each in (cluster, alone))
+    if _fewest_groups(data, siblings) >= _FEWEST:
+        alone, vectors = np.arange(len(siblings)), embed(data)
+        by_group, at_random = (_accuracy(data, vectors, each, seed) for each in (siblings, alone))
     return Leakage(share=share, torn=torn, kept_together=not elsewhere.any(), by_group=by_group, at_random=at_random)
 
 

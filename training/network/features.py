@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from training import cache, progress
+from training import cache, progress, scratch
 from training.data import augment
 from training.data.augment import rng_of, vary
 from training.network.extract import Extractor, workers
@@ -34,8 +33,6 @@ _SEED = 0
 """Of all variants, whatever the training's own seed: another one finds the same features."""
 _MOST_BYTES = 3 << 30
 """Of one data set's features, unless the recipe's fewest variants come to more."""
-_MOST_IN_MEMORY = 256 << 20
-"""Bytes; what is larger lies in a file that the system holds in memory as far as there is room."""
 
 
 def variants(extractor: Extractor, data: Dataset, recipe: Recipe) -> int:
@@ -49,10 +46,11 @@ def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int,
     """Return the features of every picture: for each of the extractor's shapes float16 [passes, n, *shape].
 
     Pass 0 is the plain picture. What an earlier run left in the cache is read, the rest computed and left there.
+    Raises InspectError if there is no room for them.
     """
     place = cache.folder("features", _key(extractor, recipe))
     rows = range(len(data.sources))
-    found = _room((len(rows), passes, extractor.size))
+    found = scratch.empty((len(rows), passes, extractor.size), np.float16)
 
     def fill(row: int) -> None:
         digest, wanted = data.digests[row], found[row]
@@ -69,19 +67,6 @@ def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int,
             advance()
     cache.prune(cache.folder("features"))
     return [np.swapaxes(part, 0, 1) for part in extractor.divide(found)]
-
-
-def _room(shape: tuple[int, ...]) -> Half:
-    """Return an array in memory, or, if it is large, in a file that is gone when the array is."""
-    if math.prod(shape) * np.dtype(np.float16).itemsize <= _MOST_IN_MEMORY:
-        return np.empty(shape, np.float16)
-    with tempfile.TemporaryFile(dir=_made(cache.folder())) as file:
-        return np.memmap(file, np.float16, "w+", shape=shape)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _variant(picture: Pixels, digest: str, number: int, recipe: Recipe) -> Pixels:

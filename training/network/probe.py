@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _PICTURES, _EPOCHS = 16_000, (15, 60)
 """What a head sees: of 480 small defects at 512x384 one under log-sum-exp found few after 6,000 pictures."""
 _PASSES = 2
-_MOST_PICTURES = 800
-"""That geometries are compared on, the same ones for all: at 640 pixels the maps of these take 2.5 GB."""
 
 
 def probe(
@@ -44,28 +42,14 @@ def probe(
     )
     network = model.build(len(data.labels), widest, weights)
     extractor = Extractor(network, widest)
-    rows = _sample(data, _MOST_PICTURES, seed)
-    some = data.take(rows)
-    held = hold_out(some, 1 / 3, seed=seed, groups=[groups[row] for row in rows] if groups else None)
-    _, fine, coarse = features.compute(extractor, some, widest, passes=_PASSES, title=_title(recipes[0]))
-    return [_score(some, held, _maps(recipe, fine, coarse), recipe, seed) for recipe in recipes]
+    held = hold_out(data, 1 / 3, seed=seed, groups=groups)
+    _, fine, coarse = features.compute(extractor, data, widest, passes=_PASSES, title=_title(recipes[0]))
+    return [_score(data, held, _maps(recipe, fine, coarse), recipe, seed) for recipe in recipes]
 
 
 def _title(recipe: Recipe) -> str:
     height, width = recipe.canvas
     return f"trying {width}x{height} pixels"
-
-
-def _sample(data: Dataset, most: int, seed: int) -> Integers:
-    """Return at most so many rows, of each class about as many."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(data.sources))
-    truth = data.truth[order]
-    place = np.empty(len(order), np.int64)
-    for label in range(len(data.labels)):
-        mine = np.flatnonzero(truth == label)
-        place[mine] = np.arange(len(mine))
-    return np.sort(order[np.argsort(place, kind="stable")[:most]])
 
 
 def _maps(recipe: Recipe, fine: Half, coarse: Half) -> list[Half]:
