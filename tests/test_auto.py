@@ -187,7 +187,7 @@ def test_few_pictures_are_enough_to_choose_by(base: Recipe, tmp_path: Path, tiny
 
 def test_a_build_goes_on_with_what_it_chose(tmp_path: Path, tiny_weights: Path) -> None:
     """--auto, ended in training and run again: nothing is tried twice, the bundle has a tried recipe, no run stays."""
-    data, recipe, out = make_folder(tmp_path / "data", each=4), tmp_path / "recipe.toml", tmp_path / "b"
+    data, recipe, out = make_folder(tmp_path / "data", each=14), tmp_path / "recipe.toml", tmp_path / "b"
     recipe.write_text(RECIPE)
     options = (
         "build", "--data", data, "--out", out, "--pass", "intact", "--weights", tiny_weights, "--recipe", recipe,

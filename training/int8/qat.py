@@ -62,7 +62,7 @@ def retrain(  # noqa: PLR0913 - the arguments are the contract
     job = {
         "seed": seed,
         "pictures": pictures,
-        "batch": min(_BATCH, len(pixels)),
+        "batch": _BATCH,
         "rate": rate,
         "augmentation": msgspec.to_builtins(augmentation),
     }
