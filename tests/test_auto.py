@@ -21,7 +21,7 @@ from edge.contract import bundle as bundles
 from edge.contract.pooling import LogSumExp, Mean
 from edge.contract.preprocess import Tiles
 from edge.errors import ConfigError
-from training import auto, backend, cache, inputs, latency, recipe
+from training import auto, backend, cache, inputs, latency, recipe, sealed
 from training.auto import Trial
 from training.data import dataset
 from training.network.scores import Score
@@ -172,8 +172,11 @@ def test_a_choice_is_kept_as_it_was_made(base: Recipe, tmp_path: Path, capsys: p
 def test_any_file_is_a_choice_or_none(content: bytes) -> None:
     """What lies in the cache, whatever it is, ends no build."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "choice.json").write_bytes(content)
-        assert auto.kept(Path(folder)) is None
+        path = Path(folder, "choice.json")
+        path.write_bytes(content)
+        assert auto.kept(path.parent) is None
+        sealed.save(path, content)
+        assert auto.kept(path.parent) is None
 
 
 def test_few_pictures_are_enough_to_choose_by(base: Recipe, tmp_path: Path, tiny_weights: Path) -> None:

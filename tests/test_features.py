@@ -12,10 +12,11 @@ from tiny_parts import SIZE, make_folder, read_folder
 
 from edge.contract.pooling import LogSumExp
 from edge.contract.preprocess import PreprocessSpec, Tiles
-from training import backend, cache
+from training import backend, cache, sealed
 from training.recipe import Augmentation, Features, Model, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from training.data.dataset import Dataset
@@ -142,13 +143,19 @@ def test_other_code_has_features_of_its_own(monkeypatch: pytest.MonkeyPatch, nam
     assert features._key(made, RECIPE) != before
 
 
-@pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 1001])
-def test_a_damaged_file_is_computed_anew(data: Dataset, damage: bytes) -> None:
-    """A file that was cut off in a picture's variant, or is somebody else's, is replaced and never believed."""
+def flipped(content: bytes) -> bytes:
+    """Flip an exponent's bit in the middle: the values are wrong, their number is right."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0x40]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"x", lambda old: bytes(len(old)), flipped])
+def test_a_damaged_file_is_computed_anew(data: Dataset, damage: Callable[[bytes], bytes]) -> None:
+    """A file that was cut off, zeroed by a power cut or changed on its disk is replaced and never believed."""
     _, made = extractor(RECIPE)
     first = compute(made, data, RECIPE)
     for path in cache.folder("features").rglob("*.f16"):
-        path.write_bytes(damage)
+        path.write_bytes(damage(path.read_bytes()))
     assert all(np.array_equal(a, b) for a, b in zip(first, compute(made, data, RECIPE), strict=True))
 
 
@@ -161,6 +168,8 @@ def test_any_bytes_are_whole_variants_or_none(
 
     path = tmp_path_factory.getbasetemp() / "noise.f16"
     path.write_bytes(raw)
+    assert features._read(path, size, most).shape == (0, size)
+    sealed.save(path, raw)
     found = features._read(path, size, most)
     count = len(raw) // (2 * size)
     assert found.shape == ((min(count, most), size) if len(raw) == 2 * size * count else (0, size))

@@ -50,3 +50,17 @@ def test_pictures_of_camera_bits_are_told_once(tmp_path: Path, capsys: pytest.Ca
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "16 bits" in line]
     assert line.startswith(f"reading {tmp_path / 'data'}: 2 pictures with 16 bits a channel and no value above 16,383")
     assert line.endswith("by 4 bits to the left (the first: spot/deep-0.png)")
+
+
+def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+    """Linked folders inside a class and files of other endings are no pictures of the set: the check says so."""
+    data, elsewhere = make_folder(tmp_path / "data", each=8), make_folder(tmp_path / "more", each=2)
+    (data / "spot" / "batch-2").symlink_to(elsewhere / "spot")
+    (data / "spot" / ".thumbs").mkdir()
+    for name in ("a.heic", "B.HEIC", "notes", ".hidden", ".thumbs/c.heic"):
+        (data / "spot" / name).touch()
+    result = run("data", "check", data, "--weights", "none", "--json")
+    found = {each["kind"]: each for each in json.loads(result.stdout)["findings"]}
+    assert [item["names"] for item in found["links"]["items"]] == [["spot/batch-2"]]
+    assert found["links"]["level"] == "warning"
+    assert found["endings"]["text"] == "3 files of other endings: .heic 2, none 1"

@@ -34,6 +34,17 @@ def test_what_is_mixed_in_teaches_and_nothing_else(data: Path, tmp_path: Path) -
     assert len(mixed.data.sources) == 30
 
 
+def test_pictures_of_one_class_can_be_mixed_in(data: Path, tmp_path: Path) -> None:
+    """More of a rare defect is what it is for; a folder without any class is refused."""
+    extra = make_folder(tmp_path / "extra", each=3, start=800, classes=("spot",))
+    alone, mixed = divide("--data", data), divide("--data", data, "--mix-in", extra)
+    counts = (alone.parts.train.counts(), mixed.parts.train.counts())
+    assert counts[1] == {**counts[0], "spot": counts[0]["spot"] + 3}
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match=r"nothing: no folder for class intact$"):
+        divide("--data", data, "--mix-in", tmp_path / "nothing")
+
+
 @pytest.mark.parametrize("option", ["--data", "--test-data"])
 def test_a_picture_to_judge_by_is_not_mixed_in(data: Path, tmp_path: Path, option: str) -> None:
     """A picture that lies in --mix-in and in what may be judged later is refused, by name, with the remedy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -240,3 +241,13 @@ def test_a_folder_is_listed_by_name_without_hidden_files(tmp_path: Path) -> None
         path.touch()
     (tmp_path / "folder.png").mkdir()
     assert list_pictures(tmp_path) == [tmp_path / name for name in [*names, "sub/x.png"]]
+
+
+def test_a_picture_that_is_not_there_is_one_that_cannot_be_read(tmp_path: Path) -> None:
+    """A link to nowhere, such as of pictures that were not fetched, and a pipe are listed, and named as unreadable."""
+    (tmp_path / "away.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert [path.name for path in list_pictures(tmp_path)] == ["away.png", "pipe.png"]
+    for path in list_pictures(tmp_path):
+        with pytest.raises(DataError, match=path.name):
+            load_picture(path)

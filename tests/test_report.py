@@ -266,3 +266,10 @@ def test_ticks_are_round_and_within_the_scale(low: float, width: float) -> None:
     ticks = list(shares(low, high))
     assert 1 <= len(ticks) <= 12
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+
+
+@pytest.mark.parametrize(("wild", "said"), [(2.0, False), (60.0, True)])
+def test_a_model_that_guesses_is_told(wild: float, *, said: bool) -> None:
+    """Whoever reads nothing else learns that it learnt nothing."""
+    _, result = made(labels("intact", "crack", "wear", passing="intact"), 300, wild=wild)
+    assert any("hardly does better than guessing" in text for text in caveats(result)) is said

@@ -52,7 +52,9 @@ def damaged_weights(data: Path) -> Sequence[object]:
 
 
 def foreign_folder(data: Path) -> Sequence[object]:
-    return ("--out", data)
+    (data.parent / "mine").mkdir()
+    (data.parent / "mine" / "notes.txt").write_text("mine")
+    return ("--out", data.parent / "mine")
 
 
 def bad_key(data: Path) -> Sequence[object]:
@@ -84,6 +86,7 @@ def out_below_a_file(data: Path) -> Sequence[object]:
         (lambda _: ("--seed", "-1"), ConfigError.exit_code, "seed -1"),
         (lambda _: ("--key", "gone.pem"), ConfigError.exit_code, "make one with edge-train keygen"),
         (bad_key, ConfigError.exit_code, "key.pem: not an unencrypted PEM private key"),
+        (lambda data: ("--out", data / "spot" / "b"), ConfigError.exit_code, "spot/b lies inside"),
         (foreign_folder, BundleError.exit_code, "exists and is not a bundle"),
         (out_below_a_file, BundleError.exit_code, "cannot be written"),
         (lambda _: ("--out", "/proc/nowhere/bundle"), BundleError.exit_code, "/proc cannot be written to"),

@@ -16,7 +16,7 @@ import msgspec
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
 from edge.contract.preprocess import STRIDE, Tiles
 from edge.errors import ConfigError
-from training import cache, latency
+from training import latency, sealed
 from training.recipe import Level, Recipe
 
 if TYPE_CHECKING:
@@ -85,17 +85,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def keep(folder: Path, found: tuple[Recipe, list[Trial]]) -> Choice:
     """Leave a choice in a folder, for a build that is interrupted: measured again it might be another one."""
     choice = Choice(recipe=found[0], trials=[trial.plain() for trial in found[1]])
-    cache.write(folder / _FILE, msgspec.json.encode(choice))
+    sealed.save(folder / _FILE, msgspec.json.encode(choice))
     return choice
 
 
 def kept(folder: Path) -> Choice | None:
     """Return what was left there; None if nothing was, or nothing that can be read."""
     try:
-        return msgspec.json.decode((folder / _FILE).read_bytes(), type=Choice)
+        return msgspec.json.decode(sealed.load(folder / _FILE), type=Choice)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         print(f"{folder / _FILE} cannot be read ({error}): the recipe is chosen anew", file=sys.stderr)
         return None
 

@@ -14,6 +14,7 @@ from edge.contract.preprocess import ResizeMode
 from edge.errors import ConfigError
 from training import inputs, latency, recipe
 from training.build import build
+from training.data.dataset import require_outside
 from training.evaluation import options as decisions
 from training.keygen import read_key
 from training.options import Options
@@ -127,6 +128,8 @@ def run(arguments: Namespace) -> int:
         raise ConfigError(f"--size {width}x{height} says nothing with --auto, which chooses it; leave one out")
     if arguments.latency_budget and not arguments.auto:
         raise ConfigError(f"--latency-budget {arguments.latency_budget:g} says nothing without --auto; add --auto")
+    for folder in filter(None, (arguments.data, arguments.test_data, arguments.mix_in)):
+        require_outside(arguments.out, folder)
     options = Options(
         out=arguments.out,
         aim=decisions.read_options(arguments),

@@ -214,7 +214,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--mix-in",
         type=to_path,
         metavar="DIR",
-        help="more pictures for training alone, such as rendered ones",
+        help="more pictures for training alone, such as rendered ones, of any of the classes",
     )
     add(
         "--pass", dest="passing", nargs="+", action="extend", default=[], metavar="CLASS",
@@ -244,7 +244,8 @@ def read_options(arguments: Namespace) -> Inputs:
     labels = dataset.folder_labels(arguments.data, arguments.passing)
     named = {name: getattr(arguments, name) for name in ("data", "test_data", "mix_in")}
     listed: dict[str, Any] = {
-        name: dataset.folder_sources(folder, labels) if folder else None for name, folder in named.items()
+        name: dataset.folder_sources(folder, labels, every=name != "mix_in") if folder else None
+        for name, folder in named.items()
     }
     return Inputs(
         labels=labels,

@@ -28,7 +28,9 @@ MAX_PIXELS = 100_000_000
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Every picture below a folder, by ending, in sorted order; hidden files and folders are left out.
+    """Every picture below a folder, by ending, in sorted order.
+
+    Hidden files and folders and links to folders are left out. A link to nowhere is a picture that cannot be read.
 
     Raises DataError, naming it, for a folder that cannot be read: a search would silently pass over it.
     """
@@ -37,7 +39,8 @@ def list_pictures(folder: Path) -> list[Path]:
         for place, folders, files in os.walk(folder, onerror=_refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
             paths = (Path(place, name) for name in files if not name.startswith("."))
-            found += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+            # lstat: a folder whose files may not be looked at is an error here, not one for each of them.
+            found += [path for path in paths if path.suffix.lower() in SUFFIXES and path.lstat()]
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         remedy = "name a folder of pictures" if missing else "let this user read it, or take it away"

@@ -85,6 +85,7 @@ def run(arguments: Namespace) -> int:
     listed = told.in_order(
         [
             *file_check.check_files(data, facts, height=height, width=width),
+            *file_check.passed_over(*files.left_out(arguments.data)),
             *check.check(data, related, vectors, group_by=rule.text),
         ]
     )

@@ -18,7 +18,7 @@ from edge.contract.bundle import Label
 from edge.contract.names import is_clean
 from edge.contract.pictures import list_pictures, load_picture
 from edge.contract.preprocess import preprocess
-from edge.errors import DataError
+from edge.errors import ConfigError, DataError
 from training import progress, scratch
 
 if TYPE_CHECKING:
@@ -132,15 +132,25 @@ def require_class(name: str, known: Sequence[str], where: str) -> None:
         raise DataError(f"{where}: no class {name!r} in the data; {hint}")
 
 
-def folder_sources(folder: Path, labels: Sequence[Label]) -> list[Source]:
-    """List a folder-per-class data set; raises DataError for a missing, unknown or empty class or a loose picture."""
+def folder_sources(folder: Path, labels: Sequence[Label], *, every: bool = True) -> list[Source]:
+    """List a folder-per-class data set, of `every` class or of at least one.
+
+    Raises DataError for a missing, unknown or empty class or a loose picture.
+    """
     names = [label.name for label in labels]
     there = [path.name for path in _class_folders(folder)]
     for name in there:
         require_class(name, names, str(folder))
-    if missing := [name for name in names if name not in there]:
-        raise DataError(f"{folder}: no folder for class {missing[0]}; every class needs one")
-    return [source for index, name in enumerate(names) for source in _class_sources(folder, name, index)]
+    missing = [name for name in names if name not in there]
+    if missing and (every or not there):
+        raise DataError(f"{folder}: no folder for class {missing[0]}{'; every class needs one' if every else ''}")
+    return [s for index, name in enumerate(names) if name in there for s in _class_sources(folder, name, index)]
+
+
+def require_outside(out: Path, folder: Path) -> None:
+    """Raise ConfigError for a place where a result would be taken for more pictures."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"--out {out} lies inside {folder}, where every picture teaches; choose a place outside")
 
 
 def usual_shape(sources: Sequence[Source]) -> tuple[int, int]:
@@ -198,7 +208,8 @@ def read(  # noqa: PLR0913 - the arguments are the contract
         skipped=bad,
         dark=frozenset(wanted[row].name for row, found in good.items() if found.dark),
     )
-    if empty := [name for name, count in data.counts().items() if not count]:
+    wished = {labels[source.label].name for source in wanted}
+    if empty := [name for name, count in data.counts().items() if name in wished and not count]:
         raise DataError(f"class {empty[0]} has no readable pictures; add some or remove the folder")
     return data
 

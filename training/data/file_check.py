@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from training.data.findings import Finding, counted, singles
@@ -53,6 +54,27 @@ def shallow(names: Sequence[str]) -> Iterator[Finding]:
             "the upper 8 bits are used; 10 or 12 bits of a camera, it seems",
             remedy="scale the values to 16 bits when saving, such as those of 12 bits by 4 bits to the left",
             items=singles(names),
+        )
+
+
+def passed_over(links: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
+    """Report what lies in the folder and is no picture of the set."""
+    if links:
+        yield Finding(
+            level="warning",
+            kind="links",
+            text=f"{counted(len(links), 'linked folder')} inside a class: links to folders are not followed",
+            remedy="put the folder itself there, or links to its pictures",
+            items=singles(links),
+        )
+    if others:
+        endings = Counter(PurePosixPath(name).suffix.lower() or "none" for name in others).most_common()
+        yield Finding(
+            level="note",
+            kind="endings",
+            text=f"{counted(len(others), 'file')} of other endings: {', '.join(f'{end} {n}' for end, n in endings)}",
+            remedy="what is a picture, save it as PNG or JPEG",
+            items=singles(others),
         )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.contract.pictures import FORMATS
+from edge.contract.pictures import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from PIL.Image import Image
 
@@ -53,6 +53,20 @@ class FileFacts:
     def grey(self) -> bool:
         """Whether it has one channel."""
         return self.mode[0] in "1LI"
+
+
+def left_out(folder: Path) -> tuple[list[str], list[str]]:
+    """Return what `list_pictures` passes over: links to folders, and files with other endings; names below `folder`."""
+    links, others = [], []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links += [Path(place, name) for name in folders if Path(place, name).is_symlink()]
+        seen = (Path(place, name) for name in names if not name.startswith("."))
+        others += [path for path in seen if path.suffix.lower() not in SUFFIXES]
+    # A class folder may be a link.
+    inner = [path for path in links if path.parent != folder]
+    linked, other = ([path.relative_to(folder).as_posix() for path in sorted(found)] for found in (inner, others))
+    return linked, other
 
 
 def describe_all(paths: Sequence[Path]) -> list[FileFacts]:

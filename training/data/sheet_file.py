@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError
+from training.data.dataset import require_outside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,7 @@ def require_room(out: Path, data: Path) -> None:
         raise ConfigError(f"--out {out}: a sheet is a picture; let its name end in {' or '.join(_FORMATS)}")
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: {out.parent} is no folder; make it or name another")
-    if out.resolve().is_relative_to(data.resolve()):
-        raise ConfigError(f"--out {out} lies inside {data}, where every picture teaches; choose a place outside")
+    require_outside(out, data)
     if (out.exists() or out.is_symlink()) and not _is_sheet(out):
         raise ConfigError(f"--out {out} is there and is no sheet of pictures; choose another name")
 

@@ -16,6 +16,8 @@ _FEW = 30
 _NAMED = 5
 _LOST = 0.01
 _OFF = 0.05
+_LEARNT = 0.1
+"""Of the way from chance to flawless, below which a model has learnt next to nothing."""
 _ALIKE = 0.95
 """Parts for each picture: a twin or two among many do not change an interval's second digit."""
 
@@ -27,7 +29,7 @@ def caveats(result: Result) -> list[str]:
 
 def grave(result: Result) -> list[str]:
     """Return those of them that break a promise or make every interval wrong."""
-    return [*broken(result), *_dependent(result)]
+    return [*broken(result), *_guessing(result), *_dependent(result)]
 
 
 def broken(result: Result) -> list[str]:
@@ -44,6 +46,15 @@ def _promise(result: Result) -> Iterator[str]:
             f"The held-out pictures contradict the promise: {result.missed.hits} of {result.missed.total} "
             f"{'damaged parts' if result.parts < len(result.judged) else 'defects'} were missed. "
             "They are unlike those that the thresholds were chosen on."
+        )
+
+
+def _guessing(result: Result) -> Iterator[str]:
+    found, chance = result.metrics["balanced_accuracy"], 1 / len(result.labels)
+    if (found - chance) / (1 - chance) < _LEARNT:
+        yield (
+            f"It hardly does better than guessing: balanced accuracy {percent(found)}, by chance {percent(chance)}. "
+            "Look at the pictures (edge-train data check), at their size in the model, and at the recipe."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from training import cache
+from training import cache, sealed
 from training.network.scores import Score
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _NOTES = "notes"
-_DIGEST_BYTES = hashlib.sha256().digest_size
 _MOST_BYTES = 2 << 30
 """What runs that were ended and not taken up again may take in all, searches and their trials among them."""
 
@@ -57,18 +55,17 @@ class Checkpoint:
     path: Path
 
     def save(self, state: State) -> None:
-        """Replace what was saved, whole or not at all; raises OSError."""
+        """Replace what was saved, whole or not at all; raises as `sealed.save`."""
         flat = {f"{group} {i}": array for group, arrays in state.arrays.items() for i, array in enumerate(arrays)}
         notes = np.frombuffer(msgspec.msgpack.encode(state.notes), np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, **{_NOTES: notes}, **flat)  # type: ignore[arg-type] # mypy takes them for other arguments
-        content = buffer.getvalue()
-        cache.write(self.path, hashlib.sha256(content).digest() + content)
+        sealed.save(self.path, buffer.getvalue())
 
     def load(self) -> State | None:
         """Return what was saved; None if nothing was, or if it cannot be read: the stage then begins anew."""
         try:
-            return _decode(self.path.read_bytes())
+            return _decode(sealed.load(self.path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError) as error:
@@ -76,11 +73,8 @@ class Checkpoint:
             return None
 
 
-def _decode(content: bytes) -> State:
-    """Return what `save` wrote; raises ValueError for damage, before NumPy's many errors, and for others' notes."""
-    digest, saved = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(saved).digest() != digest:
-        raise ValueError("it is damaged")
+def _decode(saved: bytes) -> State:
+    """Return what `save` wrote; raises ValueError or KeyError for others' notes."""
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
     with np.load(io.BytesIO(saved), allow_pickle=False) as found:
         notes = msgspec.msgpack.decode(found[_NOTES].tobytes(), type=Notes)

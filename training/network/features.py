@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from training import cache, progress, scratch
+from training import cache, progress, scratch, sealed
 from training.data import augment
 from training.data.augment import rng_of, vary
 from training.network.extract import Extractor, workers
@@ -60,7 +60,7 @@ def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int,
         for number in range(len(known), passes):
             wanted[number] = extractor.extract(_variant(data.pixels[row], digest, number, recipe))
         if len(known) < passes:
-            cache.write(path, wanted.tobytes())
+            sealed.save(path, wanted.tobytes())
 
     with ThreadPoolExecutor(workers()) as pool, progress.stage(title, len(rows)) as advance:
         for _ in pool.map(fill, rows):
@@ -84,9 +84,9 @@ def _read(path: Path, size: int, most: int) -> Half:
     """Return the variants that a file holds, at most so many; none of a file that is not whole."""
     nothing = np.empty((0, size), np.float16)
     try:
-        content = path.read_bytes()
+        content = sealed.load(path)
         os.utime(path)
-    except FileNotFoundError:  # Another build may be making room at any time.
+    except (FileNotFoundError, ValueError):  # Another build may be making room at any time; a disk may fail.
         return nothing
     if len(content) % (size * nothing.itemsize):
         return nothing
