@@ -69,15 +69,20 @@ class Normalise(keras.layers.Layer):  # type: ignore[misc] # Keras ships no type
 
 
 def tiled(canvases: Pixels, recipe: Recipe) -> Pixels:
-    """Cut canvases uint8 [n, H, W, 3] into tiles uint8 [n, tiles, height, width, 3]."""
+    """Cut canvases uint8 [n, H, W, 3] into tiles uint8 [n, tiles, height, width, 3]; a lone tile is not copied."""
     model, tiles = recipe.model, recipe.preprocess.tiles
+    if tiles.count == 1:
+        return canvases[:, np.newaxis]
     return np.stack([tiles.cut(canvas, model.height, model.width) for canvas in canvases])
 
 
 def predict(network: Network, canvases: Pixels, recipe: Recipe) -> Floats:
     """Return the float model's pooled logits [n, classes] of canvases uint8 [n, H, W, 3]."""
     model = Pooled([Normalise(), network.trunk, network.tail, network.head], recipe.pooling)
-    return inference(model, max(1, _PIXELS_AT_ONCE // math.prod(recipe.canvas)))(tiled(canvases, recipe))
+    batch = max(1, _PIXELS_AT_ONCE // math.prod(recipe.canvas))
+    infer = inference(model, batch)
+    blocks = np.array_split(np.arange(len(canvases)), math.ceil(len(canvases) / batch))
+    return np.concatenate([infer(tiled(canvases[rows[0] : rows[-1] + 1], recipe)) for rows in blocks])
 
 
 def inference(model: Any, batch: int) -> Callable[[Any], Floats]:
