@@ -43,12 +43,9 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument_group("search").add_argument
     add("--out", type=to_path, required=True, metavar="TOML", help="the recipe's file; an older recipe is replaced")
     add(
-        "--time-budget",
-        type=_seconds,
-        default=1800.0,
-        metavar="TIME",
-        help="after which no recipe is begun, such as 90s, 30m, 2h (default 30m)",
-    )
+        "--time-budget", type=_seconds, default=1800.0, metavar="TIME",
+        help="after which no recipe is begun, such as 90s, 30m or 2h (default 30m)",
+    )  # fmt: skip
     add(
         "--latency-budget", type=to_positive("milliseconds"), default=latency.BUDGET_MS, metavar="MS",
         help=f"milliseconds of the model for a part, on this machine with one thread (default {latency.BUDGET_MS:g})",
