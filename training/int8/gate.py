@@ -50,7 +50,7 @@ _FEWEST_LOST = 2
 """Parts of a row, gained ones set off, from which on a loss is more than one that lay on the edge."""
 _GROSS = 0.1
 """Of a class' recall, 0-1: with so many parts, a loss that nobody would put down to chance and ship."""
-_FAR = 2
+_FAR = 5
 """Times the allowed drop from which on a loss that may be chance is worth minutes of retraining."""
 _DIGITS = 6
 _EPSILON = 1e-9
@@ -151,7 +151,7 @@ class Gate:
     def suspect(self) -> tuple[Row, ...]:
         """Those of them that lost so much that an attempt to mend it is worth its minutes, the worst first.
 
-        At least two parts net, as a single one on the edge flips easily, and more than twice what is allowed.
+        At least two parts net, as a single one on the edge flips easily, and more than five times what is allowed.
         """
         far = _FAR * self.allow_drop
         rows = [r for r in self.doubtful if r.parts_lost - r.parts_gained >= _FEWEST_LOST and r.drop > far + _EPSILON]
