@@ -83,8 +83,8 @@ def test_parts_and_what_is_left_out_are_passed_on(network: Any, data: Dataset, p
 
 
 def doubted(network: Any, pictures: Dataset) -> export.Held:
-    """Return a comparison in which int8 seems to lose two pictures of 42: they are under another label than it says."""
-    rows = np.flatnonzero(pictures.truth == 0)[:2]
+    """Return a comparison in which int8 seems to lose three pictures of 43: they are under another label than it says."""
+    rows = np.flatnonzero(pictures.truth == 0)[:3]
     sources = [
         dataset.Source(one.name, 1 if row in rows else one.label, one.load) for row, one in enumerate(pictures.sources)
     ]
@@ -104,7 +104,7 @@ def test_a_large_loss_that_may_be_chance_is_not_silent(
     assert found.passed
     name = pictures.labels[1].name
     assert any(
-        one.startswith(f"int8 may cost {name} recall") and "2 of 42 pictures lost and 0 gained" in one
+        one.startswith(f"int8 may cost {name} recall") and "3 of 43 pictures lost and 0 gained" in one
         for one in found.warnings
     )
     assert any(one.startswith("It was not retrained for that: ") and "pip install" in one for one in found.warnings)
