@@ -83,7 +83,7 @@ def test_parts_and_what_is_left_out_are_passed_on(network: Any, data: Dataset, p
 
 
 def doubted(network: Any, pictures: Dataset) -> export.Held:
-    """Return a comparison in which int8 seems to lose three pictures of 43: they are under another label than it says."""
+    """Return a comparison in which int8 seems to lose three pictures of 43, put under another label."""
     rows = np.flatnonzero(pictures.truth == 0)[:3]
     sources = [
         dataset.Source(one.name, 1 if row in rows else one.label, one.load) for row, one in enumerate(pictures.sources)
