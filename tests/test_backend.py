@@ -16,7 +16,8 @@ from training import backend
 from training.data.split import divide
 from training.recipe import Model, Recipe, Stage
 backend.start(1)
-from training.network import model
+from training.network import memory, model
+memory._BYTES = 1  # One picture for each device.
 from training.network.checkpoint import Run
 from training.network.train import Trainer
 parts = divide(read_folder(make_folder(Path(sys.argv[1]), each=12)), seed=1)
@@ -31,7 +32,7 @@ print(len(kernel.values), stage.loss[-1] < stage.loss[0])
 
 
 def test_several_devices_share_a_training(tmp_path: Path) -> None:
-    """On two devices every weight has two mirrored copies, and the loss falls."""
+    """On two devices every weight has two mirrored copies, and the loss falls, though each holds one picture only."""
     command = [sys.executable, "-c", TRAIN_ON_TWO, str(tmp_path / "parts")]
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     assert found.stdout.split() == ["2", "True"], found.stderr

@@ -85,7 +85,8 @@ def test_a_path_that_the_device_would_not_have_is_refused(tmp_path: Path, extra:
 
 def test_an_address_of_a_stream_is_sent_as_it_is(tmp_path: Path) -> None:
     """A video source that is an address or an absolute path needs no file here."""
-    assemble(DEMO_BUNDLE, config(tmp_path, camera='[camera]\nkind = "video"\nsource = "rtsp://camera/1"\n'))
+    made = assemble(DEMO_BUNDLE, config(tmp_path, camera='[camera]\nkind = "video"\nsource = "rtsp://camera/1"\n'))
+    assert b"rtsp://camera/1" in made.files[CONFIG]
 
 
 def test_a_packed_release_holds_the_whole_bundle_and_no_open_secret(tmp_path: Path) -> None:

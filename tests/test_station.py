@@ -253,7 +253,7 @@ def test_a_killed_daemon_comes_back(line: Line) -> None:
         old = recorder.wait_for_status("online")["boot_id"]
         line.station.shell("systemctl kill --kill-whom=main --signal=KILL edge-inspect")
         recorder.wait(lambda r: r.named("status")[-1]["boot_id"] != old, seconds=40)
-        line.judging_with(recorder)
+        assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
 
 
 def test_a_hung_daemon_is_replaced(line: Line) -> None:

@@ -119,6 +119,7 @@ def choose(  # noqa: PLR0913 - the arguments are the contract
     from training.network.probe import probe
 
     def attempt(recipes: list[Recipe]) -> list[Trial]:
+        """Score those recipes of one geometry that are fast enough."""
         costs = [latency.measure(recipe, classes) for recipe in recipes]
         affordable = [recipe for recipe, cost in zip(recipes, costs, strict=True) if cost <= budget_ms]
         scores = iter(probe(*read(recipes[0]), affordable, weights=weights, seed=seed) if affordable else [])

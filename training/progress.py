@@ -62,6 +62,7 @@ def _bar(title: str, total: int | None, done: int) -> Iterator[Advance]:
         task = progress.add_task(title, total=total, completed=done, note="")
 
         def advance(note: str = "") -> None:
+            """Move the bar on by one, with a note beside it."""
             if note:
                 progress.update(task, note=note)
             progress.advance(task)
@@ -72,6 +73,7 @@ def _bar(title: str, total: int | None, done: int) -> Iterator[Advance]:
 @contextmanager
 def _lines(title: str, total: int | None, done: int) -> Iterator[Advance]:
     def advance(note: str = "") -> None:
+        """Count one more; what has a note is worth a line."""
         nonlocal done
         done += 1
         if note:

@@ -113,6 +113,7 @@ def export(network: Network, data: Dataset, held: Held, recipe: Recipe, *, seed:
     """
 
     def retrained() -> Exported:
+        """Retrain with int8's rounding, and judge what comes of it."""
         model = qat.retrain(
             network,
             quantize.one_tile_each(data.pixels, network, recipe.preprocess.tiles, seed),

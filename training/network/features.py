@@ -53,6 +53,7 @@ def compute(extractor: Extractor, data: Dataset, recipe: Recipe, *, passes: int,
     found = scratch.empty((len(rows), passes, extractor.size), np.float16)
 
     def fill(row: int) -> None:
+        """Read or compute one picture's variants, and keep what was missing."""
         digest, wanted = data.digests[row], found[row]
         path = place / digest[:2] / f"{digest[2:]}.f16"
         known = _read(path, extractor.size, passes)

@@ -47,6 +47,11 @@ class Task:
     earlier: bool = False
     """Whether the model is already worth keeping should validation get worse."""
 
+    @property
+    def at_once(self) -> int:
+        """How many pictures a step of one device may take, 1 at least."""
+        return at_once(self.model.parts, [given.shape[1:] for given in self.held])
+
 
 def fit(task: Task, recipe: Recipe, *, seed: int, checkpoint: Checkpoint, logs: Path | None = None) -> Stage:
     """Run one stage and leave the weights of its best epoch, or the earlier ones if no epoch was better.
@@ -78,8 +83,8 @@ def _epochs(task: Task) -> int:
 
 
 def _batch(task: Task, recipe: Recipe) -> int:
-    wanted = min(recipe.batch, max(_SMALLEST_BATCH, len(task.truth) // 8))
-    return min(wanted, at_once(task.model.parts, [given.shape[1:] for given in task.held]))
+    devices: int = tf.distribute.get_strategy().num_replicas_in_sync
+    return min(recipe.batch, max(_SMALLEST_BATCH, len(task.truth) // 8), task.at_once * devices)
 
 
 def _compile(task: Task, recipe: Recipe, steps: int) -> None:
@@ -112,22 +117,25 @@ def _batches(task: Task, recipe: Recipe, batch: int, seed: int, *, first: int) -
     devices = tf.distribute.get_strategy().num_replicas_in_sync
 
     def rows() -> Iterator[tuple[Integers, int]]:
+        """Yield the rows of each batch, int64 [n], and a seed of its own."""
         epoch, stage = first, zlib.crc32(task.name.encode())
         while True:
             rng = np.random.default_rng([seed, stage, epoch])
             order = rng.permutation(len(task.truth))
             for part in np.array_split(order, math.ceil(len(order) / batch)):
-                # Every device takes the same share.
-                yield part[: len(part) // devices * devices], int(rng.integers(2**62))
+                # Every device takes the same share, some pictures twice if it does not come out even.
+                yield np.resize(part, math.ceil(len(part) / devices) * devices), int(rng.integers(2**62))
             epoch += 1
 
     def draw(part: Integers, key: int) -> list[Any]:
+        """Draw the batch of these rows."""
         return _draw(task, part, np.random.default_rng(int(key)), weights, recipe.loss.mixup)
 
     shapes = [(None, *given.shape[1:]) for given in task.held]
     kinds = [tf.float32] * (len(shapes) + 2)
 
     def load(part: Any, key: Any) -> Any:
+        """Draw it outside of the graph, and tell the graph what comes."""
         *inputs, target, weight = tf.numpy_function(draw, [part, key], kinds, stateful=False)
         for given, shape in zip(inputs, shapes, strict=True):
             given.set_shape(shape)

@@ -160,6 +160,7 @@ def _make_step(student: Any, course: Course, recipe: Recipe, steps: int) -> Call
     optimizer.build(variables)
 
     def step(pixels: Any, truth: Any, weights: Any, cells: list[Any], share: Any) -> Any:
+        """Take one step towards labels and masks; returns the labels' loss in nats."""
         with tf.GradientTape() as tape:
             outputs = student((tf.cast(pixels, tf.float32) - 128) / 128, training=True)
             labels = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, outputs["logits"])

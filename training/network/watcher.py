@@ -12,7 +12,6 @@ import tensorflow as tf
 from edge.errors import ConfigError
 from training import progress
 from training.network.checkpoint import Notes, State
-from training.network.memory import at_once
 from training.network.pooled import inference
 from training.network.scores import NOTHING, Score, Stage, score
 
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
     from training.network.fit import Task
 
 
-class DivergedError(ConfigError):
-    """The weights left the range of numbers: this stage's rate is too high for these pictures."""
-
-
 _HELD_AT_ONCE = 64
 """Held-out inputs that are scored in one step."""
+
+
+class DivergedError(ConfigError):
+    """The weights left the range of numbers: this stage's rate is too high for these pictures."""
 
 
 class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
@@ -40,8 +39,7 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
         super().__init__()
         self.advance: progress.Advance
         self._task, self._epochs, self._checkpoint = task, epochs, checkpoint
-        most = at_once(task.model.parts, [given.shape[1:] for given in task.held])
-        self._infer = inference(task.model, min(_HELD_AT_ONCE, most))
+        self._infer = inference(task.model, min(_HELD_AT_ONCE, task.at_once))
         self._notes = Notes(start=NOTHING, best=NOTHING)
         self._weights: list[npt.NDArray[Any]] = task.model.get_weights()
         self._totals: list[npt.NDArray[Any]] = []
