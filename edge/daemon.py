@@ -153,6 +153,7 @@ class _StopSignals:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
+        self._asked = False
         self._opening = True
         self._before: dict[int, Any] = {}
 
@@ -169,6 +170,11 @@ class _StopSignals:
             signal.signal(number, handler)
 
     def _on_signal(self, *_: object) -> None:
+        # A signal may come while this runs for the one before, inside `set`, whose lock would wait for itself. A
+        # parent's end alone sends two: one as its main thread dies, one as its last does.
+        if self._asked:
+            return
+        self._asked = True
         self.stop.set()
         if self._opening:
             self._opening = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from PIL import Image
 from recorder import Recorder
 
 from edge.contract.messages import SCHEMA_FOLDER
-from edge.daemon import PATIENT_SECONDS
+from edge.daemon import PATIENT_SECONDS, _StopSignals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +119,25 @@ def test_sigterm_ends_within_two_seconds(tmp_path: Path, broker: Broker, demo_bu
         assert daemon.returncode == 0
         assert "Traceback" not in log
         assert recorder.wait_for_status("offline")["reason"] == "stopped"
+
+
+def test_a_stop_signal_may_come_while_one_is_handled() -> None:
+    """The second of two, as a dying parent's threads send them, does not make the daemon wait for itself for ever."""
+
+    class Interrupted(threading.Event):
+        times = 0
+
+        def set(self) -> None:
+            self.times += 1
+            assert self.times == 1, "here the first call still holds the lock"
+            signal.raise_signal(signal.SIGTERM)
+            super().set()
+
+    with _StopSignals() as signals:
+        signals.only_set()
+        signals.stop = Interrupted()
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.stop.is_set()
 
 
 def test_sigterm_ends_in_time_without_a_broker(tmp_path: Path, demo_bundle: Path) -> None:

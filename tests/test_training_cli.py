@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_parts import CLASSES, draw, make_folder, run
+from tiny_parts import CLASSES, SCRATCH, draw, make_folder, run
 
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
@@ -142,11 +142,11 @@ def test_pretrained_weights_and_own_test_data(built: Built, tmp_path: Path) -> N
 
 def test_an_interrupted_build_leaves_nothing_in_its_place_and_goes_on(tmp_path: Path) -> None:
     """Ctrl-C in the middle of training ends with 130 and no bundle; the same command goes on after the last epoch."""
-    data = make_folder(tmp_path / "data", each=40)
-    command = [sys.executable, "-m", "training", "build", "--data", data, "--out", tmp_path / "out" / "b"]
-    with subprocess.Popen(
-        [*map(str, command), "--weights", "none", "--size", "64"], stderr=subprocess.PIPE, text=True
-    ) as process:
+    data, recipe = make_folder(tmp_path / "data", each=20), tmp_path / "recipe.toml"
+    recipe.write_text(SCRATCH)
+    arguments = ("build", "--data", data, "--out", tmp_path / "out" / "b", "--weights", "none", "--recipe", recipe)
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("training from scratch 2/"):
@@ -157,7 +157,7 @@ def test_an_interrupted_build_leaves_nothing_in_its_place_and_goes_on(tmp_path: 
     assert "interrupted" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
-    again = run(*command[3:], "--weights", "none", "--size", "64")
+    again = run(*arguments, "--allow-drop", 0.9)
     assert again.returncode == 0, again.stderr
     assert "training from scratch: going on after" in again.stderr
     assert bundles.read(tmp_path / "out" / "b").manifest.labels

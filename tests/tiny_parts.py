@@ -89,6 +89,18 @@ rate = 5e-5
 """What a tiny data set needs, in seconds; its weights are those of `save_weights`."""
 
 
+SCRATCH = """
+[model]
+height = 32
+width = 32
+[scratch]
+pictures = 4000
+epochs = [4, 30]
+rate = 5e-3
+"""
+"""What a tiny data set needs to be learnt without weights."""
+
+
 def save_weights(path: Path) -> Path:
     """Save random weights of RECIPE's backbone whose activations are as large as trained ones'."""
     from training import backend
