@@ -27,8 +27,8 @@ BY_PART = r"regex:/(\d+)"
 def find(given: Inputs) -> Leakage | None:
     """Look for leaks as a build does."""
     divided = given.divide(SMALL)
-    data, part = divided.judged
-    return leakage.find(data, part, given.siblings(divided, SMALL), lambda data: embed(data, None), seed=1)
+    siblings = given.siblings(divided, SMALL)
+    return leakage.find(divided.truth, divided.part, siblings, lambda: embed(divided.judged(), None), seed=1)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ height = 32
 width = 32
 [scratch]
 pictures = 4000
-epochs = [4, 30]
+epochs = [4, 20]
 rate = 5e-3
 """
 """What a tiny data set needs to be learnt without weights."""

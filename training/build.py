@@ -214,9 +214,14 @@ def _leakage(job: _Job) -> Leakage | None:
     from training.data.embedding import embed
     from training.evaluation import leakage
 
-    data, part = job.divided.judged
-    vectors = partial(embed, weights=job.options.weights, recipe=job.recipe)
-    return leakage.find(data, part, job.siblings, vectors, seed=job.options.seed)
+    divided, weights = job.divided, job.options.weights
+    return leakage.find(
+        divided.truth,
+        divided.part,
+        job.siblings,
+        lambda: embed(divided.judged(), weights=weights, recipe=job.recipe),
+        seed=job.options.seed,
+    )
 
 
 def _classifier(manifest: Manifest, model: bytes) -> Classifier:

@@ -58,12 +58,21 @@ class Divided:
         rows = known[split.sample(self.data.truth[known], most, seed=seed)]
         return self.data.take(rows), [self.groups[row] for row in rows]
 
+    def judged(self) -> Dataset:
+        """Return what was divided and what judges it, in one: a copy of all pictures if these are two."""
+        return self.data if self.test is None else dataset.joined(self.data, self.test)
+
     @property
-    def judged(self) -> tuple[Dataset, Integers]:
-        """What was divided and what judges it, and the part of each picture: int64, an index of `dealt`."""
+    def truth(self) -> Integers:
+        """The class of each picture of `judged`."""
+        return np.concatenate([self.data.truth, *([self.test.truth] if self.test else [])])
+
+    @property
+    def part(self) -> Integers:
+        """The part of each picture of `judged`: int64, an index of `dealt`."""
         place = {source: number for number, part in enumerate(self.dealt) for source in part.sources}
-        data = self.data if self.test is None else dataset.joined(self.data, self.test)
-        return data, np.array([place[source] for source in data.sources], np.int64)
+        sources = [*self.data.sources, *(self.test.sources if self.test else ())]
+        return np.array([place[source] for source in sources], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ class Inputs:
         A rule may be wrong, such as one that takes a running number for the part's.
         """
         keys = [*divided.groups, *divided.test_groups]
-        data, _ = divided.judged
+        data = divided.judged()
         if self.rule.kind == "near-duplicate":
             return clusters.united(data.digests, keys)
         return check.relations(data if _is_standard(recipe) else self._standard(data), keys).siblings

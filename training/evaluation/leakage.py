@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.classifier import Floats
-    from training.data.dataset import Dataset, Integers
+    from training.data.dataset import Integers
 
 _FEWEST = 5
 """Groups of the smallest class: the probe has as many folds."""
@@ -59,22 +59,22 @@ class Leakage:
 
 
 def find(
-    data: Dataset, part: Integers, siblings: Integers, embed: Callable[[Dataset], Floats], *, seed: int
+    truth: Integers, part: Integers, siblings: Integers, embed: Callable[[], Floats], *, seed: int
 ) -> Leakage | None:
     """Compare both kinds of split, and look where siblings lie; None where less than LEAKING of them has one.
 
-    `data` is all that was divided and the test pictures, `part` int64 [n] the part of each, the highest being the
-    test part. `siblings` is int64 [n], the cluster of each, from 0: of one group by the rule, or nearly alike. `embed`
-    gives vectors float32 [n, d] if they are needed.
+    Of all pictures that were divided and the test pictures, `truth` is int64 [n], the class of each, `part` int64 [n]
+    the part of each, the highest being the test part, and `siblings` int64 [n], the cluster of each, from 0: of one
+    group by the rule, or nearly alike. `embed` gives vectors float32 [n, d] of them if they are needed.
     """
     elsewhere = _elsewhere(siblings, part)
     share, torn = float((np.bincount(siblings)[siblings] > 1).mean()), float(elsewhere[part == part.max()].mean())
     if max(share, torn) < LEAKING:
         return None
     by_group = at_random = None
-    if _fewest_groups(data, siblings) >= _FEWEST:
-        alone, vectors = np.arange(len(siblings)), embed(data)
-        by_group, at_random = (_accuracy(data, vectors, each, seed) for each in (siblings, alone))
+    if _fewest_groups(truth, siblings) >= _FEWEST:
+        alone, vectors = np.arange(len(siblings)), embed()
+        by_group, at_random = (_accuracy(truth, vectors, each, seed) for each in (siblings, alone))
     return Leakage(share=share, torn=torn, kept_together=not elsewhere.any(), by_group=by_group, at_random=at_random)
 
 
@@ -85,10 +85,10 @@ def _elsewhere(cluster: Integers, part: Integers) -> npt.NDArray[np.bool_]:
     return np.asarray(places.sum(axis=1)[cluster] > 1)
 
 
-def _fewest_groups(data: Dataset, cluster: Integers) -> int:
-    return min(len(np.unique(cluster[data.truth == label])) for label in range(len(data.labels)))
+def _fewest_groups(truth: Integers, cluster: Integers) -> int:
+    return min(len(np.unique(cluster[truth == label])) for label in np.unique(truth))
 
 
-def _accuracy(data: Dataset, vectors: Floats, group: Integers, seed: int) -> float:
-    said = probabilities(vectors, data.truth, group, seed=seed)
-    return float((said.argmax(axis=1) == data.truth).mean())
+def _accuracy(truth: Integers, vectors: Floats, group: Integers, seed: int) -> float:
+    said = probabilities(vectors, truth, group, seed=seed)
+    return float((said.argmax(axis=1) == truth).mean())
