@@ -36,6 +36,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def run_command(program: str, command: Callable[[], int]) -> int:
     """Run one console command; a deliberate error becomes one line on stderr and its exit code."""
+    _stand_in_for_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # Not every terminal speaks UTF-8.
     try:
@@ -124,6 +125,17 @@ def _say(program: str, message: str) -> None:
     """Print one line, whatever a file's name or a stranger's file put into it."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     print(f"{program}: {line}", file=sys.stderr)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Keep the numbers of closed standard streams from the next files: what libraries print would land in these."""
+    stdin, stdout, stderr = range(3)
+    while (number := os.open(os.devnull, os.O_RDWR)) <= stderr:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(stdin)
+    sys.stdout = sys.stdout or os.fdopen(stdout, "w")
+    sys.stderr = sys.stderr or os.fdopen(stderr, "w")
 
 
 def _abandon_output() -> None:

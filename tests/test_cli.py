@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,6 +151,25 @@ def test_a_reader_that_goes_away_is_no_traceback(demo_bundle: Path) -> None:
     once.stderr.close()
     assert once.wait(60) == 141
     assert "Traceback" not in said
+
+
+_OPENS_A_FILE = """
+import os, sys
+from edge.command import run_command
+def work():
+    with open(os.devnull) as file:
+        sys.stdin.read(), sys.stdout.write("said"), sys.stderr.isatty()
+        return 0 if file.fileno() > 2 else 9
+sys.exit(run_command("edge-test", work))
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_as_if_nobody_read_them(closed: str) -> None:
+    """The work is done, and no file gets a closed stream's number, which libraries of C print to."""
+    command = f"exec {shlex.join([sys.executable, '-c', _OPENS_A_FILE])} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:
