@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from deploy.device import Access
-from edge.command import add_command, make_parser, run_command, to_path, to_positive
+from edge.command import add_command, ended_as_interrupted, make_parser, run_command, to_path, to_positive
 
 _EXAMPLES = """examples:
   edge-deploy push pi@station-1 my-bundle --config device.toml --dry-run     what would change?
@@ -26,7 +26,13 @@ set to the place on the device.
 
 def main() -> int:
     """Parse the command line, run one command and return its exit code."""
-    return run_command("edge-deploy", lambda: _push(_parser().parse_args()))
+    return run_command("edge-deploy", _run)
+
+
+def _run() -> int:
+    arguments = _parser().parse_args()
+    with ended_as_interrupted():
+        return _push(arguments)
 
 
 def _push(arguments: argparse.Namespace) -> int:

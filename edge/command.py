@@ -7,14 +7,16 @@ import errno
 import io
 import math
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import InspectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 OUTPUT_CLOSED = 141
 """Exit code when the reader of our output is gone, as shells report it (128 + SIGPIPE)."""
@@ -60,6 +62,18 @@ def run_command(program: str, command: Callable[[], int]) -> int:
             _abandon_output()
         _say(program, f"{error.filename or 'the output'}: {error.strerror}; {remedy}")
         return InspectError.exit_code
+
+
+@contextmanager
+def ended_as_interrupted() -> Iterator[None]:
+    """Let a closed terminal, unless nohup ignores it, or a plain kill end what runs here as Ctrl-C does: tidied up."""
+    asked = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    handlers = {each: signal.signal(each, _interrupt) for each in asked}
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
 
 
 def make_parser(program: str, description: str, examples: str = "") -> argparse.ArgumentParser:
@@ -110,6 +124,10 @@ def to_positive(unit: str) -> Callable[[str], float]:
         return number
 
     return read
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _remedy(error: OSError) -> str | None:

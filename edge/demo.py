@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.command import ended_as_interrupted
 from edge.config import Mqtt
 from edge.contract.messages import MESSAGES, Event, Message
 from edge.errors import BrokerError, DataError, RuntimeUnavailableError, by_exit_code
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.picture and (arguments.picture.is_dir() or not arguments.picture.absolute().parent.is_dir()):
         raise DataError(f"--picture {arguments.picture}: not a file in a folder that is there")
     with ExitStack() as stack:
-        stack.enter_context(_termination_as_interrupt())
+        stack.enter_context(ended_as_interrupted())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-inspect-demo-")))
         port = _free_port()
         broker = _choose_broker(folder, port)
@@ -154,21 +154,6 @@ def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 def _dying_with_parent() -> list[str]:
     """Have the kernel end a child when the demo is killed and cannot do it; setpriv is part of every Debian."""
     return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let a closed terminal or a plain kill end the demo as Ctrl-C does: with its children."""
-    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager

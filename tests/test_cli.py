@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -170,6 +171,30 @@ def test_closed_streams_are_as_if_nobody_read_them(closed: str) -> None:
     command = f"exec {shlex.join([sys.executable, '-c', _OPENS_A_FILE])} {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+_WAITS = """
+import signal, sys
+from edge.command import ended_as_interrupted, run_command
+def work():
+    with ended_as_interrupted():
+        try:
+            signal.raise_signal(int(sys.argv[1]))
+        finally:
+            print("tidied up")
+    return 0
+sys.exit(run_command("edge-test", work))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_command_lets_it_tidy_up(how: signal.Signals) -> None:
+    """A plain kill and a closed terminal are as Ctrl-C; under nohup a closed terminal is nothing."""
+    command = [sys.executable, "-c", _WAITS, str(int(how))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "tidied up\n", "edge-test: interrupted\n")
+    done = subprocess.run(["nohup", *command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == (0 if how == signal.SIGHUP else 130)
 
 
 def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:

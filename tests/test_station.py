@@ -208,13 +208,14 @@ def test_a_pulled_cable_ends_a_push_and_not_the_judging(line: Line, tmp_path: Pa
     assert starts(line.station) == before
 
 
-def test_an_interrupted_push_leaves_the_old_bundle_judging(line: Line, tmp_path: Path) -> None:
-    """Ctrl-C after the switch, before the proof, ends with code 130 and the old bundle judging."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_push_leaves_the_old_bundle_judging(line: Line, tmp_path: Path, how: signal.Signals) -> None:
+    """Ctrl-C or a closed terminal after the switch, before the proof, ends with 130 and the old bundle judging."""
     other = written(tmp_path / "other", bundles.read(DEMO_BUNDLE), name="other").path
     with order(line, other) as push:
         assert push.stdout is not None
         next(text for text in push.stdout if "switch to" in text)
-        push.send_signal(signal.SIGINT)
+        push.send_signal(how)
         rest, errors = push.communicate(timeout=120)
     assert push.returncode == 130, rest + errors
     assert errors == "edge-deploy: interrupted\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edge.command import make_parser, run_command
+from edge.command import ended_as_interrupted, make_parser, run_command
 
 
 def main() -> int:
@@ -22,7 +22,8 @@ def _run() -> int:
     for command in (data_command, build_command, search_command, compile_command, keygen, synthetic):
         command.add_parser(subparsers)
     arguments = parser.parse_args()
-    return int(arguments.run(arguments))
+    with ended_as_interrupted():
+        return int(arguments.run(arguments))
 
 
 if __name__ == "__main__":
