@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
-from test_inputs import divide
+from test_inputs import SMALL, divide, read
 from tiny_parts import draw, make_folder
 
 from edge.errors import DataError
+from training.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +103,32 @@ def test_what_looks_like_a_picture_to_judge_by_is_not_mixed_in(data: Path, tmp_p
     message = rf"1 pictures belong with held-out ones by --group-by {rule}, the first spot/again\.jpg with {judged}:"
     with pytest.raises(DataError, match=message):
         divide(*arguments)
+
+
+@pytest.mark.parametrize("own_test", [False, True])
+@pytest.mark.parametrize("size", [SMALL, Recipe()])
+def test_copies_of_what_judges_teach_by_no_rule(data: Path, tmp_path: Path, size: Recipe, *, own_test: bool) -> None:
+    """Pictures saved again as JPEG are other files, by no rule of one part: a build still finds them. Others may."""
+    extra, test = make_folder(tmp_path / "extra", each=2, start=800), make_folder(tmp_path / "test", each=3, start=300)
+    given = read("--data", data, "--mix-in", extra, *(("--test-data", test) if own_test else ()))
+    divided = given.divide(size)
+    before = given.siblings(divided, size)
+    folder = test if own_test else data
+    for part, name in ((divided.dealt.train, "welcome"), (divided.dealt.test, "copy")):
+        picture = part.sources[0].name
+        Image.open((folder if name == "copy" else data) / picture).save(extra / "spot" / f"{name}.jpg", quality=90)
+        given = read("--data", data, "--mix-in", extra, *(("--test-data", test) if own_test else ()))
+        divided = given.divide(size)
+        if name == "welcome":
+            assert np.array_equal(given.siblings(divided, size), before)
+    message = f"--mix-in: 1 pictures are near duplicates of held-out ones, the first spot/copy.jpg of {picture}: remove"
+    with pytest.raises(DataError, match=f"^{message} them$"):
+        given.siblings(divided, size)
+
+
+def test_what_is_mixed_in_has_one_label(data: Path, tmp_path: Path) -> None:
+    """A picture in two of its class folders would teach both."""
+    extra = make_folder(tmp_path / "extra", each=2, start=800)
+    shutil.copy(extra / "spot" / "800.png", extra / "scratch" / "same.png")
+    with pytest.raises(DataError, match=r"same\.png .* under two labels"):
+        divide("--data", data, "--mix-in", extra)

@@ -207,6 +207,16 @@ def test_test_pictures_of_their_own_stay_of_their_own() -> None:
         saved_split.apply(DATA, SPLIT, test)
 
 
+def test_test_pictures_may_have_the_names_of_others() -> None:
+    """As in most folders of their own: the split still knows each picture that it cut by its own content."""
+    test = made([500, 501, 502], [])
+    assert names(test) < names(DATA)
+    split = saved_split.record(divide(DATA, test, seed=1), seed=1, group_by="none", own_test=True)
+    found = saved_split.compare(DATA, split)
+    assert found.told(list(split.parts)) == ""
+    assert split.digests == {s.name: digest for s, digest in zip(DATA.sources, DATA.digests, strict=True)}
+
+
 def test_a_new_class_too_small_for_every_part_is_refused() -> None:
     """A class that came later needs a group for each part, like any other."""
     grown = made(list(range(40)), list(range(100, 130)), [1, 2, 3])

@@ -6,14 +6,17 @@ import argparse
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.command import to_path
 from edge.contract import bundle as bundles
-from edge.errors import BundleError, ConfigError, DataError
-from training.data import check, clusters, dataset, file_check, files, groups, saved_split, split
+from edge.errors import BundleError, ConfigError
+from training import scratch
+from training.data import clusters, dataset, file_check, files, groups, mix_in, saved_split, split
+from training.data.duplicates import near_pairs
 from training.data.groups import GroupRule, Keys
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ class Divided:
 
     data: Dataset
     test: Dataset | None
+    extra: Dataset | None
+    """What is mixed in for training."""
     groups: tuple[str, ...]
     """The key of each picture of `data`."""
     test_groups: tuple[str, ...]
@@ -58,21 +63,30 @@ class Divided:
         rows = known[split.sample(self.data.truth[known], most, seed=seed)]
         return self.data.take(rows), [self.groups[row] for row in rows]
 
+    @property
+    def known(self) -> tuple[Dataset, ...]:
+        """What was divided, and what judges it if that is another set."""
+        return (self.data,) if self.test is None else (self.data, self.test)
+
     def judged(self) -> Dataset:
-        """Return what was divided and what judges it, in one: a copy of all pictures if these are two."""
-        return self.data if self.test is None else dataset.joined(self.data, self.test)
+        """Return what is known in one: a copy of all pictures if these are two sets."""
+        return reduce(dataset.joined, self.known)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the pictures of `judged` come from."""
+        return tuple(source for each in self.known for source in each.sources)
 
     @property
     def truth(self) -> Integers:
         """The class of each picture of `judged`."""
-        return np.concatenate([self.data.truth, *([self.test.truth] if self.test else [])])
+        return np.concatenate([each.truth for each in self.known])
 
     @property
     def part(self) -> Integers:
         """The part of each picture of `judged`: int64, an index of `dealt`."""
         place = {source: number for number, part in enumerate(self.dealt) for source in part.sources}
-        sources = [*self.data.sources, *(self.test.sources if self.test else ())]
-        return np.array([place[source] for source in sources], np.int64)
+        return np.array([place[source] for source in self.sources], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +145,11 @@ class Inputs:
             dealt = split.divide(data, test, seed=self.seed, groups=keys.data, test_groups=keys.test)
         parts = dealt
         if extra is not None:
-            _refuse_known(extra, data, test)
-            _refuse_held(self.rule, keys, extra, [*data.sources, *(test.sources if test else ())], dealt)
+            mix_in.require_own(extra, data, test)
+            mix_in.refuse_held(self.rule, keys, extra, [*data.sources, *(test.sources if test else ())], dealt)
             parts = dealt._replace(train=dataset.joined(dealt.train, extra))
-        return Divided(data=data, test=test, groups=keys.data, test_groups=keys.test or (), dealt=dealt, parts=parts)
+        grouped = partial(Divided, groups=keys.data, test_groups=keys.test or ())
+        return grouped(data=data, test=test, extra=extra, dealt=dealt, parts=parts)
 
     def _tell(self, text: str) -> None:
         """Say what should be known on stderr, however often the pictures are divided only once."""
@@ -149,13 +164,19 @@ class Inputs:
     def siblings(self, divided: Divided, recipe: Recipe) -> Integers:
         """Return the cluster of each picture of `divided.judged`, int64 [n]: of one group, or nearly alike.
 
-        A rule may be wrong, such as one that takes a running number for the part's.
+        A rule may be wrong, such as one that takes a running number for the part's. Raises DataError for a picture
+        that is mixed in though it is nearly a held-out one.
         """
         keys = [*divided.groups, *divided.test_groups]
-        data = divided.judged()
-        if self.rule.kind == "near-duplicate":
-            return clusters.united(data.digests, keys)
-        return check.relations(data if _is_standard(recipe) else self._standard(data), keys).siblings
+        count, digests = len(keys), [digest for each in divided.known for digest in each.digests]
+        if self.rule.kind == "near-duplicate":  # All were compared when they were divided.
+            return clusters.united(digests, keys)
+        sets = [*divided.known, *([divided.extra] if divided.extra else [])]
+        sets = sets if _is_standard(recipe) else [self._standard(each) for each in sets]
+        pairs = near_pairs(scratch.joined([each.pixels for each in sets]))
+        if divided.extra:
+            mix_in.refuse_alike(pairs, divided.extra, divided.sources, divided.dealt)
+        return clusters.united(digests, keys, clusters.linked(count, pairs[pairs[:, 1] < count]).tolist())
 
     def _relate(self, recipe: Recipe, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
         """Say which pictures belong together; how alike they are is measured once, and never at the model's canvas."""
@@ -187,30 +208,6 @@ class Inputs:
 def _is_standard(recipe: Recipe) -> bool:
     """Say whether likeness can be judged at the recipe's canvas."""
     return (recipe.canvas, recipe.preprocess) == (groups.CANVAS, groups.PREPROCESS)
-
-
-def _refuse_known(extra: Dataset, data: Dataset, test: Dataset | None) -> None:
-    """Raise DataError for a picture that might be judged later."""
-    known = {*data.digests, *(test.digests if test else ())}
-    shared = [source.name for source, digest in zip(extra.sources, extra.digests, strict=True) if digest in known]
-    if shared:
-        raise DataError(
-            f"--mix-in: {len(shared)} pictures are in --data or --test-data too, the first {shared[0]}: "
-            "remove them from one"
-        )
-
-
-def _refuse_held(rule: GroupRule, keys: Keys, extra: Dataset, known: Sequence[Source], dealt: Parts) -> None:
-    """Raise DataError for a picture of a part that others choose, calibrate or judge by."""
-    taught = set(dealt.train.sources)
-    held = {key: source.name for key, source in zip(keys.known, known, strict=True) if source not in taught}
-    shared = [(each.name, held[key]) for each, key in zip(extra.sources, keys.extra, strict=True) if key in held]
-    if shared:
-        other = "" if rule.kind == "near-duplicate" else ", or give other parts other names"
-        raise DataError(
-            f"--mix-in: {len(shared)} pictures belong with held-out ones by --group-by {rule.text}, "
-            f"the first {shared[0][0]} with {shared[0][1]}: remove them{other}"
-        )
 
 
 def add_options(parser: ArgumentParser) -> None:
