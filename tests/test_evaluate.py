@@ -20,6 +20,7 @@ from training.evaluation import report_json
 from training.evaluation.caveats import caveats, grave
 from training.evaluation.evaluate import evaluate, int8_logits, processor
 from training.evaluation.fit import fit
+from training.evaluation.promise import Evidence
 from training.evaluation.result import Judgement, Result
 from training.evaluation.statistics import Share
 from training.evaluation.thresholds import Aim, choose
@@ -193,7 +194,7 @@ def test_speed_is_measured_and_says_where(classifier: Classifier, data: Dataset)
 
 def test_a_fit_gives_a_manifest_that_the_device_takes(classifier: Classifier, data: Dataset) -> None:
     """Temperature and thresholds of 80 parts go into the manifest, and fresh parts are judged by them."""
-    fitted = fit(classifier, data, Aim(max_miss=0.005), share=0.5)
+    fitted = fit(classifier, data, Aim(max_miss=0.005), Evidence(share=0.5))
     assert fitted.rule is not None
     assert fitted.rule.promise is not None
     assert (fitted.rule.defects, fitted.rule.intact, fitted.rule.promise.photographs) == (64, 16, 2 * (598 - 64))
@@ -215,7 +216,7 @@ def test_defects_only_need_no_rule(classifier: Classifier, data: Dataset) -> Non
     """Where every class means DEFECT the temperature is fitted and the thresholds stay as they are."""
     labels = tuple(Label(name=label.name, verdict="DEFECT") for label in data.labels)
     only = dataset.Dataset(labels=labels, sources=data.sources, pixels=data.pixels, digests=data.digests)
-    fitted = fit(classifier, only, Aim())
+    fitted = fit(classifier, only, Aim(), Evidence())
     assert fitted.rule is None
     assert fitted.thresholds == bundles.Thresholds()
     assert 0.1 < fitted.temperature < 10
@@ -247,9 +248,10 @@ def test_a_promise_is_contradicted_by_parts_not_by_photographs() -> None:
 
 
 def test_caveats_name_what_is_thin_lost_or_overstated() -> None:
-    """Few pictures, a loss by quantization and scores far from the truth are each said in a sentence."""
+    """A guess, a loss by quantization, scores far from the truth and few pictures are each said in a sentence."""
     found = caveats(RESULT)
-    assert [sentence.split()[0] for sentence in found] == ["Quantization", "Scores", "Fewer"]
+    assert [sentence.split()[0] for sentence in found] == ["It", "Quantization", "Scores", "Fewer"]
+    assert "by chance 33.3%" in found[0]
     assert "wear (0), good (2), crack (4)" in found[-1]
 
 

@@ -126,6 +126,8 @@ def test_the_better_of_both_is_kept(again: int, kept: bytes) -> None:
     first = made(47, b"first")
     found = export._better(first, lambda: replace(made(again, b"second"), before=first.gates))
     assert found.model == kept
+    assert found.candidates == 2
+    assert first.candidates == 1
     assert found.plain()["retrained"] == (kept == b"second")
     assert found.attempt is not None
     assert "94.0%" in found.attempt

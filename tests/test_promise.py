@@ -10,7 +10,7 @@ from parts_scores import sample
 from scipy.stats import binom
 
 from edge.contract.bundle import Label
-from training.evaluation.promise import Promise, allowance, enough
+from training.evaluation.promise import Evidence, Promise, allowance, enough
 from training.evaluation.statistics import upper_bound
 from training.evaluation.thresholds import Aim, Costs, choose, defect_scores
 
@@ -51,14 +51,14 @@ def test_too_few_defects_say_how_many_are_missing() -> None:
 
 def test_missing_photographs_are_counted_as_they_are_dealt() -> None:
     """If a tenth of all defects calibrates, ten times as many must be photographed, and the text says why."""
-    promise, _ = Promise.of(np.ones(120), 0.005, share=0.1)
+    promise, _ = Promise.of(np.ones(120), 0.005, Evidence(share=0.1))
     assert (promise.more, promise.photographs) == (478, 4780)
     assert "4,780 more must be photographed, of which 478 would calibrate" in promise.text
 
 
 def test_enough_defects_keep_the_promise_in_words() -> None:
     """With 598 defects and no miss 0.5% is shown."""
-    promise, cap = Promise.of(np.linspace(0.5, 1, 598), 0.005)
+    promise, cap = Promise.of(np.linspace(0.5, 1, 598), 0.005, Evidence())
     assert (promise.shown, promise.more, promise.allowed, cap) == (True, 0, 0, 0.5)
     assert promise.text == (
         "at most 0.5% of defects pass unseen (95% confidence), "
@@ -69,7 +69,7 @@ def test_enough_defects_keep_the_promise_in_words() -> None:
 
 def test_defects_that_score_nothing_pass_under_any_rule_and_are_counted() -> None:
     """A threshold must be above 0; where that breaks the promise it says so instead of promising."""
-    promise, _ = Promise.of(np.concatenate([np.zeros(5), np.ones(995)]), 0.005)
+    promise, _ = Promise.of(np.concatenate([np.zeros(5), np.ones(995)]), 0.005, Evidence())
     assert (promise.shown, promise.allowed) == (False, 5)
     assert "surely intact" in promise.text
 
@@ -99,17 +99,16 @@ def test_the_promise_holds_for_95_of_100_calibration_sets(each: int) -> None:
 def test_photographs_of_a_part_are_one_defect_and_its_most_intact_looking_one_counts() -> None:
     """Six alike of each of 60 parts show what 60 parts show; the lowest of each part bounds the threshold."""
     score = np.linspace(0.3, 0.9, 360)
-    promise, cap = Promise.of(score, 0.01, part=np.arange(360) % 60)
+    promise, cap = Promise.of(score, 0.01, Evidence(part=np.arange(360) % 60))
     assert (promise.by_part, promise.defects, promise.pictures, promise.shown) == (True, 60, 360, False)
     assert promise.bound == pytest.approx(upper_bound(0, 60))
     assert "cannot be shown by calibration with 60 damaged parts (360 photographs)" in promise.text
     assert f"{enough(0.01) - 60} more parts must be photographed" in promise.text
     assert cap == score[0]
-    alone, _ = Promise.of(score, 0.01, part=np.arange(360))
+    alone, _ = Promise.of(score, 0.01, Evidence(part=np.arange(360)))
     assert (alone.by_part, alone.defects, alone.shown) == (False, 360, True)
-    many, cap = Promise.of(
-        np.concatenate([np.full(600, 0.9), [0.2], np.full(600, 0.8)]), 0.01, part=np.arange(1201) % 600
-    )
+    score = np.concatenate([np.full(600, 0.9), [0.2], np.full(600, 0.8)])
+    many, cap = Promise.of(score, 0.01, Evidence(part=np.arange(1201) % 600))
     assert many.shown
     assert "of damaged parts pass unseen in any of their photographs" in many.text
     assert cap == 0.8
@@ -127,11 +126,27 @@ def test_the_promise_holds_for_95_of_100_sets_of_parts_photographed_six_times() 
         scores, defect = np.append(score, sound), np.arange(420) < 360
         parts = np.append(part, 60 + np.arange(60))
         for found, known in ((counted, parts), (torn, None)):
-            rule = choose(scores, defect, aim, part=known)
+            rule = choose(scores, defect, aim, Evidence(part=known))
             found.append(np.searchsorted(fresh, rule.thresholds.pass_below) / len(fresh))
     least = binom.ppf(0.001, 300, 0.95)
     assert kept(counted, 0.05) >= least
     assert kept(torn, 0.05) < least
+
+
+def test_the_promise_holds_for_the_best_of_four_models() -> None:
+    """Whichever of four the calibration part itself chose, by the rule that looks best; told of one it would not."""
+    rng = np.random.default_rng(7)
+    aim, defect = Aim(costs=Costs(miss=0.1), max_miss=0.05), np.arange(354) < 234  # With these the bound is tight.
+    honest, careless = [], []
+    for _ in range(600):
+        # Of a defect by each model, independently uniform: what lies below a threshold is the threshold.
+        scores = [np.append(rng.random(234), np.zeros(120)) for _ in range(4)]
+        for found, models in ((honest, 4), (careless, 1)):
+            rules = [choose(score, defect, aim, Evidence(models=models)) for score in scores]
+            found.append(max(rule.thresholds.pass_below for rule in rules))
+    least = binom.ppf(0.001, 600, 0.95)
+    assert kept(honest, 0.05) >= least
+    assert kept(careless, 0.05) < least
 
 
 def test_the_promise_holds_where_the_temperature_came_from_the_same_pictures() -> None:

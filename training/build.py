@@ -156,14 +156,18 @@ def _export(job: _Job, network: Network, found: Engines) -> Exported:
 def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
     """Fit temperature and thresholds to the calibration part, then judge the test part with them."""
     from training.evaluation import caveats, evaluate, fit
+    from training.evaluation.promise import Evidence
     from training.int8 import metadata, sigmoid
     from training.network.pooled import predict
 
     parts = job.parts
-    share = len(parts.calibration.sources) / len(job.divided.data.sources)
     manifest, aim = _manifest(job), job.options.aim
-    shown = _shown_parts(job, parts.calibration)
-    fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, aim, share=share, part=shown)
+    evidence = Evidence(
+        share=len(parts.calibration.sources) / len(job.divided.data.sources),
+        models=exported.candidates,
+        part=_shown_parts(job, parts.calibration),
+    )
+    fitted = fit.fit(_classifier(manifest, exported.model), parts.calibration, aim, evidence)
     manifest = msgspec.structs.replace(manifest, temperature=fitted.temperature, thresholds=fitted.thresholds)
     # Other tools see the graph's own logits alone.
     calibration = sigmoid.fit(fitted.logits, parts.calibration.truth) if job.recipe.is_whole else None

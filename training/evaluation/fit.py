@@ -15,7 +15,8 @@ from training.evaluation.thresholds import choose, defect_scores
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier, Floats
-    from training.data.dataset import Dataset, Integers
+    from training.data.dataset import Dataset
+    from training.evaluation.promise import Evidence
     from training.evaluation.thresholds import Aim, Rule
 
 
@@ -35,11 +36,10 @@ class Fitted:
         return self.rule.thresholds if self.rule else Thresholds()
 
 
-def fit(classifier: Classifier, data: Dataset, aim: Aim, *, share: float = 1.0, part: Integers | None = None) -> Fitted:
+def fit(classifier: Classifier, data: Dataset, aim: Aim, evidence: Evidence) -> Fitted:
     """Fit to what the device's int8 model says of pictures that taught it nothing; what its bundle states is not used.
 
-    `share` is how many of all photographed defects are in `data`, 0-1, and `part` [n] which of these pictures show
-    the same part: see `choose`.
+    `evidence` says how they came about: see `choose`.
     """
     logits = int8_logits(classifier, data)
     degree = temperature(logits, data.truth)
@@ -47,5 +47,5 @@ def fit(classifier: Classifier, data: Dataset, aim: Aim, *, share: float = 1.0, 
     if damaged.all():
         return Fitted(logits=logits, temperature=degree, rule=None)
     score = defect_scores(softmax(logits / np.float32(degree)), data.labels)
-    rule = choose(score, damaged[data.truth], aim, share=share, part=part)
+    rule = choose(score, damaged[data.truth], aim, evidence)
     return Fitted(logits=logits, temperature=degree, rule=rule)

@@ -5,6 +5,9 @@ in all of them. So damaged parts are counted, and the photograph of each that lo
 for it. What is bounded is the share of damaged parts of which any photograph would pass, if they are photographed as
 often and as differently as these were; a device that takes one photograph of each misses no larger share. Where
 nobody knows which photographs show the same part, each counts as a part of its own, and the text says so.
+
+Where the pictures chose the model too, out of several, each of these is held to a share of the doubt (Bonferroni's
+inequality): the bound then holds for whichever was chosen.
 """
 
 from __future__ import annotations
@@ -27,6 +30,18 @@ SMALLEST = 1e-9
 """A threshold must be above 0."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """How the photographs came about that a promise is made from."""
+
+    share: float = 1.0
+    """Of all photographed defects that are among them, above 0: others prove nothing here."""
+    models: int = 1
+    """From how many they chose the one that judged them."""
+    part: Integers | None = None
+    """Which of them show the same part, int64 [n]; None: each another one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """What so many damaged parts show, whichever they are, of the share of damaged parts that pass unseen."""
@@ -42,25 +57,26 @@ class Promise:
     bound: float
     """What is shown, 0-1: of calibration parts of this size, 95% give a rule that misses no larger share."""
     share: float = 1.0
-    """Of all photographed defects that go to the calibration part, above 0: others prove nothing here."""
+    """Of all photographed defects that go to the calibration part, above 0."""
+    models: int = 1
+    """From how many these chose the one that judged them."""
 
     @classmethod
-    def of(
-        cls, score: Doubles, max_miss: float, *, share: float = 1.0, part: Integers | None = None
-    ) -> tuple[Promise, float]:
+    def of(cls, score: Doubles, max_miss: float, evidence: Evidence) -> tuple[Promise, float]:
         """Return the promise and the highest `pass_below` that keeps it, from P(defect) of photographed defects [n].
 
-        `part` [n] says which of them show the same part; None: each another one. If even the lowest score is too
-        high for the promise, that one: no rule is safer on what was photographed.
+        `evidence` is of these photographs. If even the lowest score is too high for the promise, that one: no rule is
+        safer on what was photographed.
         """
+        part, models = evidence.part, evidence.models
         defects = score if part is None else lowest(score, part)
-        rank = max(1, allowance(len(defects), max_miss))
+        rank = max(1, allowance(len(defects), max_miss, models))
         cap = float(np.sort(defects)[rank - 1]) if len(defects) else math.inf
         # Defects that score lower than any threshold can be, if there are any, pass under each rule.
         allowed = rank - 1 if cap >= SMALLEST else int((defects < SMALLEST).sum())
-        bound = upper_bound(allowed, len(defects))
+        bound = upper_bound(allowed, len(defects), _confidence(models))
         counts = {"defects": len(defects), "pictures": len(score), "allowed": allowed}
-        return cls(max_miss=max_miss, bound=bound, share=share, **counts), cap
+        return cls(max_miss=max_miss, bound=bound, share=evidence.share, models=models, **counts), cap
 
     @property
     def by_part(self) -> bool:
@@ -75,7 +91,7 @@ class Promise:
     @property
     def more(self) -> int:
         """How many more defects the calibration part takes to show it, if none of them may pass."""
-        return max(0, enough(self.max_miss) - self.defects)
+        return max(0, enough(self.max_miss, self.models) - self.defects)
 
     @property
     def photographs(self) -> int:
@@ -111,18 +127,23 @@ class Promise:
         return asdict(self) | told
 
 
-def allowance(defects: int, max_miss: float) -> int:
+def allowance(defects: int, max_miss: float, models: int = 1) -> int:
     """Return the rank k, from 1, of the defect score that `pass_below` may reach; 0 if none keeps the promise.
 
     The largest k for which the upper bound of k - 1 misses in so many defects is at most `max_miss`.
     """
-    ranks = range(1, defects + 1)
-    return bisect.bisect_right(ranks, max_miss, key=lambda rank: upper_bound(rank - 1, defects))
+    ranks, confidence = range(1, defects + 1), _confidence(models)
+    return bisect.bisect_right(ranks, max_miss, key=lambda rank: upper_bound(rank - 1, defects, confidence))
 
 
-def enough(max_miss: float) -> int:
+def enough(max_miss: float, models: int = 1) -> int:
     """Return how many defects, none missed, show a miss rate: n >= log(1 - confidence) / log(1 - max_miss)."""
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-max_miss))
+    return math.ceil(math.log(1 - _confidence(models)) / math.log1p(-max_miss))
+
+
+def _confidence(models: int) -> float:
+    """Return what each of so many models is held to, so that the bound of the one chosen has CONFIDENCE."""
+    return 1 - (1 - CONFIDENCE) / models
 
 
 def _as_given(share: float) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.contract.bundle import Thresholds
 from edge.errors import ConfigError
-from training.evaluation.promise import SMALLEST, Promise
+from training.evaluation.promise import SMALLEST, Evidence, Promise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from edge.classifier import Floats
     from edge.contract.bundle import Label
-    from training.data.dataset import Integers
     from training.evaluation.statistics import Booleans, Doubles
 
+_ONE_EACH = Evidence()
 _MARGIN = 0.5
 """Log-odds: 12 points of P(defect) at 0.5; runtimes were seen to differ by 8 points in a score."""
 _TRUST = 100
@@ -101,11 +101,10 @@ class Rule:
         }
 
 
-def choose(score: Doubles, defect: Booleans, aim: Aim, *, share: float = 1.0, part: Integers | None = None) -> Rule:
+def choose(score: Doubles, defect: Booleans, aim: Aim, evidence: Evidence = _ONE_EACH) -> Rule:
     """Choose the thresholds that cost least on pictures with P(defect) `score` [n], 0-1, calibrated.
 
-    `share` of all photographed defects are among these pictures: it only tells how many more must be photographed.
-    `part` [n] says which pictures show the same part, for the promise, see `Promise`; None: each another one.
+    `evidence` says how these pictures came about, for the promise alone.
 
     Each picture counts as what it is, and a little as what its score says: that is worth 100 pictures, so that few
     pictures change little of what the costs alone would give (`Costs.ideal`), and many overrule it. Between two
@@ -122,8 +121,8 @@ def choose(score: Doubles, defect: Booleans, aim: Aim, *, share: float = 1.0, pa
     """
     promise, cap = None, math.inf
     if aim.max_miss is not None:
-        shown = None if part is None else part[defect]
-        promise, cap = Promise.of(score[defect], aim.max_miss, share=share, part=shown)
+        part = None if evidence.part is None else evidence.part[defect]
+        promise, cap = Promise.of(score[defect], aim.max_miss, replace(evidence, part=part))
     distinct, place = np.unique(score, return_inverse=True)
     below, from_ = _cheapest(distinct, place, defect, aim.costs, cap)
     limit = 1 / (len(score) + 2)

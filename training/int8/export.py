@@ -40,6 +40,8 @@ class Exported:
     model: bytes
     gates: Mapping[Engine, Gate]
     """What int8 cost, on each runtime."""
+    candidates: int = 1
+    """From how many models these pictures chose."""
     before: Mapping[Engine, Gate] | None = None
     """What the first try had cost, where the model is the retrained one."""
     disagreements: tuple[str, ...] = ()
@@ -139,7 +141,7 @@ def _mended(first: Exported, retrained: Callable[[], Exported]) -> Exported:
         gate.require(first.gates, also=f" (not retrained: {error})")
     second = retrained()
     gate.require(second.gates, also=", retrained for it too,")
-    return second
+    return replace(second, candidates=2)
 
 
 def _better(first: Exported, retrained: Callable[[], Exported]) -> Exported:
@@ -149,6 +151,7 @@ def _better(first: Exported, retrained: Callable[[], Exported]) -> Exported:
         second = retrained()
     except InspectError as error:  # What passed is good enough to go without.
         return replace(first, attempt=f"It was not retrained for that: {error}.")
+    first, second = replace(first, candidates=2), replace(second, candidates=2)
     before, after = f"{first.mean_recall:.1%}", f"{second.mean_recall:.1%}"
     if second.passed and second.mean_recall > first.mean_recall:
         return replace(second, attempt=f"Retrained with int8's rounding: mean recall {after}, {before} before.")
