@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import re
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ from edge.contract import bundle as bundles
 from edge.contract.preprocess import PreprocessSpec, ResizeMode
 from edge.errors import BundleError, ConfigError, DataError
 from training import inputs
-from training.data import groups, saved_split
+from training.data import dataset, groups, saved_split
 from training.data.dataset import Source
 from training.recipe import Model, Recipe
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.preprocess import Pixels
-    from training.inputs import Divided
+    from training.data.divided import Divided
 
 SMALL = Recipe(model=Model(height=32, width=64))
 
@@ -76,7 +77,7 @@ def test_pictures_of_one_part_stay_together_by_their_folder(data: Path) -> None:
         path.rename(path.parent / path.name[:3] / path.name)
     divided = divide("--data", data, "--group-by", "folder")
     assert {len(parts) for parts in part_of(divided).values()} == {1}
-    assert divided.data.pixels.shape == (40, 32, 64, 3)
+    assert divided.whole().pixels.shape == (40, 32, 64, 3)
 
 
 def test_near_duplicates_stay_together(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_pictures_of_every_kind_are_read(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x112] = 6
     Image.fromarray(draw("spot", 65)).save(spot / "turned.png", exif=exif)
-    given = divide("--data", folder).data
+    given = divide("--data", folder).whole()
     assert given.counts()["spot"] == 14
     shown = dict(zip((source.name for source in given.sources), given.pixels, strict=True))
     grey = np.asarray(picture.convert("L"))
@@ -185,7 +186,7 @@ def test_every_fold_is_judged_by_others_and_together_by_all(data: Path, tmp_path
     """`--fold K/N` takes the Kth share as the test part, and the split that is saved with the bundle is that one."""
     folds = [divide("--data", data, "--fold", f"{number}/3") for number in (1, 2, 3)]
     judged = [digest for each in folds for digest in each.parts.test.digests]
-    assert sorted(judged) == sorted(folds[0].data.digests)
+    assert sorted(judged) == sorted(folds[0].digests)
     with pytest.raises(ConfigError, match="--fold and --test-data both say which pictures judge; leave one out"):
         read("--data", data, "--fold", "1/3", "--test-data", make_folder(tmp_path / "t", start=900))
 
@@ -224,10 +225,12 @@ def test_other_sizes_leave_likeness_as_it_is(borderline: Path) -> None:
     recipes = [replace(SMALL, model=Model(height=height, width=width)) for height, width in shapes]
     divided = [given.divide(recipe) for recipe in recipes]
     assert len({tuple(part.digests for part in each.parts) for each in divided}) == 1
-    assert len({each.groups for each in divided}) == 1
-    assert len({groups.group_keys(given.rule, each.data)[0] for each in divided}) > 1
+    keys = {tuple(each.keys.values()) for each in divided}
+    assert len(keys) == 1
+    read_at = partial(dataset.read, given.labels, given.sources, spec=PreprocessSpec(), skip_bad=True)
+    assert len({groups.group_keys(given.rule, read_at(canvas=shape))[0] for shape in shapes}) > 1
     modes = [replace(SMALL, preprocess=PreprocessSpec(mode=mode)) for mode in get_args(ResizeMode)]
-    assert {given.divide(recipe).groups for recipe in modes} == {divided[0].groups}
+    assert {tuple(given.divide(recipe).keys.values()) for recipe in modes} == keys
 
 
 @pytest.mark.parametrize(

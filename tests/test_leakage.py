@@ -28,7 +28,7 @@ def find(given: Inputs) -> Leakage | None:
     """Look for leaks as a build does."""
     divided = given.divide(SMALL)
     siblings = given.siblings(divided, SMALL)
-    return leakage.find(divided.truth, divided.part, siblings, lambda: embed(divided.judged(), None), seed=1)
+    return leakage.find(divided.truth, divided.part, siblings, lambda: embed(divided.whole(), None), seed=1)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_what_is_mixed_in_teaches_and_nothing_else(data: Path, tmp_path: Path) -
     assert len(mixed.parts.train.sources) == len(alone.parts.train.sources) + 9
     assert mixed.parts[1:] == mixed.dealt[1:]
     assert [part.digests for part in mixed.parts[1:]] == [part.digests for part in alone.parts[1:]]
-    assert len(mixed.data.sources) == 30
+    assert mixed.count == 30
 
 
 def test_pictures_of_one_class_can_be_mixed_in(data: Path, tmp_path: Path) -> None:

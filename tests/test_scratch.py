@@ -54,7 +54,7 @@ used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.s
 resource.setrlimit(resource.RLIMIT_DATA, (used + (30 << 20), resource.RLIM_INFINITY))
 divided = given.divide(large)
 some, groups = divided.learnable(100, seed=1)
-data = divided.judged()
+data = divided.whole()
 assert data.pixels.nbytes == 238 * 384 * 384 * 3 > 100e6
 place = {source.name: row for row, source in enumerate(data.sources)}
 for part in (*divided.dealt, some):

@@ -20,16 +20,17 @@ from edge.contract import bundle as bundles
 from edge.contract.bundle import Bundle, Manifest
 from edge.errors import BundleError
 from training import backend, progress
-from training.data import dataset, saved_split
+from training.data import saved_split
 from training.data.split import group_rows
 from training.keys import identity_of, key_of
 
 if TYPE_CHECKING:
     from training.data.dataset import Dataset, Integers
+    from training.data.divided import Divided
     from training.data.split import Parts
     from training.evaluation.leakage import Leakage
     from training.evaluation.result import Result
-    from training.inputs import Divided, Inputs
+    from training.inputs import Inputs
     from training.int8.engines import Engines
     from training.int8.export import Exported
     from training.network.checkpoint import Run
@@ -48,7 +49,7 @@ class _Job:
     recipe: Recipe
     divided: Divided
     siblings: Integers
-    """The cluster of each picture of `divided.judged`, looked for before the hours in which pictures may go away."""
+    """The cluster of each picture of `divided.sources`, looked for before the hours in which pictures may go away."""
 
     @property
     def parts(self) -> Parts:
@@ -141,7 +142,7 @@ def _export(job: _Job, network: Network, found: Engines) -> Exported:
     from training.int8 import export
     from training.network.pooled import predict
 
-    pictures = dataset.joined(job.parts.validation, job.parts.calibration)
+    pictures = job.parts.validation.joined(job.parts.calibration)
     held = export.Held(
         pictures=pictures,
         logits=predict(network, pictures.pixels, job.recipe),
@@ -163,7 +164,7 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
     parts = job.parts
     manifest, aim = _manifest(job), job.options.aim
     evidence = Evidence(
-        share=len(parts.calibration.sources) / len(job.divided.data.sources),
+        share=len(parts.calibration.sources) / job.divided.count,
         models=exported.candidates,
         part=_shown_parts(job, parts.calibration),
     )
@@ -185,10 +186,7 @@ def _judge(job: _Job, network: Network, exported: Exported) -> _Judged:
 def _shown_parts(job: _Job, data: Dataset) -> Integers:
     """Return which pictures show the same part, by the rule that divided them; none may be mixed in for training."""
     divided = job.divided
-    keys = dict(zip(divided.data.digests, divided.groups, strict=True))
-    if divided.test:
-        keys |= dict(zip(divided.test.digests, divided.test_groups, strict=True))
-    return group_rows(data, [keys[digest] for digest in data.digests])
+    return group_rows(data, [divided.keys[source] for source in data.sources])
 
 
 def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:
@@ -199,7 +197,7 @@ def _write(job: _Job, judged: _Judged, facts: dict[str, Any]) -> Bundle:
     facts = {**facts, "leakage": leak and leak.plain()}
     options, test, result = job.options, job.parts.test, judged.result
     split = saved_split.record(
-        job.divided.dealt, seed=options.seed, group_by=job.inputs.rule.text, own_test=job.divided.test is not None
+        job.divided.dealt, seed=options.seed, group_by=job.inputs.rule.text, own_test=job.divided.own_test
     )
     files = {
         bundles.MODEL: judged.classifier.bundle.model,
@@ -223,7 +221,7 @@ def _leakage(job: _Job) -> Leakage | None:
         divided.truth,
         divided.part,
         job.siblings,
-        lambda: embed(divided.judged(), weights=weights, recipe=job.recipe),
+        lambda: embed(divided.whole(), weights=weights, recipe=job.recipe),
         seed=job.options.seed,
     )
 
@@ -240,15 +238,15 @@ def _draft(manifest: Manifest, model: bytes) -> Bundle:
 
 
 def _manifest(job: _Job) -> Manifest:
-    data, options = job.divided.data, job.options
+    divided, options = job.divided, job.options
     return Manifest(
         name=options.out.absolute().name.removesuffix(".zip"),
         created=datetime.now(UTC).replace(microsecond=0),
         code_version=edge.__version__,
-        labels=data.labels,
+        labels=job.inputs.labels,
         preprocess=job.recipe.preprocess,
         pooling=job.recipe.pooling,
-        dataset=bundles.Dataset(sha256=data.sha256, pictures=len(data.sources), seed=options.seed),
+        dataset=bundles.Dataset(sha256=divided.sha256, pictures=divided.count, seed=options.seed),
         metrics={},
     )
 
@@ -256,12 +254,11 @@ def _manifest(job: _Job) -> Manifest:
 def _facts(job: _Job) -> dict[str, Any]:
     """Return how the model was made, as plain values."""
     weights = job.options.weights
-    data, test = job.divided.data, job.divided.test
     return {
         "data": {
-            "sha256": data.sha256,
-            "pictures": len(data.sources),
-            "skipped": [*data.skipped, *(test.skipped if test else ())],
+            "sha256": job.divided.sha256,
+            "pictures": job.divided.count,
+            "skipped": list(job.divided.skipped),
             "group_by": job.inputs.rule.text,
             "fold": job.inputs.fold and str(job.inputs.fold),
             **{name: part.counts() for name, part in job.parts._asdict().items()},

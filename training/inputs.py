@@ -6,16 +6,14 @@ import argparse
 import re
 import sys
 from dataclasses import dataclass, field
-from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError
 from training import scratch
 from training.data import clusters, dataset, file_check, files, groups, mix_in, saved_split, split
+from training.data.divided import Divided
 from training.data.duplicates import near_pairs
 from training.data.groups import GroupRule, Keys
 
@@ -25,68 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.bundle import Label
-    from edge.contract.preprocess import PreprocessSpec
+    from edge.contract.preprocess import Pixels
     from training.data.dataset import Dataset, Integers, Source
     from training.data.saved_split import Split
-    from training.data.split import Parts
     from training.recipe import Recipe
 
 
 _NO_RULE = GroupRule()
 _FOLDS = range(2, 21)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Divided:
-    """A data set at a recipe's canvas, and its parts."""
-
-    data: Dataset
-    test: Dataset | None
-    extra: Dataset | None
-    """What is mixed in for training."""
-    groups: tuple[str, ...]
-    """The key of each picture of `data`."""
-    test_groups: tuple[str, ...]
-    """The key of each picture of `test`; empty without it."""
-    dealt: Parts
-    """What these pictures were divided into."""
-    parts: Parts
-    """The same, with what is mixed in for training."""
-
-    def learnable(self, most: int, *, seed: int) -> tuple[Dataset, list[str]]:
-        """Return at most so many pictures that models may be chosen by, of each class about as many, and their groups.
-
-        They are of the training and the validation part.
-        """
-        seen = {*self.dealt.train.digests, *self.dealt.validation.digests}
-        known = np.array([row for row, digest in enumerate(self.data.digests) if digest in seen])
-        rows = known[split.sample(self.data.truth[known], most, seed=seed)]
-        return self.data.take(rows), [self.groups[row] for row in rows]
-
-    @property
-    def known(self) -> tuple[Dataset, ...]:
-        """What was divided, and what judges it if that is another set."""
-        return (self.data,) if self.test is None else (self.data, self.test)
-
-    def judged(self) -> Dataset:
-        """Return what is known in one: a copy of all pictures if these are two sets."""
-        return reduce(dataset.joined, self.known)
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """Where the pictures of `judged` come from."""
-        return tuple(source for each in self.known for source in each.sources)
-
-    @property
-    def truth(self) -> Integers:
-        """The class of each picture of `judged`."""
-        return np.concatenate([each.truth for each in self.known])
-
-    @property
-    def part(self) -> Integers:
-        """The part of each picture of `judged`: int64, an index of `dealt`."""
-        place = {source: number for number, part in enumerate(self.dealt) for source in part.sources}
-        return np.array([place[source] for source in self.sources], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +87,12 @@ class Inputs:
             self._tell(saved_split.compare(data, self.kept).told(list(self.kept.parts)))
         else:
             dealt = split.divide(data, test, seed=self.seed, groups=keys.data, test_groups=keys.test)
-        parts = dealt
+        known = [*data.sources, *(test.sources if test else ())]
         if extra is not None:
             mix_in.require_own(extra, data, test)
-            mix_in.refuse_held(self.rule, keys, extra, [*data.sources, *(test.sources if test else ())], dealt)
-            parts = dealt._replace(train=dataset.joined(dealt.train, extra))
-        grouped = partial(Divided, groups=keys.data, test_groups=keys.test or ())
-        return grouped(data=data, test=test, extra=extra, dealt=dealt, parts=parts)
+            mix_in.refuse_held(self.rule, keys, extra, known, dealt)
+        of_source = dict(zip(known, [*keys.data, *(keys.test or ())], strict=True))
+        return Divided.of(dealt, data, test, extra, of_source)
 
     def _tell(self, text: str) -> None:
         """Say what should be known on stderr, however often the pictures are divided only once."""
@@ -159,24 +102,28 @@ class Inputs:
 
     def again(self, data: Dataset, recipe: Recipe) -> Dataset:
         """Return pictures that could be read before at another recipe's canvas; raises DataError if they cannot now."""
-        return self._again(data, recipe.canvas, recipe.preprocess, "reading a sample")
+        title = "reading a sample"
+        return dataset.read(self.labels, data.sources, canvas=recipe.canvas, spec=recipe.preprocess, title=title)
 
     def siblings(self, divided: Divided, recipe: Recipe) -> Integers:
-        """Return the cluster of each picture of `divided.judged`, int64 [n]: of one group, or nearly alike.
+        """Return the cluster of each picture of `divided.sources`, int64 [n]: of one group, or nearly alike.
 
         A rule may be wrong, such as one that takes a running number for the part's. Raises DataError for a picture
         that is mixed in though it is nearly a held-out one.
         """
-        keys = [*divided.groups, *divided.test_groups]
-        count, digests = len(keys), [digest for each in divided.known for digest in each.digests]
+        keys = [divided.keys[source] for source in divided.sources]
         if self.rule.kind == "near-duplicate":  # All were compared when they were divided.
-            return clusters.united(digests, keys)
-        sets = [*divided.known, *([divided.extra] if divided.extra else [])]
-        sets = sets if _is_standard(recipe) else [self._standard(each) for each in sets]
-        pairs = near_pairs(scratch.joined([each.pixels for each in sets]))
-        if divided.extra:
-            mix_in.refuse_alike(pairs, divided.extra, divided.sources, divided.dealt)
-        return clusters.united(digests, keys, clusters.linked(count, pairs[pairs[:, 1] < count]).tolist())
+            return clusters.united(divided.digests, keys)
+        pairs = near_pairs(self._standard_pixels(divided, recipe))
+        mix_in.refuse_alike(pairs, divided)
+        known = pairs[pairs[:, 1] < len(keys)]
+        return clusters.united(divided.digests, keys, clusters.linked(len(keys), known).tolist())
+
+    def _standard_pixels(self, divided: Divided, recipe: Recipe) -> Pixels:
+        """Return all that were dealt and then what is mixed in as likeness is judged: uint8 [n, h, w, 3]."""
+        if _is_standard(recipe):
+            return scratch.joined([*(each.pixels for each in divided.dealt), divided.extra.pixels])
+        return self._standard([*divided.sources, *divided.extra.sources]).pixels
 
     def _relate(self, recipe: Recipe, data: Dataset, test: Dataset | None, extra: Dataset | None) -> Keys:
         """Say which pictures belong together; how alike they are is measured once, and never at the model's canvas."""
@@ -185,16 +132,15 @@ class Inputs:
         content = (data.digests, test and test.digests, extra and extra.digests)
         if content not in self._alike:
             if not _is_standard(recipe):
-                data, test, extra = self._standard(data), test and self._standard(test), extra and self._standard(extra)
+                data = self._standard(data.sources)
+                test, extra = (each and self._standard(each.sources) for each in (test, extra))
             self._alike[content] = groups.relate(self.rule, data, test, extra)
         return self._alike[content]
 
-    def _standard(self, data: Dataset) -> Dataset:
+    def _standard(self, sources: Sequence[Source]) -> Dataset:
         """Read pictures that could be read before, to compare them."""
-        return self._again(data, groups.CANVAS, groups.PREPROCESS, "reading to find near duplicates")
-
-    def _again(self, data: Dataset, canvas: tuple[int, int], spec: PreprocessSpec, title: str) -> Dataset:
-        return dataset.read(self.labels, data.sources, canvas=canvas, spec=spec, title=title)
+        title = "reading to find near duplicates"
+        return dataset.read(self.labels, sources, canvas=groups.CANVAS, spec=groups.PREPROCESS, title=title)
 
     def _read(self, sources: Sequence[Source], recipe: Recipe, title: str) -> Dataset:
         data = dataset.read(

@@ -63,7 +63,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     """Why each unreadable picture is missing."""
     dark: frozenset[str] = frozenset()
-    """The names of the pictures whose originals stay below DARK; `take` and `joined` do not keep them."""
+    """The names of the pictures whose originals stay below DARK; others made of it do not keep them."""
 
     @property
     def truth(self) -> Integers:
@@ -88,21 +88,24 @@ class Dataset:
             digests=tuple(self.digests[row] for row in rows),
         )
 
+    def part(self, rows: slice) -> Dataset:
+        """Return consecutive pictures, of which no copy is made."""
+        return Dataset(self.labels, self.sources[rows], self.pixels[rows], self.digests[rows])
+
+    def joined(self, *others: Dataset) -> Dataset:
+        """Return a copy of these pictures and of those of other sets of the same labels and canvas, in this order."""
+        sets = (self, *others)
+        return Dataset(
+            labels=self.labels,
+            sources=tuple(source for each in sets for source in each.sources),
+            pixels=scratch.joined([each.pixels for each in sets]),
+            digests=tuple(digest for each in sets for digest in each.digests),
+        )
+
     def counts(self) -> dict[str, int]:
         """Count the pictures of each class."""
         found = np.bincount(self.truth, minlength=len(self.labels))
         return {label.name: int(count) for label, count in zip(self.labels, found, strict=True)}
-
-
-def joined(first: Dataset, second: Dataset) -> Dataset:
-    """Return the pictures of two data sets of the same labels and canvas, the first one's first."""
-    return Dataset(
-        labels=first.labels,
-        sources=first.sources + second.sources,
-        pixels=scratch.joined([first.pixels, second.pixels]),
-        digests=first.digests + second.digests,
-        skipped=first.skipped + second.skipped,
-    )
 
 
 def folder_labels(folder: Path, passing: Sequence[str]) -> tuple[Label, ...]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.data.dataset import Dataset, Integers, Source
+    from training.data.divided import Divided
     from training.data.groups import GroupRule, Keys
     from training.data.split import Parts
 
@@ -43,17 +44,16 @@ def refuse_held(rule: GroupRule, keys: Keys, extra: Dataset, known: Sequence[Sou
         )
 
 
-def refuse_alike(pairs: Integers, extra: Dataset, known: Sequence[Source], dealt: Parts) -> None:
+def refuse_alike(pairs: Integers, divided: Divided) -> None:
     """Raise DataError for a picture that is nearly one that others choose, calibrate or judge by.
 
-    `pairs`, int64 [pairs, 2], the lower row first, are near duplicates among `known` and then `extra`.
+    `pairs`, int64 [pairs, 2], the lower row first, are near duplicates among all that were dealt and then what is
+    mixed in.
     """
-    taught = set(dealt.train.sources)
-    alike = {
-        extra.sources[high - len(known)].name: known[low].name
-        for low, high in pairs.tolist()
-        if low < len(known) <= high and known[low] not in taught
-    }
+    known, extra = divided.sources, divided.extra.sources
+    taught, count = len(divided.dealt.train.sources), len(known)
+    # The training part is the first one.
+    alike = {extra[high - count].name: known[low].name for low, high in pairs.tolist() if taught <= low < count <= high}
     if alike:
         first = min(alike)
         raise DataError(
