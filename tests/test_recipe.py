@@ -156,15 +156,15 @@ def test_the_head_learns_as_suits_its_pooling_unless_the_recipe_says() -> None:
     own = Head(pictures=10, epochs=(1, 2), rate=0.5)
     plan = Stage(pictures=10, epochs=(1, 2), rate=0.5)
     assert all(Recipe(head=own, pooling=pooling).head_plan == plan for pooling in (Mean(), LogSumExp()))
-    for level, pooling in auto.STYLES:
-        assert auto._candidate(Recipe(head=own), level, pooling).head_plan == plan
+    assert all(styled.head_plan == plan for styled in auto.styled(Recipe(head=own)))
 
 
 def test_a_head_whose_rate_is_left_open_suits_whatever_pooling_is_chosen() -> None:
     """The pooling of the same file, or the one that --auto changes it to, sets the rate and nothing else."""
     told = recipe.parse({"pooling": {"kind": "log-sum-exp"}, "head": {"pictures": 500}}, "it")
     assert told.head_plan == Stage(pictures=500, epochs=(20, 60), rate=Recipe(pooling=LogSumExp()).head_plan.rate)
-    mean = auto._candidate(told, "stride-32", Mean())
+    mean = auto.styled(told)[0]
+    assert mean.pooling == Mean()
     assert mean.head_plan == Stage(pictures=500, epochs=(20, 60), rate=Recipe().head_plan.rate)
 
 
