@@ -73,7 +73,8 @@ def _at(path: Sequence[str | int], table: Any, section: type[msgspec.Struct]) ->
 
 def _step(kind: inspect.Type | None, value: Any, step: str | int) -> inspect.Type | None:
     if isinstance(step, int):
-        return next(t.item_type for t in _options(kind) if isinstance(t, inspect.VarTupleType))
+        array = next(t for t in _options(kind) if isinstance(t, inspect.VarTupleType | inspect.TupleType))
+        return array.item_types[step] if isinstance(array, inspect.TupleType) else array.item_type
     structs = _structs(kind)
     if step == structs[0].tag_field:
         return inspect.LiteralType(tuple(str(struct.tag) for struct in structs))
@@ -117,6 +118,8 @@ def _expected(kind: inspect.Type | None) -> str:
             words = "one of " + ", ".join(map(repr, values))
         case inspect.VarTupleType(item_type=item):
             words = f"an array, each item {_expected(item)}"
+        case inspect.TupleType(item_types=items):
+            words = f"an array of {len(items)}, each item {_expected(items[0])}"
         case inspect.StrType(pattern=None, min_length=shortest):
             words = "a text that is not empty" if shortest else "a text"
         case inspect.StrType():

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,15 @@ from tiny_parts import RECIPE, make_folder
 
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
-from edge.contract.pooling import LogSumExp, Mean
+from edge.contract.pooling import LogSumExp
 from edge.contract.preprocess import Tiles
 from edge.errors import ConfigError
-from training import auto, backend, cache, inputs, latency, recipe, sealed
+from training import auto, backend, build, cache, inputs, latency, recipe, sealed
 from training.auto import Trial
 from training.data import dataset
+from training.evaluation.thresholds import Aim
 from training.network.scores import Score
+from training.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +91,7 @@ def test_every_geometry_is_tried_and_one_of_the_best_taken(
 def test_what_is_too_slow_is_not_tried_but_told(given: inputs.Inputs, base: Recipe, tiny_weights: Path) -> None:
     """With a budget between the cheapest and the dearest candidate only those within it have a score."""
     geometries = auto._geometries(base, SHAPE)
-    costs = [latency.measure(auto._candidate(geometry, "stride-32", Mean()), 3) for geometry in geometries]
+    costs = [latency.measure(auto.styled(geometry)[0], 3) for geometry in geometries]
     budget = (min(costs) + max(costs)) / 2
     chosen, trials = choose(given, base, tiny_weights, budget)
     assert all((trial.score is None) == (trial.milliseconds > budget) for trial in trials)
@@ -166,6 +169,22 @@ def test_a_choice_is_kept_as_it_was_made(base: Recipe, tmp_path: Path, capsys: p
     (tmp_path / "choice.json").write_bytes(b"{")
     assert auto.kept(tmp_path) is None
     assert "the recipe is chosen anew" in capsys.readouterr().err
+
+
+def test_another_question_is_another_choice(given: inputs.Inputs, base: Recipe, tiny_weights: Path) -> None:
+    """The pictures, which of them show one part, the recipe, the budget, the seed; not how the parts are called."""
+    some, groups = given.divide(base).learnable(auto.MOST_PICTURES, seed=1)
+    options = Options(out=Path("b"), aim=Aim(), weights=str(tiny_weights), recipe=base, auto_ms=10)
+    pairs = [str(row // 2) for row in range(len(groups))]
+
+    def key(data: Dataset = some, together: Sequence[str] = groups, **changes: Any) -> str:
+        return build._choice_key(data, together, dataclasses.replace(options, **changes))
+
+    keys = [key(), key(some.take(np.arange(9)), groups[:9]), key(together=pairs)]
+    keys += [key(recipe=replace(base, batch=8)), key(auto_ms=20), key(seed=2), key(weights="imagenet")]
+    assert len(set(keys)) == 7
+    assert key(together=[f"part {name}" for name in pairs]) == keys[2]
+    assert key(recipe=replace(base, pooling=LogSumExp())) == keys[0]
 
 
 @given_any(st.binary(max_size=40) | st.builds(json.dumps, st.dictionaries(st.text(), st.text())).map(str.encode))

@@ -14,7 +14,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tiny_parts import SIZE, make_folder, read_folder
 from training import backend
 from training.data.split import divide
-from training.recipe import Model, Recipe, Stage
+from training.recipe import Model, Recipe, Scratch
 backend.start(1)
 from training.network import memory, model
 memory._BYTES = 1  # One picture for each device.
@@ -22,7 +22,7 @@ from training.network.checkpoint import Run
 from training.network.train import Trainer
 parts = divide(read_folder(make_folder(Path(sys.argv[1]), each=12)), seed=1)
 small = Model(backbone="residual", alpha=0.25, height=SIZE, width=SIZE)
-recipe = Recipe(model=small, scratch=Stage(pictures=1, epochs=(3, 3), rate=1e-3, patience=1), batch=16)
+recipe = Recipe(model=small, scratch=Scratch(pictures=1, epochs=(3, 3), rate=1e-3, patience=1), batch=16)
 with backend.several(["/cpu:0", "/cpu:1"]):
     network = model.build(3, recipe, None)
     (stage,) = Trainer(network, parts, recipe, seed=1, run=Run("two")).from_scratch()

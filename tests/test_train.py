@@ -12,7 +12,7 @@ from training import backend, cache
 from training.data.split import Parts, divide
 from training.network.checkpoint import Checkpoint, Run, State
 from training.network.scores import Score
-from training.recipe import Features, Loss, Model, Recipe, Stage, Top, Tuning
+from training.recipe import All, Features, Head, Loss, Model, Recipe, Scratch, Top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 QUICK = Recipe(
     model=Model(backbone="mobilenet-v1", alpha=0.25, height=SIZE, width=SIZE),
     features=Features(pictures=100),
-    head=Stage(pictures=1, epochs=(10, 10), rate=3e-3, patience=1),
+    head=Head(pictures=1, epochs=(10, 10), rate=3e-3, patience=1),
     top=Top(pictures=1, epochs=(3, 3), rate=3e-4, patience=1),
-    all=Tuning(pictures=0, epochs=(2, 2), rate=1e-4, patience=1),
-    scratch=Stage(pictures=1, epochs=(3, 3), rate=5e-3, patience=1),
+    all=All(pictures=0, epochs=(2, 2), rate=1e-4, patience=1),
+    scratch=Scratch(pictures=1, epochs=(3, 3), rate=5e-3, patience=1),
     batch=16,
 )
 SCRATCH = replace(QUICK, model=Model(backbone="residual", alpha=0.25, height=SIZE, width=SIZE))
@@ -79,7 +79,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, *accuracies: float) -> None:
     monkeypatch.setattr("training.network.watcher.score", lambda *_: Score(next(given), -1.0))
 
 
-def once(stage: Stage) -> Any:
+def once(stage: Head | Top | All) -> Any:
     """Return the stage with one epoch and no average: validation is asked before it and after."""
     return replace(stage, pictures=1, epochs=(1, 1), patience=1, averaging=0)
 
@@ -180,7 +180,7 @@ def test_a_checkpoint_that_is_damaged_or_anothers_is_not_taken_up(parts: Parts, 
 )
 def test_every_loss_learns(parts: Parts, loss: Loss) -> None:
     """With each part of the loss switched on, training brings the validation loss down."""
-    scratch = Stage(pictures=1, epochs=(12, 12), rate=2e-3, patience=1)
+    scratch = Scratch(pictures=1, epochs=(12, 12), rate=2e-3, patience=1)
     _, (stage,) = learn(parts, None, replace(SCRATCH, loss=loss, scratch=scratch))
     assert stage.best.minus_loss > stage.start.minus_loss
 
@@ -190,7 +190,7 @@ def test_penalties_hold_the_head_small(parts: Parts, weights: str) -> None:
     sizes = []
     for loss in (Loss(), Loss(l1=0.1), Loss(l2=10.0)):
         Run("test").finish()
-        network, _ = learn(parts, weights, replace(QUICK, loss=loss, top=Top(pictures=0, epochs=(1, 1), rate=1e-3)))
+        network, _ = learn(parts, weights, replace(QUICK, loss=loss, top=Top(pictures=0)))
         sizes.append(float(np.abs(network.head.get_weights()[0]).sum()))
     assert max(sizes[1:]) < 0.7 * sizes[0]
 
@@ -209,7 +209,7 @@ def test_the_last_epochs_are_averaged_as_the_recipe_says(
         )
         Run("test").finish()
         head = replace(QUICK.head, averaging=share)
-        learn(parts, weights, replace(QUICK, head=head, top=Top(pictures=0, epochs=(1, 1), rate=1e-3)))
+        learn(parts, weights, replace(QUICK, head=head, top=Top(pictures=0)))
     assert added == {0.3: 3, 0.0: 0}
 
 

@@ -19,6 +19,7 @@ from edge.contract import signing
 from edge.contract.pictures import load_picture
 from edge.decision import decide
 from edge.errors import ConfigError
+from training.recipe import Recipe
 
 
 class Built(NamedTuple):
@@ -63,7 +64,7 @@ def test_a_built_bundle_judges_its_held_out_files_as_its_report_says(built: Buil
 
 
 def test_a_bundle_says_what_it_was_made_of(built: Built) -> None:
-    """Labels, counts, the skipped picture, the recipe, the seed and the versions are in the report."""
+    """Labels, counts, the skipped picture, the recipe, the batch, the seed and the versions are in the report."""
     bundle = bundles.read(built.out)
     report = json.loads(bundle.files["report.json"])
     assert {label.name: label.verdict for label in bundle.manifest.labels} == {
@@ -75,6 +76,8 @@ def test_a_bundle_says_what_it_was_made_of(built: Built) -> None:
     assert report["data"]["test"] == dict.fromkeys(CLASSES, 4)
     assert "torn.png" in report["data"]["skipped"][0]
     assert (report["seed"], report["weights"], report["recipe"]["model"]["height"]) == (5, "none", 32)
+    assert [stage["batch"] for stage in report["training"]] == [12]  # 36 pictures in steps of 16 at most.
+    assert report["recipe"]["head"]["rate"] == Recipe().head_plan.rate
     assert report["versions"]["tensorflow"]
     assert np.trace(report["confusion"]) == round(12 * bundle.manifest.metrics["accuracy_int8"])
     assert bundle.manifest.metrics.keys() >= {

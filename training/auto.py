@@ -130,9 +130,8 @@ def choose(  # noqa: PLR0913 - the arguments are the contract
 
     trials: list[Trial] = []
     for geometry in _geometries(base, shape):
-        trials += attempt([_candidate(geometry, *style) for style in STYLES[:2]])
-    found = _best(trials, budget_ms).recipe
-    trials += attempt([_candidate(found, *style) for style in STYLES[2:]])
+        trials += attempt(styled(geometry)[:2])
+    trials += attempt(styled(_best(trials, budget_ms).recipe)[2:])
     return _best(trials, budget_ms).recipe, trials
 
 
@@ -162,9 +161,10 @@ def shaped(side: int, shape: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _candidate(geometry: Recipe, level: Level, pooling: Pooling) -> Recipe:
+def styled(geometry: Recipe) -> list[Recipe]:
+    """Return the recipe in each of STYLES; what it says of level and pooling itself counts for nothing."""
     change = msgspec.structs.replace
-    return change(geometry, model=change(geometry.model, level=level), pooling=pooling)
+    return [change(geometry, model=change(geometry.model, level=level), pooling=pooling) for level, pooling in STYLES]
 
 
 def _best(trials: Sequence[Trial], budget_ms: float) -> Trial:

@@ -25,6 +25,8 @@ from training.data.split import group_rows
 from training.keys import identity_of, key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from training.data.dataset import Dataset, Integers
     from training.data.divided import Divided
     from training.data.split import Parts
@@ -110,8 +112,7 @@ def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[dict[str, An
     backend.start(options.seed)
     from training.network.checkpoint import Run
 
-    asked = [options.recipe.plain(), options.auto_ms, options.seed, identity_of(options.weights)]
-    run = Run(f"auto-{key_of(some.sha256, *asked)}")
+    run = Run(_choice_key(some, groups, options))
     choice = auto.kept(run.folder) or auto.keep(
         run.folder,
         auto.choose(
@@ -125,6 +126,15 @@ def _choose(inputs: Inputs, options: Options) -> tuple[Recipe, list[dict[str, An
         ),
     )
     return choice.recipe, choice.trials, run
+
+
+def _choice_key(some: Dataset, groups: Sequence[str], options: Options) -> str:
+    """Name what a choice depends on: what is tried, on which pictures, and which of these must stay together."""
+    from training import auto
+
+    tried = [recipe.plain() for recipe in auto.styled(options.recipe)]
+    together = group_rows(some, groups).tolist()
+    return f"auto-{key_of(some.sha256, together, tried, options.auto_ms, options.seed, identity_of(options.weights))}"
 
 
 def _train(job: _Job, run: Run) -> tuple[Network, list[Stage]]:

@@ -107,12 +107,10 @@ class Loss(_Part, frozen=True, kw_only=True):
     weight_decay: Weight = 1e-4  # AdamW's, times the learning rate; kernels only
 
 
-class Stage(_Part, frozen=True, kw_only=True):
-    """[head], [scratch]. Counts of pictures are with repetition: small sets get more epochs."""
+class _Plan(_Part, frozen=True, kw_only=True):
+    """What every stage of the training has; those that follow have defaults of their own."""
 
-    pictures: Count  # seen in all, within `epochs`
     epochs: Range  # fewest and most rounds over the data
-    rate: Rate  # peak learning rate; warmed up, then a cosine to 0
     patience: Share = 0.5  # of the epochs without a better validation before it ends early
     averaging: Share = 0.25  # of the last epochs whose weights are averaged and tried as one more epoch; 0: none
 
@@ -121,8 +119,23 @@ class Stage(_Part, frozen=True, kw_only=True):
         _refuse_upside_down("epochs", self.epochs)
 
 
+class Stage(_Plan, frozen=True, kw_only=True):
+    """One stage, nothing left open. Counts of pictures are with repetition: small sets get more epochs."""
+
+    pictures: Count  # seen in all, within `epochs`
+    rate: Rate  # peak learning rate; warmed up, then a cosine to 0
+
+
+class Head(_Plan, frozen=True, kw_only=True):
+    """[head]: the head by itself, on the frozen network's features."""
+
+    pictures: Count = 80_000
+    epochs: Range = (20, 60)
+    rate: Rate | None = None  # None: as suits the pooling, see `Recipe.head_plan`
+
+
 class Tuning(Stage, frozen=True, kw_only=True):
-    """[all], [top]: a stage that a model can do without."""
+    """A stage that a model can do without."""
 
     pictures: Annotated[int, msgspec.Meta(ge=0)]  # as above; 0 leaves the stage out
 
@@ -130,7 +143,30 @@ class Tuning(Stage, frozen=True, kw_only=True):
 class Top(Tuning, frozen=True, kw_only=True):
     """[top]: the head and the blocks below it learn together."""
 
+    pictures: Annotated[int, msgspec.Meta(ge=0)] = 12_000
+    epochs: Range = (4, 30)
+    rate: Rate = 3e-4  # 1e-3 diverged
     blocks: Count = 4  # how many; the frozen part ends below them
+
+
+class All(Tuning, frozen=True, kw_only=True):
+    """[all]: everything but batch normalisation, only if [top] helped and validation still has mistakes.
+
+    A picture costs some 25 ms at 224 pixels on two cores, so that a set of up to 2,000 takes a minute at most;
+    at 736x544 eight times as long.
+    """
+
+    pictures: Annotated[int, msgspec.Meta(ge=0)] = 2_000
+    epochs: Range = (1, 4)
+    rate: Rate = 5e-5
+
+
+class Scratch(Stage, frozen=True, kw_only=True):
+    """[scratch]: everything at once, without weights to start from."""
+
+    pictures: Count = 130_000
+    epochs: Range = (10, 60)
+    rate: Rate = 5e-3
 
 
 class Features(_Part, frozen=True, kw_only=True):
@@ -157,16 +193,15 @@ class Recipe(_Part, frozen=True, kw_only=True):
     pooling: Pooling = Mean()
     augmentation: Augmentation = Augmentation()
     loss: Loss = Loss()
-    batch: Count = 64  # pictures a step, at most; an eighth of a small set, but 16 at least
+    # Pictures a step, at most: an eighth of a small set, but 16 at least, and of large pictures no more than
+    # training/network/memory.py lets a step hold; report.json has what each stage took.
+    batch: Count = 64
     warm_up: Share = 0.1  # share of each stage's steps until the peak learning rate
     features: Features = Features()
-    head: Stage | None = None  # None: as suits the pooling, see `head_plan`
-    top: Top = Top(pictures=12_000, epochs=(4, 30), rate=3e-4)  # 1e-3 diverged
-    # Everything but batch normalisation, only if the top's tuning helped and validation still has mistakes. A picture
-    # costs some 25 ms at 224 pixels on two cores, so that a set of up to 2,000 takes a minute at most;
-    # at 736x544 eight times as long.
-    all: Tuning = Tuning(pictures=2_000, epochs=(1, 4), rate=5e-5)
-    scratch: Stage = Stage(pictures=130_000, epochs=(10, 60), rate=5e-3)
+    head: Head = Head()
+    top: Top = Top()
+    all: All = All()
+    scratch: Scratch = Scratch()
     scratch_momentum: Share = 0.9  # of the moving statistics; a longer memory lags behind weights that move fast
 
     def __post_init__(self) -> None:
@@ -180,12 +215,10 @@ class Recipe(_Part, frozen=True, kw_only=True):
 
     @property
     def head_plan(self) -> Stage:
-        """How the head learns: as the recipe says, or else as suits its pooling."""
-        if self.head:
-            return self.head
+        """How the head learns: at the recipe's rate, or else at one that suits its pooling."""
         # A head that looks for the places that stand out finds none for hundreds of steps at the mean's rate.
-        rate = 3e-3 if isinstance(self.pooling, Mean) else 1e-2
-        return Stage(pictures=80_000, epochs=(20, 60), rate=rate)
+        suiting = 3e-3 if isinstance(self.pooling, Mean) else 1e-2
+        return Stage(**{**msgspec.structs.asdict(self.head), "rate": self.head.rate or suiting})
 
     @property
     def is_whole(self) -> bool:
@@ -193,9 +226,8 @@ class Recipe(_Part, frozen=True, kw_only=True):
         return self.preprocess.tiles.count == 1 and isinstance(self.pooling, Mean)
 
     def plain(self) -> dict[str, Any]:
-        """Return plain values for report.json."""
-        result: dict[str, Any] = msgspec.to_builtins(self)
-        return result
+        """Return plain values for report.json and for keys: what was done, the head's rate among it."""
+        return {**msgspec.to_builtins(self), "head": msgspec.to_builtins(self.head_plan)}
 
 
 def read(path: Path) -> Recipe:

@@ -149,7 +149,7 @@ def _suggest(trial: optuna.Trial, base: Recipe, shape: tuple[int, int], *, any_a
         blocks=trial.suggest_int("blocks", 1, 6),
         rate=trial.suggest_float("top_rate", 5e-5, 1e-3, log=True),
     )
-    head = change(base.head_plan, rate=trial.suggest_float("head_rate", 1e-3, 1e-2, log=True))
+    head = change(base.head, rate=trial.suggest_float("head_rate", 1e-3, 1e-2, log=True))
     preprocess = change(base.preprocess, tiles=Tiles(rows=tiles, columns=tiles))
     return change(base, model=model, preprocess=preprocess, pooling=_pooling(trial), head=head, top=top)
 

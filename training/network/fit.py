@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -53,38 +54,62 @@ class Task:
         return at_once(self.model.parts, [given.shape[1:] for given in self.held])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How a stage goes through its pictures."""
+
+    epochs: int
+    """At most."""
+    steps: int
+    """Of each epoch."""
+    batch: int
+    """Pictures that the largest step takes, over all devices."""
+
+
 def fit(task: Task, recipe: Recipe, *, seed: int, checkpoint: Checkpoint, logs: Path | None = None) -> Stage:
     """Run one stage and leave the weights of its best epoch, or the earlier ones if no epoch was better.
 
     Raises DivergedError naming the stage and its rate if it diverged and there are no earlier ones.
     """
-    epochs, batch = _epochs(task), _batch(task, recipe)
-    steps = math.ceil(len(task.truth) / batch)
-    _compile(task, recipe, epochs * steps)
-    watcher = Watcher(task, epochs=epochs, checkpoint=checkpoint, logs=logs)
+    schedule = _schedule(task, recipe)
+    epochs = schedule.epochs
+    _compile(task, recipe, epochs * schedule.steps)
+    watcher = Watcher(task, schedule, checkpoint=checkpoint, logs=logs)
     if not watcher.begin():
-        batches = _batches(task, recipe, batch, seed, first=watcher.epoch)
+        _say_smaller(task, recipe, schedule)
+        batches = _batches(task, recipe, schedule.steps, seed, first=watcher.epoch)
         with progress.stage(f"training {task.name}", epochs, done=watcher.epoch) as watcher.advance:
             task.model.fit(
                 batches,
                 shuffle=False,
                 epochs=epochs,
                 initial_epoch=watcher.epoch,
-                steps_per_epoch=steps,
+                steps_per_epoch=schedule.steps,
                 callbacks=[watcher],
                 verbose=0,
             )
     return watcher.end()
 
 
-def _epochs(task: Task) -> int:
-    fewest, most = task.plan.epochs
-    return min(most, max(fewest, round(task.plan.pictures / len(task.truth))))
-
-
-def _batch(task: Task, recipe: Recipe) -> int:
+def _schedule(task: Task, recipe: Recipe) -> Schedule:
+    (fewest, most), count = task.plan.epochs, len(task.truth)
     devices: int = tf.distribute.get_strategy().num_replicas_in_sync
-    return min(recipe.batch, max(_SMALLEST_BATCH, len(task.truth) // 8), task.at_once * devices)
+    steps = math.ceil(count / min(_asked(task, recipe), task.at_once * devices))
+    epochs = min(most, max(fewest, round(task.plan.pictures / count)))
+    return Schedule(epochs=epochs, steps=steps, batch=math.ceil(count / steps))
+
+
+def _asked(task: Task, recipe: Recipe) -> int:
+    """Return how many pictures a step takes at most, if it were for the recipe alone."""
+    return min(recipe.batch, max(_SMALLEST_BATCH, len(task.truth) // 8))
+
+
+def _say_smaller(task: Task, recipe: Recipe, schedule: Schedule) -> None:
+    """Tell of a batch that memory cut down: the rate was meant for a larger one."""
+    asked = _asked(task, recipe)
+    if schedule.steps > math.ceil(len(task.truth) / asked):
+        told = f"steps of {schedule.batch} instead of {asked} pictures, as many as memory allows"
+        print(f"training {task.name}: {told}", file=sys.stderr)
 
 
 def _compile(task: Task, recipe: Recipe, steps: int) -> None:
@@ -108,7 +133,7 @@ def _loss(loss: Loss) -> Any:
     return keras.losses.CategoricalCrossentropy(**common)
 
 
-def _batches(task: Task, recipe: Recipe, batch: int, seed: int, *, first: int) -> Any:
+def _batches(task: Task, recipe: Recipe, steps: int, seed: int, *, first: int) -> Any:
     """Return a tf.data pipeline of (inputs, targets, weights) without end, drawn while the model learns.
 
     Each epoch has random numbers of its own: from epoch `first` on a resumed run sees what it would have seen.
@@ -122,7 +147,7 @@ def _batches(task: Task, recipe: Recipe, batch: int, seed: int, *, first: int) -
         while True:
             rng = np.random.default_rng([seed, stage, epoch])
             order = rng.permutation(len(task.truth))
-            for part in np.array_split(order, math.ceil(len(order) / batch)):
+            for part in np.array_split(order, steps):
                 # Every device takes the same share, some pictures twice if it does not come out even.
                 yield np.resize(part, math.ceil(len(part) / devices) * devices), int(rng.integers(2**62))
             epoch += 1

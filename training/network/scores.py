@@ -32,6 +32,8 @@ class Stage:
 
     name: str
     epochs: int
+    batch: int
+    """Pictures a step took, over all devices: what the recipe gives so many pictures, or what memory allowed."""
     start: Score
     best: Score
     kept: bool

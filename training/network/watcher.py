@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from training.network.checkpoint import Checkpoint
-    from training.network.fit import Task
+    from training.network.fit import Schedule, Task
 
 
 _HELD_AT_ONCE = 64
@@ -35,10 +35,10 @@ class DivergedError(ConfigError):
 class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
     """One stage from `begin` to `end`; between them Keras calls it after every epoch."""
 
-    def __init__(self, task: Task, *, epochs: int, checkpoint: Checkpoint, logs: Path | None) -> None:
+    def __init__(self, task: Task, schedule: Schedule, *, checkpoint: Checkpoint, logs: Path | None) -> None:
         super().__init__()
         self.advance: progress.Advance
-        self._task, self._epochs, self._checkpoint = task, epochs, checkpoint
+        self._task, self._schedule, self._checkpoint = task, schedule, checkpoint
         self._infer = inference(task.model, min(_HELD_AT_ONCE, task.at_once))
         self._notes = Notes(start=NOTHING, best=NOTHING)
         self._weights: list[npt.NDArray[Any]] = task.model.get_weights()
@@ -68,7 +68,7 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
         self._notes.epoch = epoch + 1
         self._keep(now)
         # Izmailov et al., Averaging weights leads to wider optima and better generalization (2018).
-        if self.epoch > self._epochs * (1 - self._task.plan.averaging):
+        if self.epoch > self._schedule.epochs * (1 - self._task.plan.averaging):
             weights = self._task.model.get_weights()
             self._totals = [a + b for a, b in zip(self._totals, weights, strict=True)] if self._totals else weights
             self._notes.averaged += 1
@@ -91,6 +91,7 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
         return Stage(
             name=self._task.name,
             epochs=notes.epoch,
+            batch=self._schedule.batch,
             start=notes.start,
             best=notes.best,
             kept=notes.best > (notes.start if earlier else NOTHING),
@@ -103,7 +104,9 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
     def _ended(self) -> bool:
         """Whether all epochs are done, or the last better one is too long ago."""
         stale = self.epoch - self._notes.best_epoch
-        return self.epoch >= self._epochs or stale >= max(1, round(self._task.plan.patience * self._epochs))
+        return self.epoch >= self._schedule.epochs or stale >= max(
+            1, round(self._task.plan.patience * self._schedule.epochs)
+        )
 
     def _score(self) -> Score:
         return score(self._infer(self._task.held), self._task.held_truth)
