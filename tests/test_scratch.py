@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from training import scratch
+from edge.errors import InspectError
+from training import cache, scratch, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,10 +117,26 @@ def test_a_full_disk_is_one_clear_line(little: Path) -> None:
     full = run(code.format(count=20 << 20), little)
     assert full.returncode == 1
     assert full.stderr == (
-        f"edge-train: {little}/edge-inspect: no room for 0.042 GB of working data (No space left on device); "
+        f"edge-train: {little}/edge-inspect: no room for 42 MB of working data (No space left on device); "
         "make room there, or let XDG_CACHE_HOME name a folder on a larger disk\n"
     )
     assert shutil.disk_usage(little).used < 1 << 20
+
+
+def test_a_disk_that_is_not_full_is_not_called_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where nothing can be written, room is not what is missing: the line says so, as for all other files there."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(scratch, "MOST_IN_MEMORY", 10)
+    with pytest.raises(InspectError) as error:
+        scratch.empty((20,), np.uint8)
+    with pytest.raises(InspectError) as other:
+        sealed.save(cache.folder("a"), b"x")
+    assert str(error.value) == str(other.value)
+    assert str(error.value) == (
+        f"{tmp_path}/file/edge-inspect cannot be written (Not a directory); "
+        "make it a folder to write to, or let XDG_CACHE_HOME name another one"
+    )
 
 
 def test_large_and_small_arrays_are_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

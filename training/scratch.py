@@ -25,7 +25,7 @@ MOST_IN_MEMORY = 256 << 20
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array of any content; if it is large, in a file without a name that is gone when the array is.
 
-    Raises InspectError if the disk has no room for it.
+    Raises InspectError naming the cache and the remedy if the disk has no room for it, or cannot be written.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= MOST_IN_MEMORY:
@@ -39,10 +39,7 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.ndarray(shape, dtype, mmap.mmap(file.fileno(), size))
     except OSError as error:
-        raise InspectError(
-            f"{place}: no room for {size / 1e9:.2g} GB of working data ({error.strerror}); "
-            "make room there, or let XDG_CACHE_HOME name a folder on a larger disk"
-        ) from error
+        raise InspectError(cache.told(error, size)) from error
 
 
 def joined(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
