@@ -15,7 +15,6 @@ from edge.errors import InspectError
 from training import cache, scratch, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _LIMITED = """
@@ -93,21 +92,6 @@ def test_pictures_are_read_and_divided_in_little_memory(tmp_path: Path) -> None:
     done = run(_LIMITED, tmp_path)
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-@pytest.fixture
-def little(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 MB."""
-    place = tmp_path / "little"
-    place.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=16m", "little", place], check=False).returncode
-    ):
-        pytest.skip("only root can mount a small disk")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_is_one_clear_line(little: Path) -> None:
