@@ -6,16 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.errors import InspectError
 from training import cache, scratch, sealed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _LIMITED = """
 import resource
@@ -135,3 +133,46 @@ def test_large_and_small_arrays_are_alike(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert np.array_equal(found, np.arange(20).reshape(5, 4))
         assert scratch.empty((0, 3), np.uint8).shape == (0, 3)
     assert (tmp_path / "edge-inspect").is_dir()
+
+
+_KEEPS_A_FOLDER = """
+import signal
+from training import scratch
+
+with scratch.folder(1) as folder:
+    (folder / "pixels").write_bytes(bytes(100))
+    print(folder, flush=True)
+    input()
+"""
+
+
+def test_a_folder_goes_with_its_process_or_with_the_next_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a killed process left is removed by whoever makes a folder next; those in use stay until their end."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _KEEPS_A_FOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for _ in range(2)
+        ]
+        killed, used = (Path(process.stdout.readline().strip()) for process in processes if process.stdout)
+        processes[0].kill()
+        processes[0].wait()
+        assert killed.is_dir()
+        with scratch.folder(1) as mine:
+            assert mine.parent == used.parent == cache.folder("scratch")
+            assert [killed.exists(), used.exists(), mine.exists()] == [False, True, True]
+        assert [(used / "pixels").exists(), mine.exists()] == [True, False]
+        processes[1].communicate("\n")
+        assert not used.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache and the remedy, as for every file there."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InspectError, match=r"file/edge-inspect cannot be written \(Not a"), scratch.folder(1):
+        pass
