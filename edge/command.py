@@ -34,6 +34,7 @@ _ABOUT_A_PATH = (
     *(errno.ELOOP, errno.ENAMETOOLONG),
 )
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def run_command(program: str, command: Callable[[], int]) -> int:
@@ -66,8 +67,11 @@ def run_command(program: str, command: Callable[[], int]) -> int:
 
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
-    """Let a closed terminal, unless nohup ignores it, or a plain kill end what runs here as Ctrl-C does: tidied up."""
-    asked = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    """Let a closed terminal, unless nohup ignores it, or a plain kill end what runs here as Ctrl-C does: tidied up.
+
+    The tidying may take a while and is not broken off by more of these, only by Ctrl-C.
+    """
+    asked = [each for each in _STOPS if signal.getsignal(each) is not signal.SIG_IGN]
     handlers = {each: signal.signal(each, _interrupt) for each in asked}
     try:
         yield
@@ -127,7 +131,15 @@ def to_positive(unit: str) -> Callable[[str], float]:
 
 
 def _interrupt(*_: object) -> None:
+    for each in _STOPS:
+        if signal.getsignal(each) is _interrupt:
+            # Not SIG_IGN: children inherit that, and Python complains of a signal that came together with this one.
+            signal.signal(each, _let_pass)
     raise KeyboardInterrupt
+
+
+def _let_pass(*_: object) -> None:
+    """Leave a stop signal at that: an earlier one is being obeyed."""
 
 
 def _remedy(error: OSError) -> str | None:

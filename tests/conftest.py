@@ -137,3 +137,18 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_parts import save_weights
 
     return save_weights(tmp_path_factory.mktemp("weights") / "tiny.weights.h5")
+
+
+@pytest.fixture
+def little(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB."""
+    place = tmp_path / "little"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if (
+        mount is None
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=16m", "little", place], check=False).returncode
+    ):
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)

@@ -176,25 +176,31 @@ def test_closed_streams_are_as_if_nobody_read_them(closed: str) -> None:
 _WAITS = """
 import signal, sys
 from edge.command import ended_as_interrupted, run_command
+stops = {signal.SIGTERM, signal.SIGHUP}
 def work():
     with ended_as_interrupted():
         try:
-            signal.raise_signal(int(sys.argv[1]))
+            signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+            for each in sys.argv[1:]:
+                signal.raise_signal(int(each))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
         finally:
+            for each in sys.argv[1:]:
+                signal.raise_signal(int(each))
             print("tidied up")
     return 0
 sys.exit(run_command("edge-test", work))
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
-def test_what_ends_a_command_lets_it_tidy_up(how: signal.Signals) -> None:
-    """A plain kill and a closed terminal are as Ctrl-C; under nohup a closed terminal is nothing."""
-    command = [sys.executable, "-c", _WAITS, str(int(how))]
+@pytest.mark.parametrize("how", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGTERM, signal.SIGHUP]])
+def test_what_ends_a_command_lets_it_tidy_up(how: list[signal.Signals]) -> None:
+    """A plain kill and a closed terminal are as Ctrl-C, once; under nohup a closed terminal is nothing."""
+    command = [sys.executable, "-c", _WAITS, *(str(int(each)) for each in how)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "tidied up\n", "edge-test: interrupted\n")
     done = subprocess.run(["nohup", *command], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == (0 if how == signal.SIGHUP else 130)
+    assert done.returncode == (0 if how == [signal.SIGHUP] else 130)
 
 
 def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:

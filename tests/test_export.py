@@ -135,6 +135,18 @@ def test_the_better_of_both_is_kept(again: int, kept: bytes) -> None:
     assert not any("too much" in one for one in found.warnings)
 
 
+def test_retraining_that_memory_does_not_hold_costs_no_model() -> None:
+    """What passed before is kept, and the report says why it was left at that."""
+
+    def retrained() -> export.Exported:
+        np.empty(1 << 60, np.uint8)
+        raise AssertionError("there is room")
+
+    found = export._better(made(47, b"first"), retrained)
+    assert found.model == b"first"
+    assert str(found.attempt).startswith("It was not retrained for that: not enough memory (Unable to allocate")
+
+
 def test_what_keeps_a_model_off_the_edge_tpu_is_told_once(
     network: Any, data: Dataset, pictures: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,6 +159,19 @@ def test_a_damaged_file_is_computed_anew(data: Dataset, damage: Callable[[bytes]
     assert all(np.array_equal(a, b) for a, b in zip(first, compute(made, data, RECIPE), strict=True))
 
 
+def test_a_file_that_its_disk_fails_to_read_is_computed_anew(data: Dataset) -> None:
+    """An error of input is damage like any other: what cannot be read is replaced."""
+    _, made = extractor(RECIPE)
+    first = compute(made, data, RECIPE)
+    path = next(cache.folder("features").rglob("*.f16"))
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # Nothing is mapped at its beginning: reading that is EIO.
+    with pytest.raises(OSError, match="Input/output error"):
+        path.read_bytes()
+    assert all(np.array_equal(a, b) for a, b in zip(first, compute(made, data, RECIPE), strict=True))
+    assert path.is_file()
+
+
 @given(raw=st.binary(max_size=100), size=st.integers(1, 9), most=st.integers(1, 6))
 def test_any_bytes_are_whole_variants_or_none(
     tmp_path_factory: pytest.TempPathFactory, raw: bytes, size: int, most: int

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK, pool
 from edge.contract.preprocess import PreprocessSpec, Tiles
-from training import backend
+from training import backend, scratch
 from training.recipe import Level, Model, Recipe
 
 POOLINGS: tuple[Pooling, ...] = (Mean(), TopK(share=0.3), LogSumExp(sharpness=2.0))
@@ -49,3 +50,16 @@ def test_a_region_is_its_tiles_maps_pooled_together(pooled: Any, pooling: Poolin
         tiles = recipe.preprocess.tiles.cut(canvas, 64, 96)
         maps = network.whole(model.normalise(tiles), training=False)["logit_map"].numpy()
         assert np.allclose(found, pool(maps.reshape(-1, 3), pooling), atol=1e-3)
+
+
+def test_many_tiles_lie_in_a_file(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a whole validation part take no memory, and are what the device cuts."""
+    recipe = Recipe(
+        model=Model(height=64, width=96), preprocess=PreprocessSpec(tiles=Tiles(rows=2, columns=2, overlap=0.5))
+    )
+    canvases = np.random.default_rng(1).integers(0, 256, (3, *recipe.canvas, 3), dtype=np.uint8)
+    for most in (scratch.MOST_IN_MEMORY, 10):
+        monkeypatch.setattr(scratch, "MOST_IN_MEMORY", most)
+        found = pooled.tiled(canvases, recipe)
+        assert np.array_equal(found, recipe.preprocess.tiles.cut(canvases, 64, 96))
+        assert isinstance(found.base, mmap.mmap) == (most == 10)

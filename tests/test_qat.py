@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,11 @@ import pytest
 from tiny_parts import make_folder, read_folder
 
 from edge.config import Runtime
-from edge.errors import BundleError, RuntimeUnavailableError
+from edge.errors import BundleError, InspectError, RuntimeUnavailableError
 from edge.runtime import open_interpreter
-from training import backend
+from training import backend, cache
 from training.int8 import flatbuffer, gate, qat
-from training.recipe import Augmentation
+from training.recipe import Augmentation, Model, Recipe
 
 if TYPE_CHECKING:
     from training.data.dataset import Dataset
@@ -92,6 +93,7 @@ def test_a_hostile_layer_is_caught_by_the_gate_and_mended_by_retraining(
     model = qat.retrain(network, data.pixels, data.truth, augmentation=Augmentation(), seed=1, pictures=320)
     mended = gate.compare(held.truth, before, int8_logits(model, held), held.labels)
     gate.require({"litert": mended})
+    assert [path for path in cache.folder("scratch").rglob("*") if path.name != "lock"] == []
     assert flatbuffer.inspect(model) == []
     assert np.array_equal(float_logits(network, held), before)
 
@@ -102,6 +104,46 @@ def test_a_worker_that_fails_ends_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RuntimeUnavailableError, match=r"failed \(.*job.json.*\); quantize without it") as error:
         qat._work(tmp_path, 1)
     assert "\n" not in str(error.value)
+
+
+def test_a_worker_that_is_killed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So Linux ends what takes too much memory: the line tells of the signal, and what to do."""
+    package = tmp_path / "training" / "int8"
+    package.mkdir(parents=True)
+    for place in (package.parent, package):
+        (place / "__init__.py").touch()
+    (package / "qat_worker.py").write_text("import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeUnavailableError, match=r"ended by signal 9: is memory short\? end other programs, or"):
+        qat._work(tmp_path, 1)
+
+
+def test_a_worker_that_cannot_be_started_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where the system has no room for another process."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    with pytest.raises(RuntimeUnavailableError, match=r"cannot be started \(No such file.*\); end other programs"):
+        qat._work(tmp_path, 1)
+
+
+@needs_packages
+def test_a_disk_too_small_for_the_pictures_is_one_line(
+    network: Any, little: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written below the cache, picture by picture; without room there nothing of them stays."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(little))
+    pixels = np.broadcast_to(np.zeros((32, 32, 3), np.uint8), (7000, 32, 32, 3))
+    with pytest.raises(InspectError, match=r"little/edge-inspect: no room for 22 MB of working data \(No space left"):
+        qat.retrain(network, pixels, None, augmentation=Augmentation(), seed=1)
+    assert shutil.disk_usage(little).used < 1 << 20
+
+
+def test_a_step_takes_32_pictures_where_memory_holds_them() -> None:
+    """The size that builds use by default is taught as ever, large pictures a few at a time, any size at all."""
+    from training.network import model
+
+    backend.start(1)
+    recipes = [Recipe(model=Model(height=height, width=width)) for height, width in ((224, 224), (736, 544))]
+    assert [qat._batch(model.build(3, recipe, None)) for recipe in recipes] == [32, 6]
 
 
 def test_without_the_packages_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

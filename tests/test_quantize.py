@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,3 +114,26 @@ def test_a_model_outside_the_contract_is_refused(data: Dataset) -> None:
     dim = np.maximum(data.pixels, np.uint8(60))
     with pytest.raises(BundleError, match=r"is quantized as .*, not \(1/128, 0\); calibrate with pictures"):
         flatbuffer.check(quantize.convert(model.build(3, tiny, None), dim))
+
+
+def test_tiles_are_cut_from_every_canvas_and_a_lone_one_is_no_copy(
+    network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each canvas gives one of its tiles, every corner as often as any other; large sets lie in a file."""
+    from edge.contract.preprocess import Tiles
+    from training import scratch
+    from training.int8 import quantize
+
+    tiles = Tiles(rows=2, columns=2)
+    height, width = tiles.canvas(64, 64)
+    canvases = np.random.default_rng(1).integers(0, 256, (8, height, width, 3), dtype=np.uint8)
+    assert quantize.one_tile_each(canvases, network, Tiles(), 1) is canvases
+    for most in (scratch.MOST_IN_MEMORY, 10):
+        monkeypatch.setattr(scratch, "MOST_IN_MEMORY", most)
+        found = quantize.one_tile_each(canvases, network, tiles, 1)
+        cut = [tiles.cut(canvas, 64, 64) for canvas in canvases]
+        places = [
+            [np.array_equal(one, tile) for tile in each].index(True) for one, each in zip(found, cut, strict=True)
+        ]
+        assert sorted(places) == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert isinstance(found.base, mmap.mmap) == (most == 10)

@@ -6,16 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training import scratch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from edge.errors import InspectError
+from training import cache, scratch, sealed
 
 _LIMITED = """
 import resource
@@ -94,21 +92,6 @@ def test_pictures_are_read_and_divided_in_little_memory(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-@pytest.fixture
-def little(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 MB."""
-    place = tmp_path / "little"
-    place.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=16m", "little", place], check=False).returncode
-    ):
-        pytest.skip("only root can mount a small disk")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def test_a_full_disk_is_one_clear_line(little: Path) -> None:
     """What there is no room for is refused before it is written to: the folder, the need and the remedy, no signal."""
     code = f"from training import scratch\nscratch.MOST_IN_MEMORY = 1 << 20\n{_FULL}"
@@ -116,10 +99,26 @@ def test_a_full_disk_is_one_clear_line(little: Path) -> None:
     full = run(code.format(count=20 << 20), little)
     assert full.returncode == 1
     assert full.stderr == (
-        f"edge-train: {little}/edge-inspect: no room for 0.042 GB of working data (No space left on device); "
+        f"edge-train: {little}/edge-inspect: no room for 42 MB of working data (No space left on device); "
         "make room there, or let XDG_CACHE_HOME name a folder on a larger disk\n"
     )
     assert shutil.disk_usage(little).used < 1 << 20
+
+
+def test_a_disk_that_is_not_full_is_not_called_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where nothing can be written, room is not what is missing: the line says so, as for all other files there."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(scratch, "MOST_IN_MEMORY", 10)
+    with pytest.raises(InspectError) as error:
+        scratch.empty((20,), np.uint8)
+    with pytest.raises(InspectError) as other:
+        sealed.save(cache.folder("a"), b"x")
+    assert str(error.value) == str(other.value)
+    assert str(error.value) == (
+        f"{tmp_path}/file/edge-inspect cannot be written (Not a directory); "
+        "make it a folder to write to, or let XDG_CACHE_HOME name another one"
+    )
 
 
 def test_large_and_small_arrays_are_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -134,3 +133,46 @@ def test_large_and_small_arrays_are_alike(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert np.array_equal(found, np.arange(20).reshape(5, 4))
         assert scratch.empty((0, 3), np.uint8).shape == (0, 3)
     assert (tmp_path / "edge-inspect").is_dir()
+
+
+_KEEPS_A_FOLDER = """
+import signal
+from training import scratch
+
+with scratch.folder(1) as folder:
+    (folder / "pixels").write_bytes(bytes(100))
+    print(folder, flush=True)
+    input()
+"""
+
+
+def test_a_folder_goes_with_its_process_or_with_the_next_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a killed process left is removed by whoever makes a folder next; those in use stay until their end."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _KEEPS_A_FOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for _ in range(2)
+        ]
+        killed, used = (Path(process.stdout.readline().strip()) for process in processes if process.stdout)
+        processes[0].kill()
+        processes[0].wait()
+        assert killed.is_dir()
+        with scratch.folder(1) as mine:
+            assert mine.parent == used.parent == cache.folder("scratch")
+            assert [killed.exists(), used.exists(), mine.exists()] == [False, True, True]
+        assert [(used / "pixels").exists(), mine.exists()] == [True, False]
+        processes[1].communicate("\n")
+        assert not used.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache and the remedy, as for every file there."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InspectError, match=r"file/edge-inspect cannot be written \(Not a"), scratch.folder(1):
+        pass

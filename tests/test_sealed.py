@@ -37,6 +37,6 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(
-        InspectError, match=r"file/edge-inspect cannot be written \(.*or let XDG_CACHE_HOME name another"
+        InspectError, match=r"file/edge-inspect cannot be written \(.*; make it a folder .*name another"
     ):
         sealed.save(cache.folder("features", "a"), b"x")

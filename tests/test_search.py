@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import sqlite3
+import subprocess
 import tomllib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +16,8 @@ from msgspec.structs import replace
 from tiny_parts import RECIPE, draw, make_folder, run
 
 from edge.contract import bundle as bundles
-from edge.errors import ConfigError, DataError
-from training import backend, inputs, recipe, search
+from edge.errors import ConfigError, DataError, InspectError
+from training import backend, inputs, recipe, search, sqlite
 from training.search import Limits
 
 if TYPE_CHECKING:
@@ -119,6 +124,44 @@ def test_a_damaged_search_is_set_aside(left: tuple[Path, bytes], cut: int, flips
     study, aside = search._opened(path, "key"), path.with_suffix(".damaged")
     assert len(search._found(study)) in ((0,) if aside.exists() else range(7))
     assert not aside.exists() or aside.read_bytes() == content
+
+
+def test_a_search_that_another_one_uses_stays(left: tuple[Path, bytes]) -> None:
+    """One that is being written is no damaged one: the file stays where it is, and the line says to wait."""
+    path, sound = left
+    path.write_bytes(sound)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InspectError, match=r"search.db cannot be used \(database is locked\); .*: wait for"):
+            search._opened(path, "key")
+    assert path.read_bytes() == sound
+
+
+def test_a_search_on_a_full_or_read_only_disk_stays(left: tuple[Path, bytes], little: Path) -> None:
+    """What cannot be added to is no damage: the file stays where it is, and the line says what to do."""
+    path = little / "search.db"
+    path.write_bytes(left[1])
+    subprocess.run(["mount", "-o", "remount,ro", little], check=True)
+    with pytest.raises(InspectError, match=r"search.db cannot be used \(attempt to write a readonly .*; let this user"):
+        search._opened(path, "another key")
+    subprocess.run(["mount", "-o", "remount,rw", little], check=True)
+    study = search._opened(path, "key")
+    with (little / "other").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(little).free)
+    full = r"search.db cannot be used \(database or disk is full\); make room there"
+    with pytest.raises(InspectError, match=full):
+        search._opened(path, "another key")
+    with pytest.raises(InspectError, match=full), sqlite.usable(path):
+        study.set_user_attr("one more", 1)
+    assert not path.with_suffix(".damaged").exists()
+
+
+def test_a_header_that_only_seems_read_only_is_damage(left: tuple[Path, bytes]) -> None:
+    """Byte 18 is the version of the format that writes: of a later one SQLite says that it may not be written."""
+    path, sound = left
+    path.write_bytes(sound[:18] + b"\xff" + sound[19:])
+    assert search._found(search._opened(path, "key")) == []
+    path.with_suffix(".damaged").unlink()
 
 
 @pytest.mark.usefixtures("small")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import stat
 import tempfile
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8 << 30
 """What the features may take in all; the longest unused go first."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def folder(*names: str) -> Path:
@@ -34,6 +37,19 @@ def write(path: Path, content: bytes) -> None:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
+
+
+def told(error: OSError, size: int) -> str:
+    """Say in a line why `size` bytes could not be written below the cache folder, and what to do."""
+    if error.errno in _FULL:
+        return (
+            f"{folder()}: no room for {math.ceil(size / 1e6):,} MB of working data ({error.strerror}); "
+            "make room there, or let XDG_CACHE_HOME name a folder on a larger disk"
+        )
+    return (
+        f"{folder()} cannot be written ({error.strerror}); "
+        "make it a folder to write to, or let XDG_CACHE_HOME name another one"
+    )
 
 
 def prune(place: Path, most: int = MOST_BYTES) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
+import shutil
 import tempfile
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,18 +18,19 @@ from edge.errors import InspectError
 from training import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
 MOST_IN_MEMORY = 256 << 20
 """Bytes of one array; what is larger lies in a file of the cache folder."""
+_LOCK = "lock"
 
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array of any content; if it is large, in a file without a name that is gone when the array is.
 
-    Raises InspectError if the disk has no room for it.
+    Raises InspectError naming the cache and the remedy if the disk has no room for it, or cannot be written.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= MOST_IN_MEMORY:
@@ -39,10 +44,47 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.ndarray(shape, dtype, mmap.mmap(file.fileno(), size))
     except OSError as error:
-        raise InspectError(
-            f"{place}: no room for {size / 1e9:.2g} GB of working data ({error.strerror}); "
-            "make room there, or let XDG_CACHE_HOME name a folder on a larger disk"
-        ) from error
+        raise InspectError(cache.told(error, size)) from error
+
+
+@contextmanager
+def folder(size: int) -> Iterator[Path]:
+    """Make a folder in the cache for `size` bytes that other processes read, gone at the end.
+
+    What processes that were killed left there goes first. Raises InspectError as `empty` does.
+    """
+    place = cache.folder("scratch")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with _locked(place):  # Nobody's new folder is taken for one that was left.
+            for left in filter(_is_left, place.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            made = tempfile.TemporaryDirectory(dir=place)
+            own = _locked(Path(made.name))
+    except OSError as error:
+        raise InspectError(cache.told(error, size)) from error
+    with made, own:
+        yield Path(made.name)
+
+
+def _locked(place: Path, how: int = fcntl.LOCK_EX) -> IO[bytes]:
+    """Lock a folder until the file that this returns is closed, at the latest with the process."""
+    file = (place / _LOCK).open("wb")
+    try:
+        fcntl.flock(file, how)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _is_left(place: Path) -> bool:
+    """Say whether the process that made a folder is gone."""
+    try:
+        _locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB).close()
+    except OSError:
+        return False
+    return True
 
 
 def joined(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

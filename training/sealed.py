@@ -22,10 +22,7 @@ def save(path: Path, content: bytes) -> None:
     try:
         cache.write(path, hashlib.sha256(content).digest() + content)
     except OSError as error:
-        raise InspectError(
-            f"{cache.folder()} cannot be written ({error.strerror}); "
-            "make room there, or let XDG_CACHE_HOME name another folder"
-        ) from error
+        raise InspectError(cache.told(error, len(content))) from error
 
 
 def load(path: Path) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
 from edge.contract.preprocess import Tiles
 from edge.errors import ConfigError
-from training import backend, latency, progress
+from training import backend, latency, progress, sqlite
 from training.auto import shaped
 from training.keys import identity_of, key_of
 from training.network.checkpoint import Run
@@ -57,7 +57,7 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
 
     Only the training and validation parts are used. A search of the same pictures, base recipe, weights and seed
     goes on where an earlier one ended. A recipe whose training diverges is one that was tried. Raises ConfigError if
-    none is left.
+    none is left, InspectError if what was found cannot be kept.
     """
     import optuna
 
@@ -69,7 +69,8 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
     folder.mkdir(parents=True, exist_ok=True)
     for left in filter(Path.is_dir, folder.iterdir()):
         shutil.rmtree(left)  # The state of a recipe that an earlier search was stopped in: it is tried anew.
-    study = _opened(folder / "search.db", key)
+    path = folder / "search.db"
+    study = _opened(path, key)
     # With the same seed again it would suggest what was tried before.
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
 
@@ -86,7 +87,7 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
             raise optuna.TrialPruned
         return _train(trial, recipe, parts, weights=weights, run=Run(f"{key}/{trial.number}"))
 
-    with progress.stage("searching", limits.trials) as advance:
+    with sqlite.usable(path), progress.stage("searching", limits.trials) as advance:
         study.optimize(
             attempt,
             n_trials=limits.trials,
@@ -102,12 +103,16 @@ def search(given: Inputs, base: Recipe, *, weights: str, limits: Limits, seed: i
 
 
 def _opened(path: Path, key: str) -> optuna.Study:
-    """Open the search of that name, new or left from earlier; one that cannot be read is set aside, and said."""
+    """Open the search of that name, new or left from earlier; one that is damaged is set aside, and said.
+
+    Raises InspectError if another search is using it, or it cannot be written.
+    """
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        return _study(path, key)
+        with sqlite.usable(path):
+            return _study(path, key)
     except (OptunaError, SQLAlchemyError, ValueError, KeyError, TypeError, RuntimeError) as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)

@@ -149,8 +149,9 @@ def _better(first: Exported, retrained: Callable[[], Exported]) -> Exported:
     _tell(first, "int8 may cost much")
     try:
         second = retrained()
-    except InspectError as error:  # What passed is good enough to go without.
-        return replace(first, attempt=f"It was not retrained for that: {error}.")
+    except (InspectError, MemoryError) as error:  # What passed is good enough to go without.
+        reason = str(error) if isinstance(error, InspectError) else f"not enough memory ({error})"
+        return replace(first, attempt=f"It was not retrained for that: {reason}.")
     first, second = replace(first, candidates=2), replace(second, candidates=2)
     before, after = f"{first.mean_recall:.1%}", f"{second.mean_recall:.1%}"
     if second.passed and second.mean_recall > first.mean_recall:

@@ -16,7 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig, quantizers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge.classifier import Floats
     from edge.contract.preprocess import Pixels
@@ -173,8 +173,8 @@ def _kernel(layer: Any) -> Any:
     return layer.depthwise_kernel if isinstance(layer, tf_keras.layers.DepthwiseConv2D) else layer.kernel
 
 
-def measure(model: Any, pixels: Pixels, batch: int) -> dict[str, tuple[Floats, Floats]]:
-    """Return the lowest and highest value of every node by channel, float32 [c], over pictures uint8 [n, h, w, 3]."""
+def measure(model: Any, pixels: Sequence[Pixels], batch: int) -> dict[str, tuple[Floats, Floats]]:
+    """Return the lowest and highest value of every node by channel, float32 [c], over pictures uint8 [h, w, 3]."""
     run = tf.function(
         lambda x: {
             name: (
@@ -185,8 +185,8 @@ def measure(model: Any, pixels: Pixels, batch: int) -> dict[str, tuple[Floats, F
         },
         reduce_retracing=True,
     )
-    parts = np.array_split(pixels, -(-len(pixels) // batch))
-    found = [run((part.astype(np.float32) - 128) / 128) for part in parts]
+    parts = [pixels[start : start + batch] for start in range(0, len(pixels), batch)]
+    found = [run((np.stack(part).astype(np.float32) - 128) / 128) for part in parts]
     return {
         name: (
             np.min([one[name][0] for one in found], axis=0),

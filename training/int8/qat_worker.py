@@ -24,7 +24,7 @@ from training.int8.equalize import equalize
 from training.recipe import Augmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -59,14 +59,14 @@ def main(folder: Path) -> int:
     tf_keras.utils.set_random_seed(job.seed)
     teacher = fake_quant.build(network, arrays, quantized=False)
     rows = np.random.default_rng(job.seed).permutation(len(pixels))[:_MEASURED]
-    student = _student(network, arrays, teacher, pixels[np.sort(rows)], job)
+    student = _student(network, arrays, teacher, [pixels[row] for row in np.sort(rows)], job)
     for report in _train(student, _loss(student, teacher, network), (pixels, truth), job):
         os.write(reports, f"{json.dumps(report)}\n".encode())
     (folder / "model.tflite").write_bytes(_convert(student, network))
     return 0
 
 
-def _student(network: Plan, arrays: Arrays, teacher: Any, sample: Pixels, job: Job) -> Any:
+def _student(network: Plan, arrays: Arrays, teacher: Any, sample: Sequence[Pixels], job: Job) -> Any:
     """Return the network with int8's rounding, its channels evened out, its ranges measured."""
     found = fake_quant.measure(teacher, sample, job.batch)
     largest = {name: np.maximum(np.abs(low), np.abs(high)) for name, (low, high) in found.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge.contract.preprocess import Tiles
-from training import backend, progress
+from training import backend, progress, scratch
 from training.int8 import flatbuffer
 from training.network.model import normalise
 
@@ -70,12 +70,18 @@ def pin_range(pixels: Pixels) -> Pixels:
 
 
 def one_tile_each(canvases: Pixels, network: Network, tiles: Tiles, seed: int) -> Pixels:
-    """Cut one tile at random from each canvas: uint8 [n, h, w, 3] of the network's input size."""
+    """Cut one tile at random from each canvas: uint8 [n, h, w, 3] of the network's input size; a lone one is no copy.
+
+    Raises InspectError if there is no room for them.
+    """
+    if tiles.count == 1:
+        return canvases
     height, width = network.whole.input.shape[1:3]
     corners = np.random.default_rng(seed).permutation(np.resize(tiles.corners(height, width), (len(canvases), 2)))
-    return np.stack(
-        [canvas[top : top + height, left : left + width] for canvas, (top, left) in zip(canvases, corners, strict=True)]
-    )
+    found = scratch.empty((len(canvases), height, width, 3), np.uint8)
+    for tile, canvas, (top, left) in zip(found, canvases, corners, strict=True):
+        tile[:] = canvas[top : top + height, left : left + width]
+    return found
 
 
 def _stratified(data: Dataset, seed: int) -> npt.NDArray[np.int64]:

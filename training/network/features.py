@@ -87,7 +87,7 @@ def _read(path: Path, size: int, most: int) -> Half:
     try:
         content = sealed.load(path)
         os.utime(path)
-    except (FileNotFoundError, ValueError):  # Another build may be making room at any time; a disk may fail.
+    except (OSError, ValueError):  # Another build may be making room at any time; a disk may fail.
         return nothing
     if len(content) % (size * nothing.itemsize):
         return nothing

@@ -13,8 +13,8 @@ _BYTES = 1 << 30
 _FLOAT = 4
 
 
-def at_once(parts: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> int:
-    """Return how many pictures' values, all of which the gradient needs, fit: 1 at least.
+def at_once(parts: Sequence[Any], shapes: Sequence[tuple[int, ...]], most: int | None = None) -> int:
+    """Return how many pictures' values, all of which the gradient needs, fit into `most` bytes or 1 GiB: 1 at least.
 
     `shapes` are those of one picture's inputs, [tiles, h, w, c] each. A part of any height and width, such as a head,
     counts with what goes into it.
@@ -22,4 +22,4 @@ def at_once(parts: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> int:
     outputs = [layer.output.shape[1:] for part in parts for layer in getattr(part, "layers", ())]
     whole = sum(math.prod(shape) for shape in outputs if None not in shape)
     values: int = 2 * sum(map(math.prod, shapes)) + shapes[0][0] * whole
-    return max(1, _BYTES // (_FLOAT * values))
+    return max(1, (most or _BYTES) // (_FLOAT * values))

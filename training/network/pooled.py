@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge.contract.pooling import LogSumExp, TopK, top_count
+from training import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,11 +70,17 @@ class Normalise(keras.layers.Layer):  # type: ignore[misc] # Keras ships no type
 
 
 def tiled(canvases: Pixels, recipe: Recipe) -> Pixels:
-    """Cut canvases uint8 [n, H, W, 3] into tiles uint8 [n, tiles, height, width, 3]; a lone tile is not copied."""
+    """Cut canvases uint8 [n, H, W, 3] into tiles uint8 [n, tiles, height, width, 3]; a lone tile is not copied.
+
+    Raises InspectError if there is no room for them.
+    """
     model, tiles = recipe.model, recipe.preprocess.tiles
     if tiles.count == 1:
         return canvases[:, np.newaxis]
-    return np.stack([tiles.cut(canvas, model.height, model.width) for canvas in canvases])
+    found = scratch.empty((len(canvases), tiles.count, model.height, model.width, 3), np.uint8)
+    for row, canvas in zip(found, canvases, strict=True):
+        row[:] = tiles.cut(canvas, model.height, model.width)
+    return found
 
 
 def predict(network: Network, canvases: Pixels, recipe: Recipe) -> Floats:
