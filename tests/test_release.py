@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import tarfile
 import tempfile
 import tomllib
@@ -97,8 +98,11 @@ def test_a_packed_release_holds_the_whole_bundle_and_no_open_secret(tmp_path: Pa
     key = signing.load_key(signing.generate_key())
     signed = bundles.write(tmp_path / "signed.zip", demo.manifest, demo.files, signing_key=key)
     head = f'bundle = "x"\ntrusted_keys = ["{signing.public_text(key)}"]'
-    with tarfile.open(fileobj=io.BytesIO(pack(assemble(signed.path, config(tmp_path, head=head))))) as archive:
-        archive.extractall(tmp_path / "device", filter="data")
+    archived, device = pack(assemble(signed.path, config(tmp_path, head=head))), tmp_path / "device"
+    device.mkdir()
+    # As a device does it; Python's own way has another signature in Debian 12's 3.11.2 than from 3.12 on.
+    subprocess.run(["tar", "-x", "--no-same-owner", "-C", device], input=archived, check=True)
+    with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
         assert all(member.mode & 0o007 == 0 and member.gname == "edge-inspect" for member in archive)
     received = bundles.read(tmp_path / "device" / "bundle", trusted_keys=[signing.public_text(key)])
     assert received.sha256 == signed.sha256
