@@ -119,6 +119,7 @@ def to_positive(unit: str) -> Callable[[str], float]:
     """Return a reader of an argument that is a finite number of `unit` above 0."""
 
     def read(text: str) -> float:
+        """Return the number; raises ArgumentTypeError, which argparse tells."""
         try:
             number = float(text)
         except ValueError:

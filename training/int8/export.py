@@ -152,11 +152,12 @@ def _better(first: Exported, retrained: Callable[[], Exported]) -> Exported:
     except (InspectError, MemoryError) as error:  # What passed is good enough to go without.
         reason = str(error) if isinstance(error, InspectError) else f"not enough memory ({error})"
         return replace(first, attempt=f"It was not retrained for that: {reason}.")
-    first, second = replace(first, candidates=2), replace(second, candidates=2)
     before, after = f"{first.mean_recall:.1%}", f"{second.mean_recall:.1%}"
     if second.passed and second.mean_recall > first.mean_recall:
-        return replace(second, attempt=f"Retrained with int8's rounding: mean recall {after}, {before} before.")
-    return replace(first, attempt=f"Retraining with int8's rounding did not help: mean recall {after} after {before}.")
+        told, better = f"Retrained with int8's rounding: mean recall {after}, {before} before.", second
+    else:
+        told, better = f"Retraining with int8's rounding did not help: mean recall {after} after {before}.", first
+    return replace(better, candidates=2, attempt=told)
 
 
 def _tell(found: Exported, what: str) -> None:

@@ -117,6 +117,7 @@ class _Config(QuantizeConfig):  # type: ignore[misc] # tfmot ships no types
         self.kind = kind
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
+        """Return the kernel of a convolution and how it is rounded; other layers have none."""
         if self.kind not in ("conv", "depthwise"):
             return []
         rules = {"num_bits": 8, "per_axis": True, "symmetric": True, "narrow_range": True}

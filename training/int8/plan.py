@@ -94,6 +94,7 @@ class _Tracer:
         return model._run_through_graph(inputs, operation_fn=lambda layer: partial(self.call, layer))  # noqa: SLF001
 
     def call(self, layer: Any, *args: Any, **_: Any) -> Any:
+        """Note what a layer does with the named nodes; returns its own name. Raises InspectError for an unknown one."""
         given = [name for one in args for name in (one if isinstance(one, list | tuple) else [one])]
         kind = type(layer).__name__
         if hasattr(layer, "_run_through_graph"):
@@ -112,6 +113,7 @@ class _Tracer:
         return unique
 
     def convolution(self, layer: Any, given: list[str]) -> str:
+        """Note a convolution, by depth or not; returns its name. Raises InspectError for groups and multipliers."""
         depthwise = "DepthwiseConv2D" in _ancestors(layer)
         if getattr(layer, "groups", 1) != 1 or getattr(layer, "depth_multiplier", 1) != 1:
             raise _unknown(layer)

@@ -86,6 +86,7 @@ def _loss(student: Any, teacher: Any, network: Plan) -> Callable[[Any, Any], Any
     names = [network.outputs[output] for output in ("logits", "logit_map")]
 
     def loss(inputs: Any, labels: Any) -> Any:
+        """Return what a batch of inputs, float32 [n, h, w, 3], costs: a scalar, in nats."""
         expected, found = teacher(inputs, training=False), student(inputs, training=True)
         imitation = [
             tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(expected[name]), found[name]))

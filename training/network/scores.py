@@ -33,7 +33,7 @@ class Stage:
     name: str
     epochs: int
     batch: int
-    """Pictures a step took, over all devices: what the recipe gives so many pictures, or what memory allowed."""
+    """Pictures the largest step took, over all devices: what the recipe gives so many, or what memory allowed."""
     start: Score
     best: Score
     kept: bool

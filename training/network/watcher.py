@@ -103,10 +103,8 @@ class Watcher(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no 
     @property
     def _ended(self) -> bool:
         """Whether all epochs are done, or the last better one is too long ago."""
-        stale = self.epoch - self._notes.best_epoch
-        return self.epoch >= self._schedule.epochs or stale >= max(
-            1, round(self._task.plan.patience * self._schedule.epochs)
-        )
+        stale, epochs = self.epoch - self._notes.best_epoch, self._schedule.epochs
+        return self.epoch >= epochs or stale >= max(1, round(self._task.plan.patience * epochs))
 
     def _score(self) -> Score:
         return score(self._infer(self._task.held), self._task.held_truth)
