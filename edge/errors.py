@@ -7,7 +7,10 @@
     ├── RuntimeUnavailableError      6  no interpreter, or it cannot be tried now
     ├── BrokerError (OSError)        7  the MQTT broker is unreachable or refuses us
     ├── DataError (ValueError)       8  a picture or a data set cannot be used
-    └── DeployError (RuntimeError)   9  a device did not come back with what was pushed
+    ├── DeployError (RuntimeError)   9  a device did not come back with what was pushed
+    └── LedgerError (OSError)       10  the file that keeps the verdicts cannot be used
+        ├── DamagedLedgerError          what is in it is not right
+        └── FullLedgerError             the disk has no room for more
 
 Besides these: 0 is success, 2 a wrong command line (argparse), 130 an interrupt (Ctrl-C), 141 a closed output (head).
 A message is one line: it names the offending value and the remedy.
@@ -64,6 +67,20 @@ class DeployError(InspectError, RuntimeError):
     """A device did not take what was pushed to it."""
 
     exit_code = 9
+
+
+class LedgerError(InspectError, OSError):
+    """The ledger's file cannot be read or written."""
+
+    exit_code = 10
+
+
+class DamagedLedgerError(LedgerError):
+    """What is in the ledger's file is not what was written there."""
+
+
+class FullLedgerError(LedgerError):
+    """The disk has no room for more of the ledger."""
 
 
 def by_exit_code(code: int) -> type[InspectError]:

@@ -1,0 +1,1 @@
+"""Every verdict, in order, until the broker has it."""

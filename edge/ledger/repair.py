@@ -1,0 +1,129 @@
+"""Makes a new ledger of what can be read of a damaged one, which stays beside it as it was found."""
+
+from __future__ import annotations
+
+import logging
+import os
+from itertools import count
+from typing import TYPE_CHECKING
+
+from edge.errors import LedgerError
+from edge.ledger.rows import Gap, Marks, Row
+from edge.ledger.salvage import salvage
+from edge.ledger.store import Store
+from edge.ledger.wal import log_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+DAMAGED = "damaged"
+"""The reason in the gap records of verdicts that could not be read any more."""
+_BATCH = 500
+
+
+def repair(path: Path) -> None:
+    """Put a ledger of all that can be read in the place of a damaged one, which nobody may have open.
+
+    The damaged one stays in its place until the new one is whole. Raises LedgerError if the new one cannot be written
+    or the damaged one not be read at all.
+    """
+    fresh = _fresh(path)
+    try:
+        _remove(fresh)
+        kept = _fill(fresh, salvage(path))
+        aside = _set_aside(path)
+        fresh.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise LedgerError(f"{path} is damaged and cannot be repaired ({error})") from error
+    log.error("the ledger %s was damaged: %d verdicts were read from it, it is kept as %s", path, kept, aside.name)
+
+
+def finish_repair(path: Path) -> None:
+    """Let the new ledger take its place if a repair was broken off between its last two steps; raises OSError."""
+    if _fresh(path).exists() and not path.exists():
+        _fresh(path).rename(path)
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _fill(fresh: Path, found: Iterable[Row | Gap | Marks]) -> int:
+    """Write what was found, each row once, and gaps where there are none; returns how many rows that are."""
+    store = Store(fresh)
+    try:
+        rows: list[Row] = []
+        gaps: list[Gap] = []
+        marks = Marks()
+        for entry in found:
+            match entry:
+                case Row():
+                    rows.append(entry)
+                case Gap():
+                    gaps.append(entry)
+                case Marks():
+                    marks = marks.further(entry)
+            if len(rows) == _BATCH:
+                store.restore(rows)
+                rows.clear()
+        store.restore(rows)
+        gaps = widest(gaps)
+        store.exclude(gaps)
+        store.add((), [*gaps, *_missing(store, gaps, marks)], marks)
+        return store.count
+    finally:
+        store.close()
+
+
+def widest(gaps: Iterable[Gap]) -> list[Gap]:
+    """Return the gaps in order without those that lie within another: their earlier states."""
+    kept: list[Gap] = []
+    for gap in sorted(gaps, key=lambda gap: (gap.first, -gap.last)):
+        if not kept or gap.last > kept[-1].last:
+            kept.append(gap)
+    return kept
+
+
+def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
+    """Return the gaps among the verdicts that the broker does not have, known ones left out."""
+    known = {gap.first: gap.last for gap in gaps}
+    holes = store.holes(marks.delivered)
+    return [Gap(first, last, DAMAGED, {}) for hole in holes for first, last in _without(*hole, known)]
+
+
+def _without(first: int, last: int, known: dict[int, int]) -> list[tuple[int, int]]:
+    """Return what is left of a range of numbers without known ranges, which are given as last by first."""
+    left, at = [], first
+    for begin, end in sorted(known.items()):
+        if first <= begin <= last:
+            if begin > at:
+                left.append((at, begin - 1))
+            at = end + 1
+    return [*left, (at, last)] if at <= last else left
+
+
+def _set_aside(path: Path) -> Path:
+    aside = next(p for n in count(1) if not (p := path.with_name(f"{path.stem}-damaged-{n}{path.suffix}")).exists())
+    path.rename(aside)
+    if log_of(path).exists():
+        log_of(path).rename(log_of(aside))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    return aside
+
+
+def _remove(path: Path) -> None:
+    for each in (path, log_of(path), path.with_name(f"{path.name}-shm")):
+        each.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the new names survive a power cut (fsync(2): a folder of its own)."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

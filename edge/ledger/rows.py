@@ -1,0 +1,115 @@
+"""What lies in the ledger, and how: as JSON, packed small, and checked when it is read.
+
+Each row stands alone: whatever happens to other parts of the file, a row that can be read is right.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TypeVar
+
+import msgspec
+
+from edge.contract.messages import Verdict
+from edge.errors import DamagedLedgerError
+from edge.record import Record
+
+T = TypeVar("T")
+
+VERDICTS = (Verdict.PASS, Verdict.UNKNOWN, Verdict.DEFECT)
+"""By their numbers in the file."""
+
+PAGE = 512
+"""Bytes of the file's pages. Each commit writes the whole last page to the log: it is what a verdict costs."""
+LARGEST = 1 << 20
+"""Bytes of one verdict's JSON: more than 10,000 classes. A damaged row may claim to unpack to anything."""
+_RAW_DEFLATE = -15
+"""RFC 1951 without zlib's header and checksum: ours covers the number too."""
+_LEVEL = 6
+_CHECK_BYTES = 4
+_VOCABULARIES = {
+    1: b'"wait":0.0"preprocess":0.0"invoke":0.0"the classifier failed: not enough frames agree"UNKNOWN"DEFECT"chipped'
+    b'"damaged"worn"ok"good"intact"region"camera":"station","time":"2026-01-01T00:00:00.000000Z","clock_synced":false,'
+    b'"clock_synced":true,"camera":"camera","region":"whole","trigger":"free-1","source":"1","verdict":"DEFECT",'
+    b'"frame_verdict":"DEFECT","reason":"","label":"defect","score":0.9,"scores":{"defect":0.9,"verdict":"UNKNOWN",'
+    b'"frame_verdict":"UNKNOWN","reason":"no majority","label":null,"score":null,"scores":{},"threshold":0.5,'
+    b'"model":null,"latency_ms":{"wait":0.1,"preprocess":0.0,"invoke":0.0,"total":0.1},"historical":false}{"id":"01K",'
+    b'"seq":1,"boot_id":"01K","time":"2026-11-20T10:00:00.000000Z","clock_synced":true,"camera":"camera",'
+    b'"region":"whole","trigger":"free-1","source":"1","verdict":"PASS","frame_verdict":"PASS","reason":"",'
+    b'"label":"intact","score":0.99,"scores":{"intact":0.99,"damaged":0.00},"threshold":0.5,"model":"'
+    b'","latency_ms":{"wait":1.0,"preprocess":3.0,"invoke":5.0,"total":9.0},"historical":false}',
+}
+"""What verdicts mostly consist of, the likeliest last (RFC 1950, 2.2 FDICT). Never change one: add the next number."""
+_NEWEST = max(_VOCABULARIES)
+
+
+class Row(Record, frozen=True):
+    """One verdict: its number, what it says, and its JSON, byte for byte as it is published."""
+
+    seq: int
+    verdict: Verdict
+    json: bytes
+
+
+class Gap(Record, frozen=True):
+    """Verdicts `first` to `last` were given and are gone: why, and how many of each where that is known."""
+
+    first: int
+    last: int
+    reason: str
+    verdicts: dict[Verdict, int]
+
+
+class Marks(Record, frozen=True):
+    """How far it went: the number of the last verdict the broker acknowledged, and of the last picture sent."""
+
+    delivered: int = 0
+    pictured: int = 0
+
+    def further(self, other: Marks) -> Marks:
+        """Return the further of each."""
+        return Marks(max(self.delivered, other.delivered), max(self.pictured, other.pictured))
+
+
+def last_of(entry: Row | Gap) -> int:
+    """Return the number of the last verdict that an entry stands for."""
+    return entry.last if isinstance(entry, Gap) else entry.seq
+
+
+def encode(number: int, value: Gap | Marks) -> bytes:
+    """Return what the ledger stores for a gap or the marks under this number."""
+    return pack(number, msgspec.json.encode(value))
+
+
+def decode(row: tuple[int, bytes], kind: type[T]) -> T:
+    """Return what was encoded, of a row's number and bytes; raises DamagedLedgerError for any other bytes."""
+    try:
+        return msgspec.json.decode(unpack(*row), type=kind)
+    except msgspec.DecodeError as error:
+        raise DamagedLedgerError(f"row {row[0]} is damaged ({error})") from error
+
+
+def pack(number: int, json: bytes) -> bytes:
+    """Return what the ledger stores for a JSON text under this number."""
+    packer = zlib.compressobj(_LEVEL, wbits=_RAW_DEFLATE, zdict=_VOCABULARIES[_NEWEST])
+    packed = packer.compress(json) + packer.flush()
+    return bytes([_NEWEST]) + _check(number, json) + packed
+
+
+def unpack(number: int, body: bytes) -> bytes:
+    """Return the JSON that was packed under this number; raises DamagedLedgerError for any other bytes."""
+    vocabulary = _VOCABULARIES.get(body[0]) if body else None
+    if vocabulary is None:
+        raise DamagedLedgerError(f"row {number} is damaged, or written by a newer version")
+    check, packed = body[1 : 1 + _CHECK_BYTES], body[1 + _CHECK_BYTES :]
+    try:
+        json = zlib.decompressobj(_RAW_DEFLATE, zdict=vocabulary).decompress(packed, LARGEST)
+    except zlib.error as error:
+        raise DamagedLedgerError(f"row {number} is damaged ({error})") from error
+    if check != _check(number, json):
+        raise DamagedLedgerError(f"row {number} is damaged (its checksum is not right)")
+    return json
+
+
+def _check(number: int, json: bytes) -> bytes:
+    return zlib.crc32(json, zlib.crc32(number.to_bytes(8, "big"))).to_bytes(_CHECK_BYTES, "big")

@@ -1,0 +1,45 @@
+"""What goes first when there is no room: what the broker has, then PASS, then UNKNOWN, and DEFECT last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.ledger.rows import VERDICTS
+from edge.ledger.store import Span
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge.contract.messages import Verdict
+    from edge.ledger.store import Store
+
+SHED = "shed"
+"""The reason in the gap records of what was removed before the broker had it."""
+_CHUNK = 200
+"""Removed in one commit."""
+
+
+class Step(Record, frozen=True):
+    """Remove the oldest verdicts of one kind in a span; with a reason where the broker must be told of the gap."""
+
+    span: Span
+    verdict: Verdict
+    reason: str
+
+
+def order(*, delivered: int, taken: int, last: int) -> list[Step]:
+    """Return what may be removed, in order.
+
+    The broker has all up to `delivered`; what lies above it up to `taken` is on its way there and stays.
+    """
+    spans = ((Span(0, delivered), ""), (Span(max(delivered, taken), last), SHED))
+    return [Step(span, verdict, reason) for span, reason in spans for verdict in VERDICTS]
+
+
+def remove_some(store: Store, steps: Iterable[Step]) -> tuple[int, Step | None]:
+    """Take the first step that finds something to remove; returns how much it did, and None where nothing is left."""
+    for step in steps:
+        if removed := store.remove(step.span, step.verdict, _CHUNK, step.reason):
+            return removed, step
+    return 0, None

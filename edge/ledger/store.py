@@ -1,0 +1,249 @@
+"""The ledger's file: SQLite, one row a verdict, one a gap. Decides nothing; any thread may call it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.ledger.rows import PAGE, VERDICTS, Gap, Marks, Row, decode, encode, pack, unpack
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from edge.contract.messages import Verdict
+
+VERSION = 1
+"""PRAGMA user_version: raised by what an older version could not read."""
+APPLICATION = 0x45644C67
+"""PRAGMA application_id: "EdLg", by which file(1) knows the file."""
+_PRAGMAS = f"""
+PRAGMA page_size = {PAGE};
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 2000;
+PRAGMA cache_size = -512;
+"""
+"""The page size counts for a new file only. 2,000 pages are 1 MiB: a page that changes often is moved once."""
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE event (seq INTEGER PRIMARY KEY, verdict INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE gap (first INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE marks (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+_KINDS = {
+    sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
+    sqlite3.SQLITE_NOTADB: DamagedLedgerError,
+    sqlite3.SQLITE_FULL: FullLedgerError,
+}
+"""By SQLite's primary result code."""
+_MARKS_ID = 1
+_NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
+_BUSY_SECONDS = 5.0
+"""A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""
+
+
+class Span(Record, frozen=True):
+    """The verdicts numbered above `after` and up to `upto`."""
+
+    after: int
+    upto: int
+
+
+class Store:
+    """An open file; every call raises LedgerError, DamagedLedgerError where what is in the file is not right."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the file, or make it; None: a ledger in memory, that ends with the process."""
+        self._name = str(path or ":memory:")
+        self._lock = threading.RLock()
+        with self._translated():
+            self._db = sqlite3.connect(self._name, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        """Move what is in the log to the file and let go of it."""
+        with self._lock, self._translated():
+            self._db.close()
+
+    @property
+    def marks(self) -> Marks:
+        """How far what is here was delivered."""
+        found = self._all("SELECT id, body FROM marks")
+        return decode(found[0], Marks) if found else Marks()
+
+    @property
+    def last(self) -> int:
+        """The number of the last verdict that is here, or was; 0 before the first."""
+        gaps = self._all("SELECT * FROM gap ORDER BY first DESC LIMIT 1")
+        last_gap = decode(gaps[0], Gap).last if gaps else 0
+        return max(self._one("SELECT max(seq) FROM event"), last_gap, self.marks.delivered)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the file that hold something; what was removed is used again before the file grows."""
+        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+        return pages * self._one("PRAGMA page_size")
+
+    def add(self, rows: Iterable[Row], gaps: Iterable[Gap] = (), marks: Marks | None = None) -> None:
+        """Add all of these, or on an error none of them."""
+        with self._transaction() as run:
+            for row in rows:
+                run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack(row.seq, row.json))
+            for gap in gaps:
+                self._join(gap)
+            if marks is not None:
+                run("INSERT OR REPLACE INTO marks VALUES (?, ?)", _MARKS_ID, encode(_MARKS_ID, marks))
+
+    def read(self, span: Span, limit: int) -> list[Row | Gap]:
+        """Return the first `limit` verdicts and gaps of a span, in order."""
+        rows = self._all(
+            "SELECT seq, verdict, body FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            *(span.after, span.upto, limit),
+        )
+        gaps = self._all(
+            "SELECT * FROM gap WHERE first > ? AND first <= ? ORDER BY first LIMIT ?", span.after, span.upto, limit
+        )
+        found: list[Row | Gap] = [*map(self._row, rows), *(decode(gap, Gap) for gap in gaps)]
+        return sorted(found, key=_first)[:limit]
+
+    def newest(self, before: int, limit: int, verdict: Verdict | None = None) -> list[Row]:
+        """Return the last `limit` verdicts, of one kind or of all, numbered below `before`, the newest first."""
+        number = None if verdict is None else _NUMBERS[verdict]
+        rows = self._all(
+            "SELECT seq, verdict, body FROM event WHERE seq < ? AND verdict = ifnull(?, verdict)"
+            " ORDER BY seq DESC LIMIT ?",
+            *(before, number, limit),
+        )
+        return [self._row(row) for row in rows]
+
+    def remove(self, span: Span, verdict: Verdict, limit: int, reason: str) -> int:
+        """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many."""
+        with self._transaction() as run:
+            found = run(
+                "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ? ORDER BY seq LIMIT ?",
+                *(span.after, span.upto, _NUMBERS[verdict], limit),
+            ).fetchall()
+            numbers = [seq for (seq,) in found]
+            for first, last in _runs(numbers):
+                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
+                if reason:
+                    self._join(Gap(first, last, reason, {verdict: last - first + 1}))
+        return len(numbers)
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Add what is not here yet."""
+        with self._transaction() as run:
+            for row in rows:
+                body = pack(row.seq, row.json)
+                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], body)
+
+    def exclude(self, gaps: Iterable[Gap]) -> None:
+        """Remove the verdicts that lie within gaps."""
+        with self._transaction() as run:
+            for gap in gaps:
+                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
+
+    def holes(self, delivered: int) -> list[tuple[int, int]]:
+        """Return the ranges of numbers above `delivered` that no verdict has, up to the last verdict.
+
+        Where nothing is known to be delivered, the first verdict here is where they begin.
+        """
+        return self._all(
+            "SELECT seq + 1, next - 1 FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS next FROM"
+            " (SELECT ?1 AS seq WHERE ?1 > 0 UNION ALL SELECT seq FROM event WHERE seq > ?1)) WHERE next > seq + 1",
+            delivered,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many verdicts are here; all are looked at."""
+        return self._one("SELECT count(*) FROM event")
+
+    def forget(self, upto: int) -> None:
+        """Remove all up to a number, and the gaps that begin there."""
+        with self._transaction() as run:
+            run("DELETE FROM event WHERE seq <= ?", upto)
+            run("DELETE FROM gap WHERE first <= ?", upto)
+
+    def _prepare(self) -> None:
+        self._db.executescript(_PRAGMAS)
+        version, application = self._one("PRAGMA user_version"), self._one("PRAGMA application_id")
+        if version == application == 0:
+            self._db.executescript(_SCHEMA)
+        elif application != APPLICATION or version > VERSION:
+            raise DamagedLedgerError(f"{self._name} was not written by this program, or by a newer version of it")
+
+    def _row(self, row: tuple[int, int, bytes]) -> Row:
+        seq, number, body = row
+        if not (isinstance(number, int) and 0 <= number < len(VERDICTS) and isinstance(body, bytes)):
+            raise DamagedLedgerError(f"{self._name}: row {seq} is damaged")
+        return Row(seq, VERDICTS[number], unpack(seq, body))
+
+    def _join(self, gap: Gap) -> None:
+        """Write a gap, as one with the gap before and the gap behind it where they touch and have its reason."""
+        before = self._all("SELECT * FROM gap WHERE first < ? ORDER BY first DESC LIMIT 1", gap.first)
+        behind = self._all("SELECT * FROM gap WHERE first = ?", gap.last + 1)
+        for other in (decode(row, Gap) for row in (*before, *behind)):
+            if other.reason == gap.reason and (other.last + 1 == gap.first or gap.last + 1 == other.first):
+                self._db.execute("DELETE FROM gap WHERE first = ?", (other.first,))
+                gap = _joined(gap, other)
+        self._db.execute("INSERT INTO gap VALUES (?, ?)", (gap.first, encode(gap.first, gap)))
+
+    def _one(self, query: str, *values: Any) -> int:
+        found = self._all(query, *values)
+        return int(found[0][0] or 0) if found else 0
+
+    def _all(self, query: str, *values: Any) -> list[Any]:
+        with self._lock, self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield lambda query, *values: self._db.execute(query, values)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
+
+
+def _first(entry: Row | Gap) -> int:
+    return entry.first if isinstance(entry, Gap) else entry.seq
+
+
+def _joined(one: Gap, other: Gap) -> Gap:
+    counts = {v: one.verdicts.get(v, 0) + other.verdicts.get(v, 0) for v in VERDICTS}
+    verdicts = {verdict: count for verdict, count in counts.items() if count}
+    return Gap(min(one.first, other.first), max(one.last, other.last), one.reason, verdicts)
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and last of each run of neighbours in ascending numbers."""
+    first = 0
+    for at, number in enumerate(numbers):
+        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
+            yield numbers[first], number
+            first = at + 1

@@ -1,0 +1,195 @@
+"""The ledger's file, and memory in its place while the disk takes nothing more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.ledger.repair import DAMAGED, finish_repair, repair
+from edge.ledger.rows import VERDICTS, Gap, Marks, Row, last_of
+from edge.ledger.shed import order, remove_some
+from edge.ledger.store import Span, Store
+from edge.ledger.wal import is_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+"""How often a disk that refused is asked again."""
+SPARE_BYTES = 16 << 20
+"""Of verdicts in memory while the disk refuses them."""
+RESERVE_BYTES = 1 << 20
+"""Of the disk, held by a file that gives way when it is full: removing verdicts needs room for the log first."""
+_ROOM_BYTES = 64 << 10
+"""Freed at a time on a full disk."""
+_BATCH = 500
+
+
+class Stores:
+    """Where verdicts go: always somewhere. One thread calls it, but for `take`, which another may call."""
+
+    def __init__(self, path: Path, budget: int) -> None:
+        """Name the file; `budget` is how many bytes of verdicts it may hold."""
+        self.trouble = ""
+        """Why the file takes nothing at present; empty if it does."""
+        self.lost = dict.fromkeys(VERDICTS, 0)
+        """How many were shed before the broker had them."""
+        self.marks = Marks()
+        """How far the broker has them."""
+        self.last = 0
+        """The number of the last verdict that was written."""
+        self._path = path
+        self._reserve = path.with_suffix(".reserve")
+        self._budget = budget
+        self._file: Store | None = None
+        self._spare: Store | None = None
+        self._damaged = False
+        self._retry_at = 0.0
+        self._taken = 0
+        self._taking = threading.Lock()
+        """What is being read for the broker is not shed meanwhile, and not afterwards."""
+
+    def open(self) -> None:
+        """Open the file, repaired where it is damaged; where that cannot be, memory has to do until the next start."""
+        try:
+            finish_repair(self._path)
+            if not is_whole(self._path):
+                repair(self._path)
+            self._on_file(lambda _: None)
+        except (LedgerError, OSError) as error:
+            self._fall_back(error)
+
+    def close(self) -> None:
+        """Write the marks and let go of the file."""
+        if self._file is None:
+            return
+        try:
+            self._file.add((), (), self.marks)
+            self._file.close()
+        except LedgerError as error:
+            log.warning("the ledger could not be closed in order: %s", error)
+
+    def write(self, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None) -> None:
+        """Write verdicts and gaps, whose numbers follow `last`, and the marks if they are given."""
+        self.marks = marks or self.marks
+        if self._spare is None:
+            try:
+                self._on_file(lambda file: self._add(file, rows, gaps, marks))
+            except LedgerError as error:
+                self._fall_back(error)
+        if self._spare is not None:
+            self._spare.add(rows, gaps)
+            self._shed(self._spare, SPARE_BYTES)
+        self.last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
+
+    def take(self, after: int, limit: int) -> list[Row | Gap]:
+        """Return the next `limit` verdicts and gaps behind a number, in order; none while they cannot be read."""
+        found: list[Row | Gap] = []
+        try:
+            with self._taking:
+                for store in (self._file, self._spare):
+                    if store is not None and not self._damaged and len(found) < limit:
+                        found += store.read(Span(after, self.last), limit - len(found))
+                self._taken = max([self._taken, *map(last_of, found[-1:])])
+        except DamagedLedgerError:
+            self._damaged = True  # `tend` repairs it.
+            return []
+        except LedgerError as error:
+            self._complain(str(error))
+            return []
+        return found
+
+    def tend(self) -> None:
+        """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to the budget."""
+        try:
+            if self._damaged:
+                self._on_file(self._check)
+                self._damaged = False
+            if self._spare is not None and self._file is not None and time.monotonic() >= self._retry_at:
+                self._return_to_file(self._file, self._spare)
+            if self._spare is None:
+                self._on_file(lambda file: self._shed(file, self._budget))
+                self._keep_reserve()
+        except LedgerError as error:
+            self._fall_back(error)
+
+    def _on_file(self, act: Callable[[Store], None]) -> None:
+        """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
+        try:
+            act(self._open_file())
+        except DamagedLedgerError as error:
+            log.warning("%s", error)
+            self._damaged = True
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            repair(self._path)
+            act(self._open_file())
+            self._damaged = False
+
+    def _open_file(self) -> Store:
+        if self._file is None:
+            file = Store(self._path)
+            if file.last < self.last:  # Of a damaged one not even the numbers of its last verdicts were left.
+                file.add((), [Gap(file.last + 1, self.last, DAMAGED, {})])
+            self.last, self.marks = max(self.last, file.last), self.marks.further(file.marks)
+            self._file = file
+        return self._file
+
+    def _check(self, file: Store) -> None:
+        """Read all that the broker is still to get; raises DamagedLedgerError."""
+        span = Span(self.marks.delivered, self.last)
+        while found := file.read(span, _BATCH):
+            span = Span(last_of(found[-1]), self.last)
+
+    def _add(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None) -> None:
+        try:
+            file.add(rows, gaps, marks)
+        except FullLedgerError:
+            self._reserve.unlink(missing_ok=True)
+            self._shed(file, file.used - _ROOM_BYTES)
+            file.add(rows, gaps, marks)
+
+    def _shed(self, store: Store, budget: int) -> None:
+        while store.used > budget:
+            with self._taking:
+                steps = order(delivered=self.marks.delivered, taken=self._taken, last=self.last)
+                count, step = remove_some(store, steps)
+            if step is None:
+                return
+            self.lost[step.verdict] += count if step.reason else 0
+
+    def _fall_back(self, error: Exception) -> None:
+        self._complain(f"{error}; verdicts are kept in memory")
+        self._spare = self._spare or Store(None)
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            log.error("%s", trouble)
+        self.trouble = trouble
+
+    def _return_to_file(self, file: Store, spare: Store) -> None:
+        while batch := spare.read(Span(0, self.last), _BATCH):
+            rows = [entry for entry in batch if isinstance(entry, Row)]
+            self._add(file, rows, [entry for entry in batch if isinstance(entry, Gap)], self.marks)
+            spare.forget(last_of(batch[-1]))
+        spare.close()
+        self._spare, self.trouble = None, ""
+        log.warning("the ledger %s takes verdicts again", self._path)
+
+    def _keep_reserve(self) -> None:
+        if not self._reserve.exists():
+            try:
+                with self._reserve.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            except OSError as error:  # Full: there is nothing to hold back.
+                log.debug("no reserve: %s", error)
+                self._reserve.unlink(missing_ok=True)

@@ -1,0 +1,94 @@
+"""What is read of ledgers that were damaged."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger_samples import make_ledger, row
+
+from edge.contract.messages import Verdict
+from edge.errors import InspectError
+from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.rows import PAGE, Gap, Marks, Row, last_of
+from edge.ledger.salvage import salvage
+from edge.ledger.store import Span, Store
+from edge.ledger.wal import is_whole, log_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = Span(0, 1 << 60)
+
+
+def test_a_whole_file_is_read_to_the_last_row(tmp_path: Path) -> None:
+    """Rows within a page and rows over many, gaps and marks: all come back as they were written."""
+    rows = make_ledger(tmp_path / "l.db", 1_000)
+    store = Store(tmp_path / "l.db")
+    store.add((), [Gap(1_001, 1_004, "shed", {Verdict.PASS: 4})], Marks(700, 3))
+    store.close()
+    found = list(salvage(tmp_path / "l.db"))
+    assert sorted((r for r in found if isinstance(r, Row)), key=last_of) == rows
+    assert [entry for entry in found if isinstance(entry, Gap)] == [Gap(1_001, 1_004, "shed", {Verdict.PASS: 4})]
+    assert [entry for entry in found if isinstance(entry, Marks)] == [Marks(700, 3)]
+
+
+def test_rows_of_the_log_are_read(tmp_path: Path) -> None:
+    """What only the write-ahead log holds, as after a crash, is read too."""
+    store = Store(tmp_path / "l.db")
+    rows = [row(seq, labels=2 if seq % 20 else 200) for seq in range(1, 100)]
+    store.add(rows)
+    copy = tmp_path / "copy.db"
+    shutil.copy(tmp_path / "l.db", copy)
+    shutil.copy(log_of(tmp_path / "l.db"), log_of(copy))
+    store.close()
+    assert is_whole(copy)
+    assert {r for r in map(str, salvage(copy))} >= {str(r) for r in rows}
+
+
+def damage(path: Path, dice: random.Random) -> None:
+    """Flip a bit, blank a page or cut the end off, somewhere in a file or its log."""
+    victim = dice.choice([each for each in (path, log_of(path)) if each.exists() and each.stat().st_size])
+    data = bytearray(victim.read_bytes())
+    at = dice.randrange(len(data))
+    match dice.choice(["flip", "blank", "cut"]):
+        case "flip":
+            data[at] ^= 1 << dice.randrange(8)
+        case "blank":
+            data[at : at + PAGE] = bytes(len(data[at : at + PAGE]))
+        case "cut":
+            del data[at:]
+    victim.write_bytes(data)
+
+
+def copy_open(path: Path, to: Path) -> None:
+    """Copy a ledger that is in use, as a crash leaves it."""
+    shutil.copy(path, to)
+    shutil.copy(log_of(path), log_of(to))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_repair_keeps_what_can_be_read(tmp_path: Path, seed: int) -> None:
+    """After a random damage all rows on pages that are whole are there, exact, and the rest are gaps."""
+    dice = random.Random(seed)
+    path, crashed = tmp_path / "l.db", tmp_path / "crashed.db"
+    rows = make_ledger(path, 500)
+    store = Store(path)
+    store.add(rows_behind := [row(seq) for seq in range(501, 560)])
+    copy_open(path, crashed)
+    store.close()
+    damage(crashed, dice)
+    found = {crashed: crashed.read_bytes(), log_of(crashed): log_of(crashed).read_bytes()}
+    repair(crashed)
+    repaired = Store(crashed)
+    entries = repaired.read(ALL, 10_000)
+    repaired.close()
+    given = {entry.seq: entry for entry in (*rows, *rows_behind)}
+    assert all(given[entry.seq] == entry for entry in entries if isinstance(entry, Row))
+    assert all(entry.reason == DAMAGED for entry in entries if isinstance(entry, Gap))
+    first = [entry.seq if isinstance(entry, Row) else entry.first for entry in entries]
+    assert all(last_of(one) + 1 == next_first for one, next_first in zip(entries, first[1:], strict=False))
+    assert {path.read_bytes() for path in tmp_path.glob("crashed-damaged-1.db*")} == set(found.values())
