@@ -118,10 +118,17 @@ def closed(mqtt: Mqtt, reason: Any) -> str:
     """Say in one line why a broker ended a connection: two devices with one id keep ending each other's."""
     if _is_timeout(reason):
         return f"broker {address(mqtt)} answers no more ({reason}); check the network"
-    # "Session taken over" is MQTT 5's word for it; older brokers and 3.1.1 give no reason.
-    sure = "taken over" in str(reason).lower()
-    hint = "another device has this device.id" if sure else "if that repeats, does another device have this device.id?"
+    rival = "another device has this device.id"
+    hint = rival if is_rival(reason) else "if that repeats, does another device have this device.id?"
     return f"broker {address(mqtt)} closed the connection ({reason}); {hint}"
+
+
+def is_rival(reason: Any) -> bool:
+    """Say whether a connection ended because another client came with this one's name.
+
+    Only MQTT 5 tells, and not every broker: under 3.1.1 the connection just ends.
+    """
+    return "taken over" in str(reason).lower()
 
 
 def _is_timeout(reason: Any) -> bool:

@@ -168,6 +168,14 @@ class Mqtt(Section, frozen=True, kw_only=True):
             raise ValueError("a password needs a username")
 
 
+class Ledger(Section, frozen=True, kw_only=True):
+    """The file that keeps each verdict until the broker has it, and for a while after."""
+
+    events_mib: Annotated[
+        int, _doc("room for verdicts, of some 200 bytes each; then the oldest PASS go first, DEFECT last", ge=1)
+    ] = 512
+
+
 class Runtime(Section, frozen=True, kw_only=True):
     """The TFLite interpreter."""
 
@@ -192,6 +200,7 @@ class Config(Section, frozen=True, kw_only=True):
     camera: CameraConfig
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
+    ledger: Ledger = Ledger()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edge import clock
+from edge.alarm import AlarmState
 from edge.capture import Capture
 from edge.contract.messages import Info, Model
 from edge.contract.ulid import new_ulid
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
     from edge.contract.bundle import Bundle
+    from edge.ledger.ledger import Ledger
     from edge.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,9 @@ class Line(Record, frozen=True, kw_only=True):
 
     capture: Capture
     judge: Judge
+    ledger: Ledger
     publisher: Publisher
+    alarms: AlarmState
     tally: Tally
 
 
@@ -60,15 +64,18 @@ def run(config: Config) -> int:
     verdicts could not be delivered.
     """
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
+    from edge.ledger.ledger import Ledger
     from edge.publisher import QUICK_SECONDS, Publisher
 
     boot_id = new_ulid()
-    publisher = Publisher(config, boot_id)
+    ledger = Ledger(state_dir(config), config.ledger.events_mib << 20)
+    publisher = Publisher(config, boot_id, ledger)
     ended, reason = False, "stopped"
     with _StopSignals() as signals:
         try:
             publisher.start()
-            ended = _inspect(config, publisher, boot_id, signals)
+            ledger.start(publisher.written)
+            ended = _inspect(config, ledger, publisher, signals)
             reason = "the camera has no more frames" if ended else reason
         except _StoppedEarlyError:
             pass
@@ -83,11 +90,16 @@ def run(config: Config) -> int:
             notify("STOPPING=1")
             if ended:  # Without this systemd would wait for TimeoutStopSec only.
                 notify(f"EXTEND_TIMEOUT_USEC={round((PATIENT_SECONDS + QUICK_SECONDS) * 1e6)}")
-            undelivered = publisher.stop(reason, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
-        if undelivered:
-            log.error("%d verdicts were not delivered to the broker", undelivered)
-    if ended and undelivered:
-        raise BrokerError(f"{undelivered} verdicts were not delivered: broker {config.mqtt.host}:{config.mqtt.port}")
+            ledger.flush(QUICK_SECONDS)
+            publisher.stop(reason, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
+            waiting = ledger.waiting
+            if unwritten := ledger.close(QUICK_SECONDS):
+                log.error("%d verdicts were lost: the disk did not take them in time", unwritten)
+        if waiting:
+            log.warning("%d verdicts wait in the ledger for the broker and the next start", waiting)
+    if ended and waiting:
+        where = f"broker {config.mqtt.host}:{config.mqtt.port}"
+        raise BrokerError(f"{waiting} verdicts were not delivered: {where}; the next start delivers them")
     return 0
 
 
@@ -97,23 +109,25 @@ def inspect(line: Line, stop: threading.Event) -> bool:
         frame = line.capture.take(POLL_SECONDS)
         if frame is not None:
             event = line.judge.judge(frame)
-            line.publisher.send(event)
+            line.ledger.append(event)
+            if (alarm := line.alarms.after(event)) is not None:
+                line.publisher.retain(f"alarm/{event.camera}", alarm)
             line.tally.count(event)
             notify("WATCHDOG=1")
         elif line.capture.ended:
             return True
         if line.tally.due:
-            line.publisher.retain("health", line.tally.report(line.capture, line.publisher))
+            line.publisher.retain("health", line.tally.report(line.capture, line.ledger))
     return False
 
 
-def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopSignals) -> bool:
+def _inspect(config: Config, ledger: Ledger, publisher: Publisher, signals: _StopSignals) -> bool:
     from edge.camera import open_camera
 
     capture = Capture(partial(open_camera, config.camera))  # First: it opens, slowly or never, while the model loads.
     line: Line | None = None
     try:
-        line = _open(config, capture, publisher, boot_id)
+        line = _open(config, capture, ledger, publisher)
         capture.wait_until_open()
         gc.freeze()  # What is there now stays: no collection needs to look through it again.
         gc.enable()
@@ -125,21 +139,24 @@ def _inspect(config: Config, publisher: Publisher, boot_id: str, signals: _StopS
         if not capture.stop(CAMERA_STOP_SECONDS):
             log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
         if line is not None:
-            publisher.retain("health", line.tally.report(capture, publisher))
+            publisher.retain("health", line.tally.report(capture, ledger))
 
 
-def _open(config: Config, capture: Capture, publisher: Publisher, boot_id: str) -> Line:
+def _open(config: Config, capture: Capture, ledger: Ledger, publisher: Publisher) -> Line:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
+    boot_id = publisher.boot_id
     publisher.retain("info", _info(config, classifier, boot_id))
     publisher.retain("model", _model(bundle, boot_id))
     return Line(
         capture=capture,
         judge=Judge(classifier, config, boot_id),
+        ledger=ledger,
         publisher=publisher,
+        alarms=AlarmState(),
         tally=Tally(boot_id, config.health_every_s),
     )
 
@@ -181,19 +198,18 @@ class _StopSignals:
             raise _StoppedEarlyError
 
 
-def state_dir(config: Config) -> Path | None:
+def state_dir(config: Config) -> Path:
     """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or the user's own.
 
-    Raises ConfigError if it is configured and cannot be made. If the user's own cannot, that is logged, and None.
+    Raises ConfigError if it cannot be made: verdicts are kept there.
     """
+    folder = config.state_dir
     try:
-        folder = config.state_dir or _default_state_dir()
+        folder = folder or _default_state_dir()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home.
-        if config.state_dir:
-            raise ConfigError(f"state_dir {config.state_dir} cannot be made ({error}); choose another") from error
-        log.warning("nothing is remembered between starts (%s): set state_dir to a folder that can be made", error)
-        return None
+        where = folder or "for what is remembered between starts"
+        raise ConfigError(f"the folder {where} cannot be made ({error}); set state_dir to one that can") from error
     return folder
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edge.capture import Capture
     from edge.contract.messages import Event, Verdict
-    from edge.publisher import Publisher
+    from edge.ledger.ledger import Ledger
 
 
 class Tally:
@@ -37,7 +37,7 @@ class Tally:
         """True when it is time for the next health message."""
         return time.monotonic() - self._last >= self._every
 
-    def report(self, capture: Capture, publisher: Publisher) -> Health:
+    def report(self, capture: Capture, ledger: Ledger) -> Health:
         """Sum up, and begin a new interval."""
         instant = time.monotonic()
         health = Health(
@@ -50,8 +50,8 @@ class Tally:
             fps=round(len(self._latencies) / max(instant - self._last, 1e-3), 2),
             verdicts=dict(self._verdicts),
             latency_ms={f"p{p}": _percentile(self._latencies, p) for p in (50, 95)} if self._latencies else {},
-            messages_waiting=publisher.waiting,
-            messages_lost=publisher.lost,
+            messages_waiting=ledger.waiting,
+            messages_lost=ledger.lost,
             rss_mib=rss_mib(),
         )
         self._latencies.clear()

@@ -1,64 +1,47 @@
-"""Delivers events in order, and keeps the retained messages current.
+"""Delivers the ledger's verdicts in order, and keeps the retained messages current.
 
-One thread, the sender, owns all state. Everybody else, paho's callbacks included, only puts notes into its
-inbox: no lock is shared with paho, no callback can block or kill paho's network thread.
+One thread, the sender, owns all state. Everybody else, paho's callbacks and the ledger included, only puts notes into
+its inbox.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
-from collections import deque
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from edge import clock
-from edge.broker import CONNECT_SECONDS, address, closed, hung_up, make_client, refusal, silent, unreachable
-from edge.contract.messages import RETAINED, Event, Message, Status, encode, topic
+from edge.broker import address, silent
+from edge.connection import Acknowledged, Away, Connected, Connection, Opened, Will
+from edge.contract.messages import Gap, Message, Status, encode, topic
+from edge.delivery import Delivery, Lateness
 from edge.record import Record
+from edge.retained import Retained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import paho.mqtt.client as paho
-
     from edge.config import Config
+    from edge.ledger.ledger import Ledger
+    from edge.ledger.rows import Row
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 20
-"""Events handed to paho and not yet acknowledged, at most."""
-MAX_WAITING = 50_000
-"""Events kept in memory while the broker is away: about 50 MB. What comes beyond is refused and counted."""
-RECONNECT_SECONDS = (1, 30)
+BATCH = 100
+"""Entries read from the ledger at once."""
+REFUSED_SECONDS = 5.0
+"""Before what the broker refused is offered again."""
 QUICK_SECONDS = 0.6
 """For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 _SLACK = 0.1
+_LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
+"""How a verdict's JSON ends."""
 
 
-class _Opened(Record, frozen=True):
-    """A connection without MQTT on it yet: by `deadline` the broker should have answered."""
+class _Written(Record, frozen=True):
+    """The ledger holds verdicts up to this number."""
 
-    deadline: float
-
-
-class _Connected(Record, frozen=True):
-    allowed: int
-
-
-class _Away(Record, frozen=True):
-    reason: str
-
-
-class _Acknowledged(Record, frozen=True):
-    mid: int
-    refused: str
-
-
-class _Send(Record, frozen=True):
-    event: Event
+    last: int
 
 
 class _Retain(Record, frozen=True):
@@ -66,69 +49,67 @@ class _Retain(Record, frozen=True):
     message: Message
 
 
+class _Trouble(Record, frozen=True):
+    """What is wrong with a part of the device; empty: nothing."""
+
+    part: str
+    problem: str
+
+
 class _Stop(Record, frozen=True):
     reason: str
     deadline: float
 
 
-_Note: TypeAlias = _Opened | _Connected | _Away | _Acknowledged | _Send | _Retain | _Stop
+_Note: TypeAlias = Opened | Connected | Away | Acknowledged | _Written | _Retain | _Trouble | _Stop
 
 
 class Publisher:
-    """A connection that is always coming back. Nothing here blocks the caller except `stop`."""
+    """Brings the broker what the ledger holds. Nothing here blocks the caller except `stop`."""
 
-    def __init__(self, config: Config, boot_id: str) -> None:
+    def __init__(self, config: Config, boot_id: str, ledger: Ledger) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
-        self.lost = 0
-        """Events refused because MAX_WAITING was reached, or refused by the broker."""
+        self.boot_id = boot_id
         self._config = config
-        self._boot_id = boot_id
-        self._inbox: SimpleQueue[_Note] = SimpleQueue()
-        self._backlog: deque[Event] = deque()
-        self._window = IN_FLIGHT
-        self._in_flight: set[int] = set()
-        self._retaining: dict[int, str] = {}
-        """Retained messages in flight: their names by mid."""
-        self._told: set[str] = set()
-        """What was said of this connection already: a broker refuses often."""
-        self._resent: set[int] = set()
-        """In flight when the link broke: paho sends these again first, so newer ones wait for them."""
-        self._retained: dict[str, Message] = {}
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        device = config.device
+        will = Will(self._topic("status"), encode(self._status("offline", "connection lost")))
+        self._connection = Connection(config.mqtt, f"edge-inspect/{device.site}/{device.id}", will, self._inbox.put)
+        self._ledger = ledger
+        self._delivery = Delivery()
+        self._lateness: Lateness | None = None
+        self._retained = Retained()
+        self._written = 0
         self._connected: bool | None = None
         """None: the first attempt is still under way."""
-        self._silence: _Opened | None = None
+        self._silence: Opened | None = None
         """A connection whose broker has not answered yet."""
+        self._refused_until = 0.0
         self._stop: _Stop | None = None
-        self._refused = False
-        """Whether this connection's end has been explained already; paho's thread alone touches it."""
-        self._offline = threading.Event()
-        self._offline.set()
-        self._client = self._prepare()
+        self._troubles: dict[str, str] = {}
+        self._told: set[str] = set()
+        """What was said of this connection already: a broker refuses often."""
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
-
-    @property
-    def waiting(self) -> int:
-        """Events that the broker has not acknowledged yet."""
-        return len(self._backlog) + len(self._in_flight)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        mqtt = self._config.mqtt
         self._sender.start()
-        self._client.connect_async(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
-        # paho's own thread, not one of ours around loop_forever: only then it alone writes to the socket.
-        self._client.loop_start()
+        self._connection.open()
 
-    def send(self, event: Event) -> None:
-        """Queue one event: delivered at least once, in order."""
-        self._inbox.put(_Send(event))
+    def written(self, last: int) -> None:
+        """Hear that the ledger holds verdicts up to this number."""
+        self._inbox.put(_Written(last))
 
     def retain(self, name: str, message: Message) -> None:
-        """Make this the retained message `name`, now and after every reconnect."""
+        """Make this the retained message `name`, now and after every reconnect; it overtakes waiting verdicts."""
         self._inbox.put(_Retain(name, message))
 
-    def stop(self, reason: str, timeout: float, hurry: threading.Event) -> int:
-        """Deliver what is waiting, say offline, disconnect; returns how many events did not arrive.
+    def report(self, part: str, problem: str) -> None:
+        """Have the status say what is wrong with a part of the device; empty: nothing any more."""
+        self._inbox.put(_Trouble(part, problem))
+
+    def stop(self, reason: str, timeout: float, hurry: threading.Event) -> None:
+        """Deliver what is waiting, say offline, disconnect; what does not arrive in time waits in the ledger.
 
         Takes `timeout` seconds at most, and QUICK_SECONDS from when `hurry` is set.
         """
@@ -140,155 +121,139 @@ class Publisher:
             if hurry.is_set() and not hurried:
                 hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
                 self._inbox.put(_Stop(reason, deadline))
-        self._client.disconnect()
-        # Not loop_stop: it waits without a limit for a thread that may be connecting to a host that is silent.
-        self._offline.wait(max(_SLACK, deadline - time.monotonic()))
-        return self.waiting + self.lost
-
-    # --- paho's side: its callbacks only write notes
-
-    def _prepare(self) -> paho.Client:
-        device = self._config.device
-        client = make_client(self._config.mqtt, f"edge-inspect/{device.site}/{device.id}")
-        client.max_inflight_messages_set(2 * IN_FLIGHT)  # The window is ours; paho's must never reorder within it.
-        client.reconnect_delay_set(*RECONNECT_SECONDS)
-        client.will_set(self._topic("status"), encode(self._status("offline", "connection lost")), qos=1, retain=True)
-        client.on_socket_open = self._on_socket_open
-        client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        return client
-
-    def _on_socket_open(self, _client: Any, _data: Any, _socket: Any) -> None:
-        self._refused = False
-        self._inbox.put(_Opened(time.monotonic() + CONNECT_SECONDS))
-
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
-        self._refused = reason.is_failure
-        if self._refused:
-            self._inbox.put(_Away(refusal(self._config.mqtt, reason)))
-        else:
-            self._offline.clear()
-            self._inbox.put(_Connected(getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)))
-
-    def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        # paho calls this while it handles the exception that says why.
-        self._inbox.put(_Away(unreachable(self._config.mqtt, sys.exc_info()[1])))
-
-    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not self._refused:
-            explain = hung_up if self._offline.is_set() else closed
-            self._inbox.put(_Away(explain(self._config.mqtt, reason)))
-        self._offline.set()
-
-    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
-        self._inbox.put(_Acknowledged(mid, str(reason) if reason.is_failure else ""))
+        self._connection.close(max(_SLACK, deadline - time.monotonic()))
 
     # --- the sender's side: the only one that changes state
 
     def _run_sender(self) -> None:
-        last_problem = ""
         while not self._finished():
             try:
                 note = self._inbox.get(timeout=self._patience())
             except Empty:
-                if self._silence is None or time.monotonic() < self._silence.deadline:
-                    continue
-                note = _Away(silent(self._config.mqtt))
-            if isinstance(note, _Away) and self._stop is None:
-                if note.reason != last_problem:
-                    log.warning("%s; judging goes on, %d verdicts wait", note.reason, self.waiting)
-                last_problem = note.reason
-            elif isinstance(note, _Connected):
-                log.info("connected to broker %s", address(self._config.mqtt))
-                last_problem = ""
-            self._take(note)
-            self._fill_window()
+                note = None
+                if self._silence is not None and time.monotonic() >= self._silence.deadline:
+                    note = Away(silent(self._config.mqtt))
+            if note is not None:
+                self._take(note)
+            if self._connected:
+                self._send()
         self._say_goodbye()
 
     def _take(self, note: _Note) -> None:
         match note:
-            case _Opened():
+            case Opened():
                 self._silence = note
-            case _Connected(allowed):
-                self._connected, self._silence = True, None
-                self._retaining.clear()
-                self._told.clear()
-                # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
-                self._window = max(1, min(IN_FLIGHT, allowed - len(RETAINED)))
-                self._publish_retained({"status": self._status("online", ""), **self._retained})
-            case _Away():
+            case Connected(allowed):
+                self._begin(allowed)
+            case Away(reason, rival):
                 self._connected, self._silence = False, None
-                self._resent = set(self._in_flight)
-            case _Acknowledged(mid, refused):
-                self._settle(mid, refused)
-            case _Send(event):
-                self._accept(event)
+                self._delivery.broken()
+                self._tell(f"{reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
+                if rival:
+                    self._take(_Trouble("identity", "another device has this device.id"))
+            case Acknowledged(packet, refused):
+                self._settle(packet, refused)
+            case _Written(last):
+                self._note_written(last)
             case _Retain(name, message):
-                self._retained[name] = message
-                if self._connected:
-                    self._publish_retained({name: message})
+                self._retained.put(name, message)
+            case _Trouble(part, problem):
+                self._troubles = {**self._troubles, part: problem}
+                self._retained.put("status", self._present())
             case _Stop():
                 self._stop = note
 
-    def _accept(self, event: Event) -> None:
-        if len(self._backlog) < MAX_WAITING:
-            self._backlog.append(event)
-            return
-        self.lost += 1
-        if self.lost == 1:
-            log.error("%d verdicts wait for the broker: memory is full, newer ones are lost", MAX_WAITING)
+    def _begin(self, allowed: int) -> None:
+        log.info("connected to broker %s", address(self._config.mqtt))
+        self._connected, self._silence = True, None
+        self._told.clear()
+        self._retained.put("status", self._present())
+        self._retained.begin()
+        # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
+        self._delivery.connected(allowed - len(self._retained))
 
-    def _settle(self, mid: int, refused: str) -> None:
-        self._resent.discard(mid)
-        name = self._retaining.pop(mid, "")
-        if mid in self._in_flight:
-            self._in_flight.discard(mid)
-            self.lost += bool(refused)
+    def _note_written(self, last: int) -> None:
+        if self._lateness is None:
+            self._delivery.begin(self._ledger.delivered)
+            self._lateness = Lateness(last)
+        else:
+            self._lateness.written(last, time.monotonic())
+        self._written = last
+
+    def _settle(self, packet: int, refused: str) -> None:
+        name = self._retained.landed(packet)
+        if not name:
             name = "event"
-        if refused and name:
-            self._tell(f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log")
+            if refused:
+                self._delivery.refused(packet)
+                self._refused_until = time.monotonic() + REFUSED_SECONDS
+            elif self._delivery.landed(packet, time.monotonic()):
+                self._ledger.delivered = self._delivery.delivered
+        if refused:
+            problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
+            self._tell(problem, logging.ERROR)
+            self._take(_Trouble(name, problem))
+        elif self._troubles.get(name):
+            self._take(_Trouble(name, ""))
 
-    def _tell(self, problem: str) -> None:
+    def _send(self) -> None:
+        for name, message in self._retained.due():
+            self._retained.sent(self._publish(name, encode(message), retain=True), name)
+        now = time.monotonic()
+        if now < self._refused_until:
+            return
+        while self._delivery.hungry and self._delivery.read < self._written:
+            if not (entries := self._ledger.take(self._delivery.read, BATCH)):
+                break
+            self._delivery.put(entries)
+        while (entry := self._delivery.next(now)) is not None:
+            self._delivery.sent(self._publish(*self._message(entry, now), retain=False), entry, now)
+
+    def _message(self, entry: Row | Gap, now: float) -> tuple[str, bytes]:
+        if isinstance(entry, Gap):
+            return "gap", encode(entry)
+        if self._lateness is not None and self._lateness.is_late(entry.seq, now):
+            return "event", entry.json.removesuffix(_LIVE) + _HISTORICAL
+        return "event", entry.json
+
+    def _publish(self, name: str, payload: bytes, *, retain: bool) -> int:
+        return int(self._connection.publish(self._topic(name), payload, retain=retain).mid)
+
+    def _tell(self, problem: str, level: int) -> None:
         if problem not in self._told:
-            log.error("%s", problem)
+            log.log(level, "%s", problem)
         self._told.add(problem)
-
-    def _fill_window(self) -> None:
-        while self._connected and self._backlog and not self._resent and len(self._in_flight) < self._window:
-            self._in_flight.add(self._publish("event", self._backlog.popleft(), retain=False))
-
-    def _publish_retained(self, messages: Mapping[str, Message]) -> None:
-        for name, message in messages.items():
-            self._retaining[self._publish(name, message, retain=True)] = name
-
-    def _publish(self, name: str, message: Message, *, retain: bool) -> int:
-        return self._client.publish(self._topic(name), encode(message), qos=1, retain=retain).mid
 
     def _finished(self) -> bool:
         if self._stop is None:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
-        delivered = self._inbox.empty() and not self.waiting and self._connected is not None
+        all_there = self._delivery.idle and self._delivery.read >= self._written
+        delivered = self._inbox.empty() and all_there and self._connected is not None
         return delivered or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
         deadlines = [due.deadline for due in (self._silence, self._stop) if due is not None]
+        if self._connected and self._refused_until > time.monotonic():
+            deadlines.append(self._refused_until)
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _say_goodbye(self) -> None:
         if not self._connected or self._stop is None:
             return  # The broker publishes the last will instead.
         status = encode(self._status("offline", self._stop.reason))
-        goodbye = self._client.publish(self._topic("status"), status, qos=1, retain=True)
+        goodbye = self._connection.publish(self._topic("status"), status, retain=True)
         try:
             goodbye.wait_for_publish(max(0.1, self._stop.deadline - time.monotonic()))
         except RuntimeError as error:  # paho's word for a link that broke meanwhile: the last will speaks.
             log.warning("could not say offline: %s", error)
 
-    def _status(self, state: Any, reason: str) -> Status:
-        return Status(state=state, reason=reason, boot_id=self._boot_id, time=clock.now())
+    def _present(self) -> Status:
+        troubles = "; ".join(filter(None, self._troubles.values()))
+        return self._status("degraded" if troubles else "online", troubles)
+
+    def _status(self, state: Literal["online", "offline", "degraded"], reason: str) -> Status:
+        return Status(state=state, reason=reason, boot_id=self.boot_id, time=clock.now())
 
     def _topic(self, name: str) -> str:
         return topic(self._config.device.site, self._config.device.id, name)

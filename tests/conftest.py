@@ -74,6 +74,11 @@ class Broker:
         )
         wait_for_port(self.port, self.process)
 
+    def reload(self) -> None:
+        """Have it read its access rules anew."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """Stop it; a second call does nothing."""
         if self.process is not None:

@@ -17,8 +17,12 @@ Table = dict[str, Any]
 
 
 def write_config(path: Path, *, bundle: Path, camera: Table, mqtt: Table, **more: Any) -> Path:
-    """Write a device.toml and return its path; `more` holds further keys and tables."""
-    plain = {"bundle": str(bundle), **{key: value for key, value in more.items() if not isinstance(value, dict)}}
+    """Write a device.toml and return its path; `more` holds further keys and tables. Its state lies beside it."""
+    plain = {
+        "bundle": str(bundle),
+        "state_dir": "state",
+        **{key: value for key, value in more.items() if not isinstance(value, dict)},
+    }
     tables = {"device": {"site": "test", "id": "dut"}, "camera": camera, "mqtt": mqtt}
     tables |= {key: value for key, value in more.items() if isinstance(value, dict)}
     lines = [_line(key, value) for key, value in plain.items()]

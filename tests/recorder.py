@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+NAME_LEVEL = 4
+"""inspect/v1/<site>/<device>/<name>"""
+
+
 @dataclass(frozen=True)
 class Received:
-    """One message: the last level of its topic, its decoded JSON, and its flags."""
+    """One message: the level of its topic that says which it is, its decoded JSON, and its flags."""
 
     topic: str
     name: str
@@ -85,7 +89,7 @@ class Recorder:
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         received = Received(
             message.topic,
-            message.topic.rpartition("/")[2],
+            message.topic.split("/")[NAME_LEVEL],
             json.loads(message.payload),
             retained=bool(message.retain),
             qos=int(message.qos),

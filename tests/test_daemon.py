@@ -64,7 +64,8 @@ def test_every_picture_once_in_order_and_valid(
         schema = json.loads((SCHEMA_FOLDER / f"{message.name}.json").read_text())
         jsonschema.Draft202012Validator(schema).validate(message.body)
         assert message.qos == 1
-    assert {message.name for message in recorder.messages} == {"status", "info", "model", "event", "health"}
+    names = {message.name for message in recorder.messages}
+    assert names == {"status", "info", "model", "event", "alarm", "health"}
 
 
 def test_verdicts_wait_for_a_broker_that_comes_late(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:
@@ -143,16 +144,16 @@ def test_a_killed_daemon_is_offline_by_its_last_will(tmp_path: Path, broker: Bro
 
 
 def test_retained_messages_greet_a_late_subscriber(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """Who subscribes later still learns status, info, model and health; events are not retained."""
+    """Who subscribes later still learns status, info, model, health and alarm; events are not retained."""
     config = config_for(tmp_path, demo_bundle, broker.port, {"kind": "synthetic"}, health_every_s=0.1)
     with running_daemon(config), Recorder(broker.port, "early") as early:
         early.wait_for("event", 2)
         early.wait_for("health")
         with Recorder(broker.port, "late") as late:
-            for name in ("status", "info", "model", "health"):
+            for name in ("status", "info", "model", "health", "alarm"):
                 late.wait_for(name)
             late.wait_for("event")
-    assert {m.name for m in late.messages if m.retained} == {"status", "info", "model", "health"}
+    assert {m.name for m in late.messages if m.retained} == {"status", "info", "model", "health", "alarm"}
     assert late.named("status")[0]["state"] == "online"
 
 
@@ -205,14 +206,16 @@ def test_a_missing_bundle(tmp_path: Path, broker: Broker) -> None:
 def test_what_a_start_remembers_lies_in_the_users_state(
     tmp_path: Path, broker: Broker, demo_bundle: Path, pictures: Path
 ) -> None:
-    """Without state_dir a passed model is remembered in the user's own state folder; where none can be, it is said."""
+    """Without state_dir verdicts and a passed model lie in the user's own state folder; where none can be, it ends."""
     config = config_for(tmp_path, demo_bundle, broker.port, folder_camera(pictures))
-    with running_daemon(config, {"XDG_STATE_HOME": str(tmp_path / "state")}) as daemon:
+    config.write_text(config.read_text().replace('state_dir = "state"', ""))
+    with running_daemon(config, {"XDG_STATE_HOME": str(tmp_path / "home")}) as daemon:
         end(daemon)
-    assert len(list((tmp_path / "state" / "edge-inspect").glob("probed-*"))) == 1
+    assert len(list((tmp_path / "home" / "edge-inspect").glob("probed-*"))) == 1
+    assert (tmp_path / "home" / "edge-inspect" / "ledger.db").stat().st_size > 0
     with running_daemon(config, {"XDG_STATE_HOME": str(config)}) as daemon:
-        assert "nothing is remembered between starts" in end(daemon)
-        assert daemon.returncode == 0
+        assert "set state_dir" in end(daemon)
+        assert daemon.returncode == 3
 
 
 def test_wrong_password(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from ledger_samples import make_ledger, row
 
-from edge.contract.messages import Verdict
-from edge.errors import InspectError
+from edge.contract.messages import Gap, Verdict
 from edge.ledger.repair import DAMAGED, repair
-from edge.ledger.rows import PAGE, Gap, Marks, Row, last_of
+from edge.ledger.rows import PAGE, Marks, Row, last_of
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
 from edge.ledger.wal import is_whole, log_of
@@ -28,11 +26,12 @@ def test_a_whole_file_is_read_to_the_last_row(tmp_path: Path) -> None:
     """Rows within a page and rows over many, gaps and marks: all come back as they were written."""
     rows = make_ledger(tmp_path / "l.db", 1_000)
     store = Store(tmp_path / "l.db")
-    store.add((), [Gap(1_001, 1_004, "shed", {Verdict.PASS: 4})], Marks(700, 3))
+    gap = Gap(first=1_001, last=1_004, reason="shed", verdicts={Verdict.PASS: 4})
+    store.add((), [gap], Marks(700, 3))
     store.close()
     found = list(salvage(tmp_path / "l.db"))
     assert sorted((r for r in found if isinstance(r, Row)), key=last_of) == rows
-    assert [entry for entry in found if isinstance(entry, Gap)] == [Gap(1_001, 1_004, "shed", {Verdict.PASS: 4})]
+    assert [entry for entry in found if isinstance(entry, Gap)] == [gap]
     assert [entry for entry in found if isinstance(entry, Marks)] == [Marks(700, 3)]
 
 
@@ -46,7 +45,7 @@ def test_rows_of_the_log_are_read(tmp_path: Path) -> None:
     shutil.copy(log_of(tmp_path / "l.db"), log_of(copy))
     store.close()
     assert is_whole(copy)
-    assert {r for r in map(str, salvage(copy))} >= {str(r) for r in rows}
+    assert set(map(str, salvage(copy))) >= {str(r) for r in rows}
 
 
 def damage(path: Path, dice: random.Random) -> None:
@@ -73,7 +72,7 @@ def copy_open(path: Path, to: Path) -> None:
 @pytest.mark.parametrize("seed", range(200))
 def test_a_repair_keeps_what_can_be_read(tmp_path: Path, seed: int) -> None:
     """After a random damage all rows on pages that are whole are there, exact, and the rest are gaps."""
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - damage, not a secret
     path, crashed = tmp_path / "l.db", tmp_path / "crashed.db"
     rows = make_ledger(path, 500)
     store = Store(path)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from edge.contract import messages
-from edge.contract.messages import Event, Health, Info, Latency, Message, Model, Status, Verdict
+from edge.contract.messages import Alarm, Event, Gap, Health, Info, Latency, Message, Model, Status, Verdict
 from edge.contract.ulid import PATTERN, new_ulid
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -41,6 +41,8 @@ EVENT = Event(
 )
 EXAMPLES: dict[str, Message] = {
     "event": EVENT,
+    "gap": Gap(first=3, last=7, reason="shed", verdicts={Verdict.PASS: 4, Verdict.UNKNOWN: 1}),
+    "alarm": Alarm(active=True, event=EVENT.id, label="crack", score=0.75, boot_id=BOOT, time=NOW),
     "status": Status(state="online", reason="", boot_id=BOOT, time=NOW),
     "info": Info(version="1", python="3.11", platform="linux", runtime="r", camera="c", boot_id=BOOT, time=NOW),
     "model": Model(

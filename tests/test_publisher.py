@@ -8,12 +8,14 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from conftest import free_port, make_broker
+from conftest import Broker, make_broker
+from ledger_samples import event
+from recorder import Recorder
 
-from edge import clock, publisher
 from edge import config as configs
-from edge.contract.messages import Event, Latency, Verdict
+from edge import connection, publisher
 from edge.contract.ulid import new_ulid
+from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -24,77 +26,87 @@ if TYPE_CHECKING:
 BOOT = new_ulid()
 
 
-def event(seq: int) -> Event:
-    return Event(
-        id=new_ulid(),
-        seq=seq,
-        boot_id=BOOT,
-        time=clock.now(),
-        clock_synced=True,
-        camera="camera",
-        region="whole",
-        trigger=f"free-{seq}",
-        source=str(seq),
-        verdict=Verdict.PASS,
-        frame_verdict=Verdict.PASS,
-        reason="",
-        label="intact",
-        score=1.0,
-        scores={"intact": 1.0},
-        threshold=0.5,
-        model=None,
-        latency_ms=Latency(wait=0, preprocess=0, invoke=0, total=0),
-    )
+class Line:
+    """A ledger and its publisher in this process."""
+
+    def __init__(self, folder: Path, port: int, **mqtt: object) -> None:
+        table = {
+            "bundle": "b",
+            "camera": {"kind": "synthetic"},
+            "device": {"site": "test", "id": "dut"},
+            "mqtt": {"host": "127.0.0.1", "port": port, **mqtt},
+        }
+        (folder / "state").mkdir(exist_ok=True)
+        self.ledger = Ledger(folder / "state", 64 << 20)
+        self.publisher = Publisher(configs.parse(table, folder / "device.toml"), BOOT, self.ledger)
+        self.publisher.start()
+        self.ledger.start(self.publisher.written)
+
+    def judge(self, count: int) -> None:
+        """Append so many verdicts and have them written."""
+        for _ in range(count):
+            self.ledger.append(event())
+        self.ledger.flush(10)
+
+    def stop(self, timeout: float) -> int:
+        """Stop both and return how many verdicts wait."""
+        self.publisher.stop("test", timeout, threading.Event())
+        waiting = self.ledger.waiting
+        assert self.ledger.close(10) == 0
+        return waiting
 
 
-def start(tmp_path: Path, port: int, **mqtt: object) -> Publisher:
-    table = {
-        "bundle": "b",
-        "camera": {"kind": "synthetic"},
-        "device": {"site": "test", "id": "dut"},
-        "mqtt": {"host": "127.0.0.1", "port": port, **mqtt},
-    }
-    started = Publisher(configs.parse(table, tmp_path / "device.toml"), BOOT)
-    started.start()
-    return started
-
-
-def test_a_full_memory_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the broker is away, verdicts beyond the limit are refused and counted, the older ones kept."""
-    monkeypatch.setattr(publisher, "MAX_WAITING", 5)
-    away = start(tmp_path, free_port())
-    for seq in range(1, 9):
-        away.send(event(seq))
-    assert away.stop("test", 0.5, threading.Event()) == 5 + 3
-    assert away.lost == 3
-
-
-def test_a_refused_verdict_is_counted(tmp_path: Path) -> None:
-    """A broker whose access rules refuse events (MQTT 5 says so) makes them lost, and that is counted."""
-    rules = tmp_path / "acl"
-    rules.write_text("topic write inspect/v1/test/dut/status\n")
-    rules.chmod(0o600)
-    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
+def refusing(tmp_path: Path, *rules: str) -> Broker:
+    """Start a broker with these access rules."""
+    (tmp_path / "acl").write_text("\n".join(rules) + "\n")
+    (tmp_path / "acl").chmod(0o600)
+    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {tmp_path / 'acl'}")
     broker.start()
-    refused = start(tmp_path, broker.port)
-    for seq in (1, 2):
-        refused.send(event(seq))
-    assert refused.stop("test", 10, threading.Event()) == 2
+    return broker
+
+
+def test_verdicts_wait_over_restarts_and_arrive_in_order(tmp_path: Path) -> None:
+    """What three starts without a broker judged arrives when it is there, once and in order, marked historical."""
+    broker = make_broker(tmp_path)
+    for count in (5, 250, 70):
+        away = Line(tmp_path, broker.port)
+        away.judge(count)
+        away.stop(0.1)
+    broker.start()
+    with Recorder(broker.port) as recorder:
+        there = Line(tmp_path, broker.port)
+        there.judge(1)
+        events = recorder.wait_for("event", 326)
+        assert there.stop(10) == 0
     broker.stop()
-    assert refused.lost == 2
+    assert [each["seq"] for each in events] == list(range(1, 327))
+    assert [each["historical"] for each in events] == [True] * 325 + [False]
+
+
+def test_a_refused_verdict_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker whose access rules refuse events gets them all, in order, once the rules allow it; status says why."""
+    monkeypatch.setattr(publisher, "REFUSED_SECONDS", 0.2)
+    broker = refusing(tmp_path, "topic readwrite inspect/v1/test/dut/status")
+    with Recorder(broker.port, persistent=True) as recorder:
+        refused = Line(tmp_path, broker.port)
+        refused.judge(30)
+        assert "refuses inspect/v1/test/dut/event" in recorder.wait_for_status("degraded")["reason"]
+        assert refused.ledger.waiting == 30
+        (tmp_path / "acl").write_text("topic readwrite #\n")
+        broker.reload()
+        events = recorder.wait_for("event", 30)
+        recorder.wait_for_status("online")
+        assert refused.stop(10) == 0
+    broker.stop()
+    assert [each["seq"] for each in events] == list(range(1, 31))
 
 
 def test_refusals_are_said_once_with_their_topic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the access rules refuse, status and health too, is one line a topic, not one a message."""
-    rules = tmp_path / "acl"
-    rules.write_text("topic read nothing\n")
-    rules.chmod(0o600)
-    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
-    broker.start()
-    refused = start(tmp_path, broker.port)
-    for seq in range(1, 30):
-        refused.send(event(seq))
-    assert refused.stop("test", 10, threading.Event()) == 29
+    broker = refusing(tmp_path, "topic read nothing")
+    refused = Line(tmp_path, broker.port)
+    refused.judge(30)
+    assert refused.stop(1) == 30
     broker.stop()
     lines = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
     assert sorted(line.split()[3].rpartition("/")[2] for line in lines) == ["event", "status"]
@@ -109,10 +121,10 @@ def test_stop_is_quick_while_connecting_to_a_silent_host(tmp_path: Path) -> None
             filler = fillers.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(server.getsockname())
-        silent = start(tmp_path, server.getsockname()[1])
-        silent.send(event(1))
+        silent = Line(tmp_path, server.getsockname()[1])
+        silent.judge(1)
         started = time.monotonic()
-        assert silent.stop("test", 0.3, threading.Event()) == 1
+        assert silent.stop(0.3) == 1
         assert time.monotonic() - started < 1
 
 
@@ -129,19 +141,19 @@ def test_a_broker_that_never_answers_is_named(
 ) -> None:
     """Something that accepts connections but speaks no MQTT is said at once, not when the keep-alive runs out."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(publisher, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        mute = start(tmp_path, server.getsockname()[1])
+        mute = Line(tmp_path, server.getsockname()[1])
         wait_for_text(caplog, "accepts the connection but does not answer")
-        mute.stop("test", 0.1, threading.Event())
+        mute.stop(0.1)
 
 
 def test_a_silent_broker_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """However often paho gives up waiting and tries again, the log has one line, and blames nobody for hanging up."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        mute = start(tmp_path, server.getsockname()[1], keepalive_s=5)
+        mute = Line(tmp_path, server.getsockname()[1], keepalive_s=5)
         connections = [server.accept()[0] for _ in range(2)]  # The second comes when paho has given up the first.
-        mute.stop("test", 0.1, threading.Event())
+        mute.stop(0.1)
         for connection in connections:
             connection.close()
     lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -152,10 +164,10 @@ def test_a_silent_broker_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
 def test_a_broker_that_hangs_up_before_a_login_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A server that closes the connection without an answer is said at once, with what to check."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        rejected = start(tmp_path, server.getsockname()[1])
+        rejected = Line(tmp_path, server.getsockname()[1])
         server.accept()[0].close()
         wait_for_text(caplog, "hangs up before a login")
-        rejected.stop("test", 0.1, threading.Event())
+        rejected.stop(0.1)
     assert "check mqtt.tls" in caplog.text
     assert "failed to receive" not in caplog.text
 
@@ -165,10 +177,11 @@ def test_two_devices_with_one_id_are_told(tmp_path: Path, caplog: pytest.LogCapt
     caplog.set_level("INFO")
     broker = make_broker(tmp_path)
     broker.start()
-    first = start(tmp_path, broker.port)
+    (tmp_path / "twin").mkdir()
+    first = Line(tmp_path, broker.port)
     wait_for_text(caplog, "connected to broker")
-    second = start(tmp_path, broker.port)
+    second = Line(tmp_path / "twin", broker.port)
     wait_for_text(caplog, "another device")
     for one in (first, second):
-        one.stop("test", 1, threading.Event())
+        one.stop(1)
     broker.stop()

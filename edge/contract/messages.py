@@ -39,7 +39,7 @@ Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
-BootId: TypeAlias = Annotated[Ulid, _doc("one per start of the daemon; `seq` counts from 1 within it")]
+BootId: TypeAlias = Annotated[Ulid, _doc("one per start of the daemon")]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Event(Message, frozen=True, kw_only=True):
     """`event`: one verdict about one part. QoS 1, never retained."""
 
     id: Annotated[Ulid, _doc("deduplicate by this: delivery is at least once")]
-    seq: Annotated[int, _doc("no gaps within a boot_id", ge=1)]
+    seq: Annotated[int, _doc("counts a device's verdicts without gaps, but for those that a `gap` names", ge=1)]
     boot_id: BootId
     time: Annotated[datetime, _doc("when the frame was exposed: RFC 3339, UTC", tz=True)]
     clock_synced: Annotated[bool, _doc("false: trust seq, not time")]
@@ -77,6 +77,29 @@ class Event(Message, frozen=True, kw_only=True):
     model: Annotated[Sha256 | None, _doc("of the model file")]
     latency_ms: Latency
     historical: Annotated[bool, _doc("sent again or late, not live")] = False
+
+
+Reason: TypeAlias = Literal["shed", "damaged"]
+
+
+class Gap(Message, frozen=True, kw_only=True):
+    """`gap`: verdicts that were given and will never arrive. QoS 1, never retained, in order with the events."""
+
+    first: Annotated[int, _doc("the `seq` of the first of them", ge=1)]
+    last: Annotated[int, _doc("the `seq` of the last of them", ge=1)]
+    reason: Annotated[Reason, _doc("shed: there was no room for it; damaged: it could not be read any more")]
+    verdicts: Annotated[dict[Verdict, Count], _doc("how many of each; empty if that is not known")]
+
+
+class Alarm(Message, frozen=True, kw_only=True):
+    """`alarm/<camera>`: retained; whether the last part that was judged is a defect. Overtakes waiting events."""
+
+    active: Annotated[bool, _doc("true from a DEFECT until the next PASS")]
+    event: Annotated[Ulid, _doc("the `id` of the event that says so")]
+    label: Annotated[str | None, _doc("as in the event")]
+    score: Annotated[Fraction | None, _doc("as in the event")]
+    boot_id: BootId
+    time: Annotated[datetime, _doc("as in the event", tz=True)]
 
 
 class Status(Message, frozen=True, kw_only=True):
@@ -127,12 +150,14 @@ class Health(Message, frozen=True, kw_only=True):
     verdicts: dict[Verdict, Count]
     latency_ms: Annotated[dict[str, Milliseconds], _doc("p50 and p95 of `total` since the last health message")]
     messages_waiting: Annotated[Count, _doc("not yet acknowledged by the broker")]
-    messages_lost: Annotated[Count, _doc("refused: by the full memory while the broker was away, or by the broker")]
+    messages_lost: Annotated[Count, _doc("shed before the broker had them: no room was left; each is in a `gap`")]
     rss_mib: Annotated[float, msgspec.Meta(ge=0)]
 
 
 MESSAGES: dict[str, type[Message]] = {
     "event": Event,
+    "gap": Gap,
+    "alarm": Alarm,
     "status": Status,
     "info": Info,
     "model": Model,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+import fcntl
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.contract.messages import Verdict, encode
+from edge.contract.messages import Gap, Verdict, encode
+from edge.errors import ConfigError
 from edge.ledger.pending import Pending
-from edge.ledger.rows import Gap, Marks, Row
+from edge.ledger.rows import Marks, Row
 from edge.ledger.shed import SHED
 from edge.ledger.stores import Stores
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.messages import Event
-
-log = logging.getLogger(__name__)
 
 FILE = "ledger.db"
 GROUP = 500
@@ -33,19 +33,39 @@ MARKS_SECONDS = 1.0
 class Ledger:
     """Every verdict, until the broker has it. Nothing here blocks the caller but `close`."""
 
-    def __init__(self, folder: Path, *, budget: int, on_written: Callable[[int], None]) -> None:
-        """Begin to open the ledger of a folder.
-
-        `on_written` hears, in a thread of the ledger's, the number of the last verdict each time that there are more.
-        """
+    def __init__(self, folder: Path, budget: int) -> None:
+        """Take a folder, and how many bytes of verdicts it may hold; raises ConfigError if another process has it."""
+        self.delivered = 0
+        """The number up to which the broker has all; who delivers keeps it up to date."""
+        self._claim = _claim(folder)
         self._stores = Stores(folder / FILE, budget)
         self._pending = Pending()
-        self._on_written = on_written
-        self._delivered = 0
         self._marked_at = 0.0
         self._closing = False
         self._error: BaseException | None = None
-        self._writer = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._writer: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many verdicts the broker does not have yet."""
+        return len(self._pending) + max(0, self._stores.last - self.delivered)
+
+    @property
+    def lost(self) -> int:
+        """How many were shed before the broker had them, since the start."""
+        return sum(self._stores.lost.values())
+
+    @property
+    def trouble(self) -> str:
+        """Why the disk takes nothing at present; empty if it does."""
+        return self._stores.trouble
+
+    def start(self, on_written: Callable[[int], None]) -> None:
+        """Begin to open the ledger, and to write.
+
+        `on_written` hears, in a thread of the ledger's, the number of the last verdict each time that there are more.
+        """
+        self._writer = threading.Thread(target=self._run, args=(on_written,), name="ledger", daemon=True)
         self._writer.start()
 
     def append(self, event: Event) -> None:
@@ -58,46 +78,60 @@ class Ledger:
         """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more."""
         return self._stores.take(after, limit)
 
-    def delivered(self, number: int) -> None:
-        """Note that the broker has all up to this number."""
-        self._delivered = number
+    def flush(self, timeout: float) -> None:
+        """Have everything that was appended written, waiting this long at most."""
+        self._pending.wake()
+        self._pending.wait_empty(timeout)
 
     def close(self, timeout: float) -> int:
         """Write what is pending and let go of the file; returns how many verdicts the disk did not take in time."""
         self._closing = True
         self._pending.wake()
-        self._writer.join(timeout)
+        if self._writer is not None:
+            self._writer.join(timeout)
+        os.close(self._claim)
         return len(self._pending)
 
-    def _run(self) -> None:
+    def _run(self, on_written: Callable[[int], None]) -> None:
         try:
             self._stores.open()
-            self._delivered = self._stores.marks.delivered
-            self._on_written(self._stores.last)
+            self.delivered = self._stores.marks.delivered
+            on_written(self._stores.last)
             while not self._closing or len(self._pending):
                 self._pending.wait(MARKS_SECONDS)
-                self._write(self._pending.take(GROUP))
+                if self._write(self._pending.take(GROUP)):
+                    on_written(self._stores.last)
                 self._stores.tend()
             self._stores.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
             self._error = error
 
-    def _write(self, items: list[Event | Verdict]) -> None:
+    def _write(self, items: list[Event | Verdict]) -> bool:
         marks = self._due_marks()
-        if not items and marks is None:
-            return
         rows, gaps = numbered(items, self._stores.last + 1)
-        self._stores.write(rows, gaps, marks)
-        if items:
-            self._on_written(self._stores.last)
+        if items or marks is not None:
+            self._stores.write(rows, gaps, marks)
+        return bool(items)
 
     def _due_marks(self) -> Marks | None:
         before, now = self._stores.marks, time.monotonic()
-        marks = Marks(self._delivered, before.pictured)
+        marks = Marks(self.delivered, before.pictured)
         if marks == before or (now - self._marked_at < MARKS_SECONDS and not self._closing):
             return None
         self._marked_at = now
         return marks
+
+
+def _claim(folder: Path) -> int:
+    """Return the handle that keeps other processes out while it is open: they would number verdicts too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        problem = f"state_dir {folder} is in use by another daemon; give each a folder of its own"
+        raise ConfigError(problem) from None
+    return handle
 
 
 def numbered(items: Iterable[Event | Verdict], first: int) -> tuple[list[Row], list[Gap]]:
@@ -106,7 +140,7 @@ def numbered(items: Iterable[Event | Verdict], first: int) -> tuple[list[Row], l
     gaps: list[Gap] = []
     for seq, item in enumerate(items, start=first):
         if isinstance(item, Verdict):
-            gaps.append(Gap(seq, seq, SHED, {item: 1}))
+            gaps.append(Gap(first=seq, last=seq, reason=SHED, verdicts={item: 1}))
         else:
             rows.append(Row(seq, item.verdict, encode(msgspec.structs.replace(item, seq=seq))))
     return rows, gaps

@@ -31,6 +31,7 @@ class Pending:
         self._kept = 0
         self._since = 0.0
         self._urgent = False
+        self._busy = False
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -60,15 +61,22 @@ class Pending:
         """Return when a group is due, or after this time."""
         deadline = time.monotonic() + seconds
         with self._changed:
+            self._busy = False
+            self._changed.notify_all()
             while not self._urgent and (left := self._due(deadline) - time.monotonic()) > 0:
                 self._changed.wait(left)
+
+    def wait_empty(self, seconds: float) -> None:
+        """Return when nothing is left and who took the last of it has come back to `wait`, or after this time."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._busy, seconds)
 
     def take(self, most: int) -> list[Event | Verdict]:
         """Take the first of them, in order; a bare verdict stands for one that was shed."""
         with self._changed:
             taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             self._kept -= sum(not isinstance(item, Verdict) for item in taken)
-            self._urgent = bool(self._waiting)
+            self._urgent, self._busy = bool(self._waiting), bool(taken)
             return taken
 
     def _due(self, deadline: float) -> float:

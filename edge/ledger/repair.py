@@ -7,8 +7,9 @@ import os
 from itertools import count
 from typing import TYPE_CHECKING
 
+from edge.contract.messages import Gap, Reason
 from edge.errors import LedgerError
-from edge.ledger.rows import Gap, Marks, Row
+from edge.ledger.rows import Marks, Row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DAMAGED = "damaged"
+DAMAGED: Reason = "damaged"
 """The reason in the gap records of verdicts that could not be read any more."""
 _BATCH = 500
 
@@ -91,8 +92,8 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
 def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
     """Return the gaps among the verdicts that the broker does not have, known ones left out."""
     known = {gap.first: gap.last for gap in gaps}
-    holes = store.holes(marks.delivered)
-    return [Gap(first, last, DAMAGED, {}) for hole in holes for first, last in _without(*hole, known)]
+    ranges = (left for hole in store.holes(marks.delivered) for left in _without(*hole, known))
+    return [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
 
 
 def _without(first: int, last: int, known: dict[int, int]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from edge.contract.messages import Verdict
+from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
 from edge.record import Record
 
@@ -51,15 +51,6 @@ class Row(Record, frozen=True):
     json: bytes
 
 
-class Gap(Record, frozen=True):
-    """Verdicts `first` to `last` were given and are gone: why, and how many of each where that is known."""
-
-    first: int
-    last: int
-    reason: str
-    verdicts: dict[Verdict, int]
-
-
 class Marks(Record, frozen=True):
     """How far it went: the number of the last verdict the broker acknowledged, and of the last picture sent."""
 
@@ -69,6 +60,11 @@ class Marks(Record, frozen=True):
     def further(self, other: Marks) -> Marks:
         """Return the further of each."""
         return Marks(max(self.delivered, other.delivered), max(self.pictured, other.pictured))
+
+
+def first_of(entry: Row | Gap) -> int:
+    """Return the number of the first verdict that an entry stands for."""
+    return entry.first if isinstance(entry, Gap) else entry.seq
 
 
 def last_of(entry: Row | Gap) -> int:

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
+from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
-from edge.ledger.rows import LARGEST, PAGE, VERDICTS, Gap, Marks, Row, decode, unpack
+from edge.ledger.rows import LARGEST, PAGE, VERDICTS, Marks, Row, decode, unpack
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, log_of
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _log(path: Path, stack: ExitStack) -> BinaryIO:
 
 
 class _Pages:
-    """The pages of a file and of its log; where one is in both, or in the log more than once, the last is the newest."""
+    """The pages of a file and of its log; of those with one number the last in the log is the newest."""
 
     def __init__(self, file: BinaryIO, log: BinaryIO) -> None:
         self._file, self._log = file, log

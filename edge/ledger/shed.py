@@ -11,10 +11,10 @@ from edge.record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge.contract.messages import Verdict
+    from edge.contract.messages import Reason, Verdict
     from edge.ledger.store import Store
 
-SHED = "shed"
+SHED: Reason = "shed"
 """The reason in the gap records of what was removed before the broker had it."""
 _CHUNK = 200
 """Removed in one commit."""
@@ -25,7 +25,7 @@ class Step(Record, frozen=True):
 
     span: Span
     verdict: Verdict
-    reason: str
+    reason: Reason | None
 
 
 def order(*, delivered: int, taken: int, last: int) -> list[Step]:
@@ -33,7 +33,7 @@ def order(*, delivered: int, taken: int, last: int) -> list[Step]:
 
     The broker has all up to `delivered`; what lies above it up to `taken` is on its way there and stays.
     """
-    spans = ((Span(0, delivered), ""), (Span(max(delivered, taken), last), SHED))
+    spans = ((Span(0, delivered), None), (Span(max(delivered, taken), last), SHED))
     return [Step(span, verdict, reason) for span, reason in spans for verdict in VERDICTS]
 
 

@@ -7,15 +7,16 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
-from edge.ledger.rows import PAGE, VERDICTS, Gap, Marks, Row, decode, encode, pack, unpack
+from edge.ledger.rows import PAGE, VERDICTS, Marks, Row, decode, encode, first_of, pack, unpack
 from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from edge.contract.messages import Verdict
+    from edge.contract.messages import Reason, Verdict
 
 VERSION = 1
 """PRAGMA user_version: raised by what an older version could not read."""
@@ -116,7 +117,7 @@ class Store:
             "SELECT * FROM gap WHERE first > ? AND first <= ? ORDER BY first LIMIT ?", span.after, span.upto, limit
         )
         found: list[Row | Gap] = [*map(self._row, rows), *(decode(gap, Gap) for gap in gaps)]
-        return sorted(found, key=_first)[:limit]
+        return sorted(found, key=first_of)[:limit]
 
     def newest(self, before: int, limit: int, verdict: Verdict | None = None) -> list[Row]:
         """Return the last `limit` verdicts, of one kind or of all, numbered below `before`, the newest first."""
@@ -128,7 +129,7 @@ class Store:
         )
         return [self._row(row) for row in rows]
 
-    def remove(self, span: Span, verdict: Verdict, limit: int, reason: str) -> int:
+    def remove(self, span: Span, verdict: Verdict, limit: int, reason: Reason | None) -> int:
         """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many."""
         with self._transaction() as run:
             found = run(
@@ -139,7 +140,7 @@ class Store:
             for first, last in _runs(numbers):
                 run("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
                 if reason:
-                    self._join(Gap(first, last, reason, {verdict: last - first + 1}))
+                    self._join(Gap(first=first, last=last, reason=reason, verdicts={verdict: last - first + 1}))
         return len(numbers)
 
     def restore(self, rows: Iterable[Row]) -> None:
@@ -230,14 +231,11 @@ class Store:
             raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
 
 
-def _first(entry: Row | Gap) -> int:
-    return entry.first if isinstance(entry, Gap) else entry.seq
-
-
 def _joined(one: Gap, other: Gap) -> Gap:
     counts = {v: one.verdicts.get(v, 0) + other.verdicts.get(v, 0) for v in VERDICTS}
     verdicts = {verdict: count for verdict, count in counts.items() if count}
-    return Gap(min(one.first, other.first), max(one.last, other.last), one.reason, verdicts)
+    first, last = min(one.first, other.first), max(one.last, other.last)
+    return Gap(first=first, last=last, reason=one.reason, verdicts=verdicts)
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -8,9 +8,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.repair import DAMAGED, finish_repair, repair
-from edge.ledger.rows import VERDICTS, Gap, Marks, Row, last_of
+from edge.ledger.rows import VERDICTS, Marks, Row, last_of
 from edge.ledger.shed import order, remove_some
 from edge.ledger.store import Span, Store
 from edge.ledger.wal import is_whole
@@ -138,7 +139,7 @@ class Stores:
         if self._file is None:
             file = Store(self._path)
             if file.last < self.last:  # Of a damaged one not even the numbers of its last verdicts were left.
-                file.add((), [Gap(file.last + 1, self.last, DAMAGED, {})])
+                file.add((), [Gap(first=file.last + 1, last=self.last, reason=DAMAGED, verdicts={})])
             self.last, self.marks = max(self.last, file.last), self.marks.further(file.marks)
             self._file = file
         return self._file

@@ -1,0 +1,34 @@
+"""Whether the last part was a defect, said at once: no verdict that waits for the broker delays it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.contract.messages import Alarm, Verdict
+
+if TYPE_CHECKING:
+    from edge.contract.messages import Event
+
+
+class AlarmState:
+    """Follows the verdicts of the cameras: a DEFECT raises, the next PASS clears, UNKNOWN leaves it as it is."""
+
+    def __init__(self) -> None:
+        self._active: dict[str, bool] = {}
+
+    def after(self, event: Event) -> Alarm | None:
+        """Return what to say of its camera after this verdict; None if that was said already."""
+        if event.verdict is Verdict.UNKNOWN:
+            return None
+        active = event.verdict is Verdict.DEFECT
+        if not active and self._active.get(event.camera) is False:
+            return None
+        self._active[event.camera] = active
+        return Alarm(
+            active=active,
+            event=event.id,
+            label=event.label,
+            score=event.score,
+            boot_id=event.boot_id,
+            time=event.time,
+        )

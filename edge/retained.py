@@ -1,0 +1,49 @@
+"""The retained messages: the newest of each name, and which of them the broker still has to hear. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.contract.messages import Message
+
+
+class Retained:
+    """One message of a name is on its way at a time: a slow link gets the newest, not all that there were."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Message] = {}
+        self._unsaid: dict[str, None] = {}
+        """In the order in which they changed."""
+        self._flying: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def put(self, name: str, message: Message) -> None:
+        """Make this the message of its name."""
+        self._newest[name] = message
+        self._unsaid[name] = None
+
+    def begin(self) -> None:
+        """Count none of them as heard: a connection began.
+
+        What was on its way is still: the client sends that again by itself, and only then the newest may follow.
+        """
+        self._unsaid = dict.fromkeys(self._newest)
+
+    def due(self) -> list[tuple[str, Message]]:
+        """Return what is to be sent now and then given to `sent`."""
+        flying = set(self._flying.values())
+        due = [name for name in self._unsaid if name not in flying]
+        for name in due:
+            del self._unsaid[name]
+        return [(name, self._newest[name]) for name in due]
+
+    def sent(self, packet: int, name: str) -> None:
+        """Note under which packet identifier a name was sent."""
+        self._flying[packet] = name
+
+    def landed(self, packet: int) -> str:
+        """Note that a packet was answered; returns its name, empty if it is none of these."""
+        return self._flying.pop(packet, "")
