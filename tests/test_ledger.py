@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from ledger_samples import event
 
 from edge.contract.messages import Gap, Verdict
@@ -21,6 +20,8 @@ from edge.ledger.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 PLENTY = 64 << 20
 

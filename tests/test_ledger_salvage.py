@@ -81,7 +81,7 @@ def test_a_repair_keeps_what_can_be_read(tmp_path: Path, seed: int) -> None:
     store.close()
     damage(crashed, dice)
     found = {crashed: crashed.read_bytes(), log_of(crashed): log_of(crashed).read_bytes()}
-    repair(crashed)
+    repair(crashed, 0)
     repaired = Store(crashed)
     entries = repaired.read(ALL, 10_000)
     repaired.close()

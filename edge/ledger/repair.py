@@ -8,11 +8,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap, Reason
-from edge.errors import LedgerError
-from edge.ledger.rows import Marks, Row
+from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.salvage import salvage
-from edge.ledger.store import Store
-from edge.ledger.wal import log_of
+from edge.ledger.store import Span, Store
+from edge.ledger.wal import is_whole, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,18 +23,44 @@ log = logging.getLogger(__name__)
 DAMAGED: Reason = "damaged"
 """The reason in the gap records of verdicts that could not be read any more."""
 _BATCH = 500
+_LOOKED_AT = 20_000
+"""Verdicts that a start looks at: a tenth of a second. Older ones are checked when they are read."""
 
 
-def repair(path: Path) -> None:
+def looks_whole(path: Path) -> bool:
+    """Say whether a ledger that nobody has open can be read, as far as a look at its end tells; it stays as it is.
+
+    Raises LedgerError or OSError if the disk does not let it be read.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return True
+    if not is_whole(path):
+        return False
+    try:
+        store = Store(path, read_only=True)
+    except DamagedLedgerError:
+        return False
+    try:
+        after = max(0, store.last - _LOOKED_AT)
+        while found := store.read(Span(after, store.last), _BATCH):
+            after = last_of(found[-1])
+    except DamagedLedgerError:
+        return False
+    finally:
+        store.close()
+    return True
+
+
+def repair(path: Path, claimed: int) -> None:
     """Put a ledger of all that can be read in the place of a damaged one, which nobody may have open.
 
-    The damaged one stays in its place until the new one is whole. Raises LedgerError if the new one cannot be written
-    or the damaged one not be read at all.
+    Numbers up to `claimed` may have been used; those that are not there make a gap. The damaged one stays in its place
+    until the new one is whole. Raises LedgerError if the new one cannot be written or the damaged one not be read.
     """
     fresh = _fresh(path)
     try:
         _remove(fresh)
-        kept = _fill(fresh, salvage(path))
+        kept = _fill(fresh, salvage(path), claimed)
         aside = _set_aside(path)
         fresh.rename(path)
         _sync(path.parent)
@@ -53,7 +79,7 @@ def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def _fill(fresh: Path, found: Iterable[Row | Gap | Marks]) -> int:
+def _fill(fresh: Path, found: Iterable[Row | Gap | Marks], claimed: int) -> int:
     """Write what was found, each row once, and gaps where there are none; returns how many rows that are."""
     store = Store(fresh)
     try:
@@ -75,6 +101,8 @@ def _fill(fresh: Path, found: Iterable[Row | Gap | Marks]) -> int:
         gaps = widest(gaps)
         store.exclude(gaps)
         store.add((), [*gaps, *_missing(store, gaps, marks)], marks)
+        if store.last < claimed:
+            store.add((), [Gap(first=store.last + 1, last=claimed, reason=DAMAGED, verdicts={})])
         return store.count
     finally:
         store.close()

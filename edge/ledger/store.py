@@ -61,14 +61,20 @@ class Span(Record, frozen=True):
 class Store:
     """An open file; every call raises LedgerError, DamagedLedgerError where what is in the file is not right."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Open the file, or make it; None: a ledger in memory, that ends with the process."""
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        """Open the file, or make it; None: a ledger in memory, that ends with the process.
+
+        Read-only, not even its log is moved to the file: what is there stays as it is, byte for byte.
+        """
         self._name = str(path or ":memory:")
         self._lock = threading.RLock()
+        where = f"{path.absolute().as_uri()}?mode=ro" if path and read_only else self._name
         with self._translated():
-            self._db = sqlite3.connect(self._name, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                where, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=read_only
+            )
             try:
-                self._prepare()
+                self._prepare(read_only)
             except BaseException:
                 self._db.close()
                 raise
@@ -172,16 +178,21 @@ class Store:
         """How many verdicts are here; all are looked at."""
         return self._one("SELECT count(*) FROM event")
 
+    def checkpoint(self) -> None:
+        """Move the log's pages to the file, so that the log begins anew in the room that it has."""
+        self._all("PRAGMA wal_checkpoint(RESTART)")
+
     def forget(self, upto: int) -> None:
         """Remove all up to a number, and the gaps that begin there."""
         with self._transaction() as run:
             run("DELETE FROM event WHERE seq <= ?", upto)
             run("DELETE FROM gap WHERE first <= ?", upto)
 
-    def _prepare(self) -> None:
-        self._db.executescript(_PRAGMAS)
+    def _prepare(self, read_only: bool) -> None:  # noqa: FBT001 - as __init__ has it
+        if not read_only:
+            self._db.executescript(_PRAGMAS)
         version, application = self._one("PRAGMA user_version"), self._one("PRAGMA application_id")
-        if version == application == 0:
+        if version == application == 0 and not read_only:
             self._db.executescript(_SCHEMA)
         elif application != APPLICATION or version > VERSION:
             raise DamagedLedgerError(f"{self._name} was not written by this program, or by a newer version of it")

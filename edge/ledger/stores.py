@@ -6,15 +6,16 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
-from edge.ledger.repair import DAMAGED, finish_repair, repair
+from edge.ledger.numbers import Numbers
+from edge.ledger.repair import DAMAGED, finish_repair, looks_whole, repair
 from edge.ledger.rows import VERDICTS, Marks, Row, last_of
 from edge.ledger.shed import order, remove_some
 from edge.ledger.store import Span, Store
-from edge.ledger.wal import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ SPARE_BYTES = 16 << 20
 """Of verdicts in memory while the disk refuses them."""
 RESERVE_BYTES = 1 << 20
 """Of the disk, held by a file that gives way when it is full: removing verdicts needs room for the log first."""
-_ROOM_BYTES = 64 << 10
+_ROOM_BYTES = 256 << 10
 """Freed at a time on a full disk."""
 _BATCH = 500
 
@@ -48,7 +49,8 @@ class Stores:
         """The number of the last verdict that was written."""
         self._path = path
         self._reserve = path.with_suffix(".reserve")
-        self._budget = budget
+        self._numbers = Numbers(path.with_suffix(".numbers"))
+        self._budget = self._cap = budget
         self._file: Store | None = None
         self._spare: Store | None = None
         self._damaged = False
@@ -61,8 +63,8 @@ class Stores:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until the next start."""
         try:
             finish_repair(self._path)
-            if not is_whole(self._path):
-                repair(self._path)
+            if not looks_whole(self._path):
+                repair(self._path, self._numbers.claimed)
             self._on_file(lambda _: None)
         except (LedgerError, OSError) as error:
             self._fall_back(error)
@@ -88,6 +90,7 @@ class Stores:
         if self._spare is not None:
             self._spare.add(rows, gaps)
             self._shed(self._spare, SPARE_BYTES)
+        self._numbers.cover(self.last + len(rows) + len(gaps))
         self.last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
@@ -111,13 +114,12 @@ class Stores:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to the budget."""
         try:
             if self._damaged:
-                self._on_file(self._check)
-                self._damaged = False
+                self._mend()
             if self._spare is not None and self._file is not None and time.monotonic() >= self._retry_at:
                 self._return_to_file(self._file, self._spare)
             if self._spare is None:
-                self._on_file(lambda file: self._shed(file, self._budget))
-                self._keep_reserve()
+                self._look_for_room()
+                self._on_file(lambda file: self._shed(file, min(self._budget, self._cap)))
         except LedgerError as error:
             self._fall_back(error)
 
@@ -127,35 +129,38 @@ class Stores:
             act(self._open_file())
         except DamagedLedgerError as error:
             log.warning("%s", error)
-            self._damaged = True
-            if self._file is not None:
+            act(self._mend())
+
+    def _mend(self) -> Store:
+        self._damaged = True
+        if self._file is not None:
+            with suppress(LedgerError):  # It is damaged; what it says now is no news.
                 self._file.close()
-                self._file = None
-            repair(self._path)
-            act(self._open_file())
-            self._damaged = False
+            self._file = None
+        repair(self._path, self._numbers.claimed)
+        file = self._open_file()
+        self._damaged = False
+        return file
 
     def _open_file(self) -> Store:
         if self._file is None:
             file = Store(self._path)
-            if file.last < self.last:  # Of a damaged one not even the numbers of its last verdicts were left.
-                file.add((), [Gap(first=file.last + 1, last=self.last, reason=DAMAGED, verdicts={})])
-            self.last, self.marks = max(self.last, file.last), self.marks.further(file.marks)
+            last = max(self.last, file.last or self._numbers.claimed)
+            if file.last < last:  # Not even the numbers of the last verdicts were left of a damaged one.
+                file.add((), [Gap(first=file.last + 1, last=last, reason=DAMAGED, verdicts={})])
+            self.last, self.marks = last, self.marks.further(file.marks)
             self._file = file
         return self._file
-
-    def _check(self, file: Store) -> None:
-        """Read all that the broker is still to get; raises DamagedLedgerError."""
-        span = Span(self.marks.delivered, self.last)
-        while found := file.read(span, _BATCH):
-            span = Span(last_of(found[-1]), self.last)
 
     def _add(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None) -> None:
         try:
             file.add(rows, gaps, marks)
         except FullLedgerError:
             self._reserve.unlink(missing_ok=True)
-            self._shed(file, file.used - _ROOM_BYTES)
+            file.checkpoint()
+            self._cap = file.used - _ROOM_BYTES  # The file cannot grow: what is new takes the place of what goes.
+            self._shed(file, self._cap)
+            file.checkpoint()
             file.add(rows, gaps, marks)
 
     def _shed(self, store: Store, budget: int) -> None:
@@ -186,11 +191,11 @@ class Stores:
         self._spare, self.trouble = None, ""
         log.warning("the ledger %s takes verdicts again", self._path)
 
-    def _keep_reserve(self) -> None:
+    def _look_for_room(self) -> None:
+        disk = os.statvfs(self._path.parent)
+        if disk.f_bavail * disk.f_frsize < 2 * RESERVE_BYTES:
+            return
+        self._cap = self._budget
         if not self._reserve.exists():
-            try:
-                with self._reserve.open("wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
-            except OSError as error:  # Full: there is nothing to hold back.
-                log.debug("no reserve: %s", error)
-                self._reserve.unlink(missing_ok=True)
+            with suppress(OSError), self._reserve.open("wb") as file:  # Others were quicker: the next time, then.
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)

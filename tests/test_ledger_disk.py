@@ -1,0 +1,127 @@
+"""The ledger on disks that are full, read-only, slow or damaged."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger_samples import event, make_ledger, row
+from test_ledger import everything, opened
+from test_ledger_salvage import copy_open, damage
+
+from edge.contract.messages import Gap, Verdict
+from edge.ledger import stores
+from edge.ledger.ledger import FILE
+from edge.ledger.rows import Row
+from edge.ledger.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave not a byte of a disk, as somebody else's log would."""
+    hog = disk / "hog"
+    with hog.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    return hog
+
+
+def numbers(entries: list[Row | Gap]) -> list[int]:
+    """Return every number that is there or named by a gap."""
+    return [n for e in entries for n in ([e.seq] if isinstance(e, Row) else range(e.first, e.last + 1))]
+
+
+def test_a_disk_that_is_too_small_sheds_in_order(small_disk: Path) -> None:
+    """With a budget beyond the disk verdicts are taken on and on, old PASS go, DEFECT stay, and each gap is named."""
+    with opened(small_disk) as (ledger, heard):
+        for number in range(30_000):
+            ledger.append(event(verdict=Verdict.PASS if number % 100 else Verdict.DEFECT))
+            if number % 1_000 == 999:
+                heard.wait_for(number)
+        heard.wait_for(30_000)
+        found = everything(ledger)
+        assert ledger.trouble == ""
+    assert numbers(found) == list(range(1, 30_001))
+    kept = [entry.verdict for entry in found if isinstance(entry, Row)]
+    assert kept.count(Verdict.DEFECT) == 300
+    assert kept.count(Verdict.PASS) > 5_000
+
+
+def test_a_disk_that_others_filled(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others leave no room, verdicts are taken on; with the room they are all on the disk again."""
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.1)
+    with opened(small_disk) as (ledger, heard):
+        for _ in range(1_000):
+            ledger.append(event())
+        heard.wait_for(1_000)
+        hog = fill(small_disk)
+        for _ in range(8_000):
+            ledger.append(event())
+        heard.wait_for(9_000)
+        assert numbers(everything(ledger)) == list(range(1, 9_001))
+        hog.unlink()
+        ledger.append(event(verdict=Verdict.DEFECT))
+        heard.wait_for(9_001)
+        deadline = time.monotonic() + 10
+        while ledger.trouble:
+            assert time.monotonic() < deadline, ledger.trouble
+            time.sleep(0.05)
+    with opened(small_disk) as (ledger, _):
+        assert numbers(everything(ledger)) == list(range(1, 9_002))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_ledger_starts_with_what_can_be_read(tmp_path: Path, seed: int) -> None:
+    """Whatever is flipped, blanked or cut off: it opens soon, goes on counting, delivers or names each verdict."""
+    dice = random.Random(seed)  # noqa: S311 - damage, not a secret
+    whole, folder = tmp_path / "whole.db", tmp_path / "state"
+    folder.mkdir()
+    rows = make_ledger(whole, 1_500)
+    store = Store(whole)
+    store.add([extra := row(1_501)])
+    if dice.random() < 0.5:
+        copy_open(whole, folder / FILE)
+        store.close()
+    else:
+        store.close()
+        shutil.copy(whole, folder / FILE)
+    for _ in range(dice.randrange(1, 4)):
+        damage(folder / FILE, dice)
+    damaged = {path.read_bytes() for path in folder.iterdir()}
+    started = time.monotonic()
+    with opened(folder) as (ledger, _):
+        ledger.append(last := event(verdict=Verdict.DEFECT))
+        ledger.flush(10)
+        found = everything(ledger)
+        assert time.monotonic() - started < 10
+    given = {row.seq: row for row in (*rows, extra)}
+    kept = [entry for entry in found if isinstance(entry, Row) and last.id.encode() not in entry.json]
+    assert all(given[entry.seq] == entry for entry in kept)
+    there = numbers(found)
+    assert there == list(range(there[0], there[-1] + 1))
+    aside = {path.read_bytes() for path in folder.glob("*damaged*")}
+    # A log whose end is gone looks like one that was never longer.
+    unnoticed = kept == list(given.values())[: len(kept)] and not aside
+    assert unnoticed or aside & damaged, "the damaged file is not kept as it was"
