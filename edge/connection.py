@@ -6,6 +6,7 @@ No lock is shared with paho, and no callback can block or kill its network threa
 from __future__ import annotations
 
 import random
+import socket
 import sys
 import threading
 import time
@@ -99,7 +100,9 @@ class Connection:
         # Not loop_stop: it waits without a limit for a thread that may be connecting to a host that is silent.
         self._offline.wait(timeout)
 
-    def _on_socket_open(self, _client: Any, _data: Any, _socket: Any) -> None:
+    def _on_socket_open(self, _client: Any, _data: Any, link: socket.socket) -> None:
+        # A second small packet would wait 40 ms for the other side's delayed acknowledgement of the first.
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._refused = False
         self._tell(Opened(time.monotonic() + CONNECT_SECONDS))
 

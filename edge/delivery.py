@@ -21,6 +21,8 @@ IN_FLIGHT = 20
 """Sent and not yet acknowledged, at most."""
 LIVE_SECONDS = 10.0
 """What is sent later than this after it was written is marked historical."""
+_SHARE = 10
+"""Of what waits so much is in flight: live verdicts one by one, a backlog by the window."""
 _SILENCE_SECONDS = 0.05
 _SILENCE_TIMES = 4
 """Without an answer for longer than this and so many usual answer times, nothing more is sent."""
@@ -75,7 +77,9 @@ class Delivery:
 
     def next(self, now: float) -> Row | Gap | None:
         """Return what is to be sent now and then given to `sent`; None if that is nothing."""
-        if not self._waiting or self._resent or len(self._flying) >= self._window or self._is_silent(now):
+        backlog = len(self._waiting) + len(self._flying)
+        allowed = min(self._window, 1 + backlog // _SHARE)
+        if not self._waiting or self._resent or len(self._flying) >= allowed or self._is_silent(now):
             return None
         return self._waiting.popleft()
 
