@@ -1,0 +1,101 @@
+"""A broker that is away for a day: verdicts wait on the disk, not in memory, and an alarm does not wait behind them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paho.mqtt.client as paho
+from conftest import make_broker
+from device import write_config
+from paho.mqtt.enums import CallbackAPIVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIVE_RATE = 10
+"""Verdicts a second: of a day's 864,000."""
+
+
+class Counter:
+    """A subscriber that keeps numbers, not messages."""
+
+    def __init__(self, port: int) -> None:
+        self.seqs = 0
+        self.last = 0
+        self.disorder = 0
+        self.alarm_at = 0.0
+        self._subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.on_connect = lambda client, *_: client.subscribe("inspect/v1/#", qos=1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert self._subscribed.wait(10)
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        name = message.topic.split("/")[4]
+        if name == "alarm":
+            self.alarm_at = time.monotonic()
+        elif name == "event":
+            seq = json.loads(message.payload)["seq"]
+            self.seqs += seq > self.last
+            self.disorder += seq != self.last + 1
+            self.last = seq
+
+
+def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *, soak: bool) -> None:
+    """A day's verdicts at 10 a second, as fast as they can be given, grow no memory, and then arrive in order.
+
+    They are delivered at ten times the rate of their coming at least, and a DEFECT's alarm overtakes them.
+    """
+    count = 864_000 if soak else 20_000
+    broker = make_broker(tmp_path, "allow_anonymous true", "max_queued_messages 0")
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    config = write_config(tmp_path / "device.toml", bundle=tmp_path, camera={"kind": "synthetic"}, mqtt=mqtt)
+    command = [sys.executable, Path(__file__).with_name("judging.py"), config]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as device:
+
+        def ask(words: str) -> tuple[float, float]:
+            assert device.stdin is not None
+            assert device.stdout is not None
+            device.stdin.write(f"{words}\n")
+            device.stdin.flush()
+            at, rss = map(float, device.stdout.readline().split())
+            return at, rss
+
+        _, before = ask("judge 1000")
+        _, away = ask(f"judge {count - 1000}")
+        broker.start()
+        counter = Counter(broker.port)
+        while counter.last < count // 10:
+            time.sleep(0.01)
+        started, first = time.monotonic(), counter.last
+        asked_at, _ = ask("defect")
+        ended, after = ask("delivered")
+        while counter.last < count + 1:
+            time.sleep(0.01)
+        device.communicate("stop\n")
+    counter.stop()
+    broker.stop()
+    rate = (count + 1 - first) / (ended - started)
+    late = counter.alarm_at - asked_at
+    figure(
+        f"{count} verdicts: {count + 1 - counter.seqs} lost, {counter.disorder} out of order, drained at {rate:.0f}/s,"
+        f" alarm after {late * 1e3:.0f} ms, memory {before:.0f} MiB, +{max(away, after) - before:.1f}"
+    )
+    assert (counter.seqs, counter.disorder) == (count + 1, 0)
+    assert rate >= 10 * LIVE_RATE
+    assert 0 <= late <= 1
+    assert max(away, after) - before <= 20
