@@ -100,7 +100,7 @@ class Connection:
         # Not loop_stop: it waits without a limit for a thread that may be connecting to a host that is silent.
         self._offline.wait(timeout)
 
-    def _on_socket_open(self, _client: Any, _data: Any, link: socket.socket) -> None:
+    def _on_socket_open(self, _client: Any, _data: Any, link: Any) -> None:
         # A second small packet would wait 40 ms for the other side's delayed acknowledgement of the first.
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._refused = False

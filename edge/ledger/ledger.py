@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 FILE = "ledger.db"
 GROUP = 500
 """Verdicts in one commit, at most."""
-MARKS_SECONDS = 1.0
-"""How old the delivered mark on the disk may be: so much is sent again after a crash."""
+IDLE_SECONDS = 0.5
+"""After so long without a verdict the delivered mark is written by itself; else it goes with the verdicts."""
 
 
 class Ledger:
@@ -40,7 +39,6 @@ class Ledger:
         self._claim = _claim(folder)
         self._stores = Stores(folder / FILE, budget)
         self._pending = Pending()
-        self._marked_at = 0.0
         self._closing = False
         self._error: BaseException | None = None
         self._writer: threading.Thread | None = None
@@ -98,7 +96,7 @@ class Ledger:
             self.delivered = self._stores.marks.delivered
             on_written(self._stores.last)
             while not self._closing or len(self._pending):
-                self._pending.wait(MARKS_SECONDS)
+                self._pending.wait(IDLE_SECONDS)
                 if self._write(self._pending.take(GROUP)):
                     on_written(self._stores.last)
                 self._stores.tend()
@@ -107,19 +105,13 @@ class Ledger:
             self._error = error
 
     def _write(self, items: list[Event | Verdict]) -> bool:
-        marks = self._due_marks()
-        rows, gaps = numbered(items, self._stores.last + 1)
-        if items or marks is not None:
-            self._stores.write(rows, gaps, marks)
+        delivered = self.delivered
+        if items:
+            self._stores.write(*numbered(items, self._stores.last + 1, delivered), None)
+            self._stores.marks = self._stores.marks.further(Marks(delivered))
+        elif delivered != self._stores.marks.delivered:
+            self._stores.write((), (), self._stores.marks.further(Marks(delivered)))
         return bool(items)
-
-    def _due_marks(self) -> Marks | None:
-        before, now = self._stores.marks, time.monotonic()
-        marks = Marks(self.delivered, before.pictured)
-        if marks == before or (now - self._marked_at < MARKS_SECONDS and not self._closing):
-            return None
-        self._marked_at = now
-        return marks
 
 
 def _claim(folder: Path) -> int:
@@ -134,7 +126,7 @@ def _claim(folder: Path) -> int:
     return handle
 
 
-def numbered(items: Iterable[Event | Verdict], first: int) -> tuple[list[Row], list[Gap]]:
+def numbered(items: Iterable[Event | Verdict], first: int, delivered: int) -> tuple[list[Row], list[Gap]]:
     """Return verdicts numbered from `first` on; bare ones were shed before they had a number, and make gaps."""
     rows: list[Row] = []
     gaps: list[Gap] = []
@@ -142,5 +134,5 @@ def numbered(items: Iterable[Event | Verdict], first: int) -> tuple[list[Row], l
         if isinstance(item, Verdict):
             gaps.append(Gap(first=seq, last=seq, reason=SHED, verdicts={item: 1}))
         else:
-            rows.append(Row(seq, item.verdict, encode(msgspec.structs.replace(item, seq=seq))))
+            rows.append(Row(seq, item.verdict, encode(msgspec.structs.replace(item, seq=seq)), delivered))
     return rows, gaps

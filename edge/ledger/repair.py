@@ -90,6 +90,7 @@ def _fill(fresh: Path, found: Iterable[Row | Gap | Marks], claimed: int) -> int:
             match entry:
                 case Row():
                     rows.append(entry)
+                    marks = marks.further(Marks(entry.delivered))
                 case Gap():
                     gaps.append(entry)
                 case Marks():

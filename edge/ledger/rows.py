@@ -49,6 +49,8 @@ class Row(Record, frozen=True):
     seq: int
     verdict: Verdict
     json: bytes
+    delivered: int = 0
+    """How far the broker had them when this was written: a mark of its own would cost a page with each commit."""
 
 
 class Marks(Record, frozen=True):
@@ -83,6 +85,19 @@ def decode(row: tuple[int, bytes], kind: type[T]) -> T:
         return msgspec.json.decode(unpack(*row), type=kind)
     except msgspec.DecodeError as error:
         raise DamagedLedgerError(f"row {row[0]} is damaged ({error})") from error
+
+
+def pack_row(row: Row) -> bytes:
+    """Return what the ledger stores for a verdict."""
+    return pack(row.seq, b"%d\n%b" % (row.delivered, row.json))
+
+
+def unpack_row(number: int, verdict: Verdict, body: bytes) -> Row:
+    """Return the verdict that was packed; raises DamagedLedgerError for any other bytes."""
+    delivered, _, json = unpack(number, body).partition(b"\n")
+    if not delivered.isdigit():
+        raise DamagedLedgerError(f"row {number} is damaged")
+    return Row(number, verdict, json, int(delivered))
 
 
 def pack(number: int, json: bytes) -> bytes:

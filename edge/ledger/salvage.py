@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
-from edge.ledger.rows import LARGEST, PAGE, VERDICTS, Marks, Row, decode, unpack
+from edge.ledger.rows import LARGEST, PAGE, VERDICTS, Marks, Row, decode, unpack, unpack_row
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, log_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _entries(pages: _Pages, page: bytes, at: int) -> Iterator[Row | Gap | Marks]
 def _entry(number: int, columns: list[int | bytes]) -> Row | Gap | Marks:
     match columns:
         case [0, int(verdict), bytes(body)] if verdict < len(VERDICTS):
-            return Row(number, VERDICTS[verdict], unpack(number, body))
+            return unpack_row(number, VERDICTS[verdict], body)
         case [0, bytes(body)]:
             gap = b'"first"' in unpack(number, body)
             return decode((number, body), Gap) if gap else decode((number, body), Marks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
-from edge.ledger.rows import PAGE, VERDICTS, Marks, Row, decode, encode, first_of, pack, unpack
+from edge.ledger.rows import PAGE, VERDICTS, Marks, Row, decode, encode, first_of, pack_row, unpack_row
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _KINDS = {
 }
 """By SQLite's primary result code."""
 _MARKS_ID = 1
+_ANY = 1 << 62
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
 _BUSY_SECONDS = 5.0
 """A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""
@@ -86,9 +87,10 @@ class Store:
 
     @property
     def marks(self) -> Marks:
-        """How far what is here was delivered."""
+        """How far what is here was delivered, by the last mark or by the last verdict."""
         found = self._all("SELECT id, body FROM marks")
-        return decode(found[0], Marks) if found else Marks()
+        marks = decode(found[0], Marks) if found else Marks()
+        return marks.further(Marks(max((row.delivered for row in self.newest(_ANY, 1)), default=0)))
 
     @property
     def last(self) -> int:
@@ -107,7 +109,7 @@ class Store:
         """Add all of these, or on an error none of them."""
         with self._transaction() as run:
             for row in rows:
-                run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack(row.seq, row.json))
+                run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
             for gap in gaps:
                 self._join(gap)
             if marks is not None:
@@ -153,8 +155,7 @@ class Store:
         """Add what is not here yet."""
         with self._transaction() as run:
             for row in rows:
-                body = pack(row.seq, row.json)
-                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], body)
+                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
 
     def exclude(self, gaps: Iterable[Gap]) -> None:
         """Remove the verdicts that lie within gaps."""
@@ -201,7 +202,7 @@ class Store:
         seq, number, body = row
         if not (isinstance(number, int) and 0 <= number < len(VERDICTS) and isinstance(body, bytes)):
             raise DamagedLedgerError(f"{self._name}: row {seq} is damaged")
-        return Row(seq, VERDICTS[number], unpack(seq, body))
+        return unpack_row(seq, VERDICTS[number], body)
 
     def _join(self, gap: Gap) -> None:
         """Write a gap, as one with the gap before and the gap behind it where they touch and have its reason."""

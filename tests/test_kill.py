@@ -1,0 +1,52 @@
+"""The daemon killed at any moment: no verdict that it had is lost."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from device import running_daemon, stop, write_config
+from recorder import Recorder
+
+from edge.ledger.ledger import FILE
+from edge.ledger.store import Span, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Broker
+
+
+def test_kills_lose_nothing(
+    tmp_path: Path, broker: Broker, demo_bundle: Path, figure: Callable[[str], None], *, soak: bool
+) -> None:
+    """After kill -9 under load, again and again, all that was in the ledger has arrived, each number once, no gap."""
+    kills = 1_000 if soak else 8
+    dice = random.Random(3)  # noqa: S311 - moments, not secrets
+    camera = {"kind": "synthetic", "rate": 200, "width": 64, "height": 64}
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt)
+    with Recorder(broker.port) as recorder:
+        for _ in range(kills):
+            with running_daemon(config) as daemon:
+                before = len(recorder.messages)
+                recorder.wait(lambda r, seen=before: any(m.name == "event" for m in r.messages[seen:]))
+                time.sleep(dice.uniform(0, 0.5))
+                daemon.kill()
+        with running_daemon(config) as daemon:
+            recorder.wait_for_status("online")
+            stop(daemon)
+        store = Store(tmp_path / "state" / FILE, read_only=True)
+        rows = store.read(Span(0, store.last), store.last)
+        store.close()
+        recorder.wait(lambda r: r.named("event")[-1]["seq"] == rows[-1].seq)
+    events = {event["seq"]: event["id"] for event in recorder.named("event")}
+    arrived = len(recorder.named("event"))
+    again = arrived - len({(event["seq"], event["id"]) for event in recorder.named("event")})
+    figure(f"{kills} kills, {len(rows)} verdicts: {len(rows) - len(events)} lost, {again} of {arrived} twice")
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    assert sorted(events) == list(range(1, len(rows) + 1))
+    assert len(set(events.values())) == len(rows)
+    assert arrived - again == len(rows), "a number was given twice"
