@@ -22,6 +22,10 @@ The device needs Debian 12 or newer (or Raspberry Pi OS), ssh, and root: by logi
 The same FILE serves here and there: files that [mqtt] names by a relative path travel with it, and its `bundle` is
 set to the place on the device.
 """
+_BROKER = """Writes a configuration for mosquitto 2: TLS, a certificate for every client, each device confined to its
+own topics, and nothing lost of what was acknowledged. The CA is made once and kept; what else is there is written anew.
+The same rules for EMQX, where one broker is not enough, are written beside it.
+"""
 
 
 def main() -> int:
@@ -32,6 +36,14 @@ def main() -> int:
 def _run() -> int:
     arguments = _parser().parse_args()
     with ended_as_interrupted():
+        if arguments.command == "broker":
+            from deploy import broker_files
+
+            return broker_files.write(arguments.folder, arguments.host, arguments.port)
+        if arguments.command == "certify":
+            from deploy import broker_files
+
+            return broker_files.certify(arguments.folder, arguments.name)
         return _push(arguments)
 
 
@@ -82,7 +94,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_access(push)
     _add_program(push)
+    _add_broker(commands)
     return parser
+
+
+def _add_broker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = "write a broker's configuration, access rules and certificates"
+    broker = add_command(commands, "broker", summary=summary, description=_BROKER)
+    broker.add_argument("folder", type=to_path, metavar="DIR", help="for everything the broker needs")
+    broker.add_argument(
+        "--host",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="a name or address by which clients reach the broker; may be given again",
+    )
+    broker.add_argument("--port", type=_port, default=8883, metavar="N", help="to listen on (8883)")
+    certify = add_command(commands, "certify", summary="give a device or an operator a certificate for that broker")
+    certify.add_argument("folder", type=to_path, metavar="DIR", help="where edge-deploy broker wrote")
+    certify.add_argument("name", metavar="NAME", help="SITE/DEVICE, as the device's [device] says, or `operator`")
 
 
 def _add_access(push: argparse.ArgumentParser) -> None:
@@ -107,6 +137,12 @@ def _host(text: str) -> Access:
         return Access.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
 
 
 def _broker(text: str) -> tuple[str, int]:

@@ -108,6 +108,12 @@ class Broker:
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 
+    def kill(self) -> None:
+        """End it without a chance to write anything."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
     def stop(self) -> None:
         """Stop it; a second call does nothing."""
         if self.process is not None:
@@ -116,10 +122,15 @@ class Broker:
             self.process = None
 
 
-def make_broker(folder: Path, *lines: str) -> Broker:
-    """Write a mosquitto configuration (anonymous unless `lines` say otherwise) for a free port."""
+def need_mosquitto() -> None:
+    """Skip where there is no broker."""
     if shutil.which("mosquitto") is None:
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
+
+
+def make_broker(folder: Path, *lines: str) -> Broker:
+    """Write a mosquitto configuration (anonymous unless `lines` say otherwise) for a free port."""
+    need_mosquitto()
     port = free_port()
     access = lines or ("allow_anonymous true",)
     settings = folder / "mosquitto.conf"

@@ -14,6 +14,7 @@ from paho.mqtt.properties import Properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 NAME_LEVEL = 4
@@ -40,9 +41,13 @@ class Recorder:
         client_id: str = "recorder",
         *,
         login: tuple[str, str] | None = None,
+        certificate: Path | None = None,
         persistent: bool = False,
     ) -> None:
-        """Connect and subscribe; a `persistent` session is kept by the broker over its own restart."""
+        """Connect and subscribe; a `persistent` session is kept by the broker over its own restart.
+
+        A `certificate` has its key and its CA, ca.crt, beside it.
+        """
         self.messages: list[Received] = []
         self._changed = threading.Condition()
         self._subscribed = threading.Event()
@@ -53,6 +58,8 @@ class Recorder:
         self._client.reconnect_delay_set(1, 1)
         if login:
             self._client.username_pw_set(*login)
+        if certificate:
+            self._client.tls_set(certificate.with_name("ca.crt"), certificate, certificate.with_suffix(".key"))
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = 3600 if persistent else 0
         self._client.connect("127.0.0.1", port, clean_start=not persistent, properties=session)
