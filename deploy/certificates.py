@@ -53,7 +53,7 @@ class Authority:
             raise DeployError(f"{folder}: ca.key does not belong to ca.crt")
         self._secret = key
 
-    def issue(self, file: str, name: str, hosts: Sequence[str] = ()) -> Path:
+    def issue(self, file: str, name: str, hosts: Sequence[str] = (), *, days: float = LEAF_DAYS) -> Path:
         """Write FILE.crt and FILE.key for a client called `name`, or for a server of these hosts; returns FILE.crt.
 
         A new one takes the place of an old one. Raises OSError.
@@ -62,7 +62,7 @@ class Authority:
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._secret.public_key())
         builder = (
-            _builder(name, self._certificate.subject, key.public_key(), LEAF_DAYS)
+            _builder(name, self._certificate.subject, key.public_key(), days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(signer, critical=False)
@@ -98,7 +98,7 @@ def device_file(name: str) -> str:
 
 
 def _builder(
-    name: str | x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    name: str | x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
 ) -> x509.CertificateBuilder:
     subject = name if isinstance(name, x509.Name) else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

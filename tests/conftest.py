@@ -98,10 +98,17 @@ class Broker:
 
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
-        self.process = subprocess.Popen(
-            ["mosquitto", "-c", str(self.settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(["mosquitto", "-c", str(self.settings)], stdout=log, stderr=log)
         wait_for_port(self.port, self.process)
+
+    def log(self) -> str:
+        """Return what it has written so far."""
+        return self._log.read_text("utf-8", "replace")
+
+    @property
+    def _log(self) -> Path:
+        return self.settings.with_suffix(".log")
 
     def reload(self) -> None:
         """Have it read its access rules anew."""

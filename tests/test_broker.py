@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+import paho.mqtt.client as paho
 import pytest
 from conftest import Broker, free_port, need_mosquitto
+from paho.mqtt.enums import CallbackAPIVersion
 from recorder import Recorder
 from rigs import deploy
 from test_publisher import Line
 
+from deploy.certificates import Authority
 from edge import connection
 
 if TYPE_CHECKING:
@@ -85,3 +90,106 @@ def test_a_killed_broker_keeps_what_it_acknowledged(
     again = len(seqs) - len(set(seqs))
     figure(f"{runs} kills, {last} verdicts: {len(missing)} lost, {again} twice")
     assert not missing
+
+
+@contextlib.contextmanager
+def client(broker: Broker, certificate: Path | None) -> Iterator[paho.Client]:
+    """Prepare a client of the broker with a certificate, or with none; it is disconnected afterwards."""
+    made = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    files = (certificate, certificate.with_suffix(".key")) if certificate else (None, None)
+    made.tls_set(broker.settings.parent / "ca.crt", *files)
+    try:
+        yield made
+    finally:
+        made.disconnect()
+        made.loop_stop()
+
+
+def log_in(who: paho.Client, broker: Broker) -> None:
+    """Connect and wait for the broker's word."""
+    answered = threading.Event()
+    who.on_connect = lambda *_: answered.set()
+    who.connect("127.0.0.1", broker.port)
+    who.loop_start()
+    assert answered.wait(10)
+
+
+def listen(who: paho.Client, heard: SimpleQueue[str], *topics: str) -> None:
+    """Subscribe, and put the topic of what comes into a queue."""
+    subscribed = threading.Event()
+    who.on_message = lambda _client, _data, message: heard.put(message.topic)
+    who.on_subscribe = lambda *_: subscribed.set()
+    who.subscribe([(topic, 1) for topic in topics])
+    assert subscribed.wait(10)
+
+
+@pytest.mark.parametrize("stranger", ["none", "another CA", "expired"])
+def test_strangers_are_refused(tmp_path: Path, shipped: Broker, stranger: str) -> None:
+    """Who has no certificate of this CA, or one that is over, gets no connection, and the broker's log says so."""
+    folder = shipped.settings.parent
+    certificate = {
+        "none": lambda: None,
+        "another CA": lambda: Authority(tmp_path / "others").issue("operator", "operator"),
+        "expired": lambda: Authority(folder).issue("late", "operator", days=-0.5),
+    }[stranger]()
+    answers: SimpleQueue[str] = SimpleQueue()
+    with client(shipped, certificate) as refused:
+        refused.on_connect = lambda *_: answers.put("let in")
+        refused.on_disconnect = lambda *_: answers.put("refused")
+        try:
+            refused.connect("127.0.0.1", shipped.port)
+            refused.loop_start()
+        except OSError:
+            answers.put("refused")
+        assert answers.get(timeout=10) == "refused"
+    assert "SSL routines" in shipped.log()
+
+
+def test_a_device_is_confined_to_its_own(shipped: Broker) -> None:
+    """A device can neither write below another one's name, nor command it, nor hear it; its own it can."""
+    folder = shipped.settings.parent
+    assert deploy("certify", folder, "test/other").returncode == 0
+    heard: SimpleQueue[str] = SimpleQueue()
+    overheard: SimpleQueue[str] = SimpleQueue()
+    theirs, own = "inspect/v1/test/dut", "inspect/v1/test/other"
+    with (
+        operator(shipped) as recorder,
+        client(shipped, folder / "test.other.crt") as other,
+        client(shipped, folder / "test.other.crt") as spy,
+        client(shipped, folder / "operator.crt") as boss,
+    ):
+        for each in (other, spy, boss):
+            log_in(each, shipped)
+        listen(other, heard, f"{own}/cmd/#")
+        listen(spy, overheard, "inspect/v1/#", f"{theirs}/event", f"{theirs}/cmd/#")
+        for topic in (f"{theirs}/event", f"{theirs}/cmd/pause", f"{theirs}/status", f"{own}/event"):
+            other.publish(topic, b"{}", qos=1).wait_for_publish(10)
+        for topic in (f"{theirs}/event", f"{theirs}/cmd/pause", f"{own}/cmd/pause"):
+            boss.publish(topic, b"{}", qos=1).wait_for_publish(10)
+        recorder.wait_for("cmd", 2)
+        assert heard.get(timeout=10) == f"{own}/cmd/pause"
+    assert [message.topic for message in recorder.messages] == [
+        *(f"{own}/event", f"{theirs}/event", f"{theirs}/cmd/pause", f"{own}/cmd/pause")
+    ]
+    assert overheard.empty()
+
+
+def test_certificates_are_made_once(tmp_path: Path) -> None:
+    """A second run keeps the CA, so that devices stay let in; keys are for their owner's eyes only."""
+    arguments = ("broker", tmp_path, "--host", "broker.hall-1", "--host", "10.0.0.7")
+    assert deploy(*arguments).returncode == 0
+    before = (tmp_path / "ca.crt").read_bytes()
+    assert deploy(*arguments).returncode == 0
+    assert (tmp_path / "ca.crt").read_bytes() == before
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*.key")} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["cam-1", "plant/", "/cam", "plant/cam/1", "plant/cäm", "../x", "a/b\n"])
+def test_a_name_that_is_no_device(tmp_path: Path, name: str) -> None:
+    """A name that would reach beyond its own topics, or out of the folder, is one clear line."""
+    assert deploy("broker", tmp_path, "--host", "localhost").returncode == 0
+    before = sorted(tmp_path.iterdir())
+    done = deploy("certify", tmp_path, name)
+    assert done.returncode == 9
+    assert "is not SITE/DEVICE" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
