@@ -114,6 +114,16 @@ def log_in(who: paho.Client, broker: Broker) -> None:
     assert answered.wait(10)
 
 
+def say(broker: Broker, certificate: str, topic: str) -> None:
+    """Publish one message over a connection of its own: mosquitto may end one that says what it must not."""
+    with client(broker, broker.settings.parent / certificate) as who:
+        done = threading.Event()
+        who.on_publish = who.on_disconnect = lambda *_: done.set()
+        log_in(who, broker)
+        who.publish(topic, b"{}", qos=1)
+        assert done.wait(10)
+
+
 def listen(who: paho.Client, heard: SimpleQueue[str], *topics: str) -> None:
     """Subscribe, and put the topic of what comes into a queue."""
     subscribed = threading.Event()
@@ -156,22 +166,22 @@ def test_a_device_is_confined_to_its_own(shipped: Broker) -> None:
         operator(shipped) as recorder,
         client(shipped, folder / "test.other.crt") as other,
         client(shipped, folder / "test.other.crt") as spy,
-        client(shipped, folder / "operator.crt") as boss,
     ):
-        for each in (other, spy, boss):
+        for each in (other, spy):
             log_in(each, shipped)
         listen(other, heard, f"{own}/cmd/#")
         listen(spy, overheard, "inspect/v1/#", f"{theirs}/event", f"{theirs}/cmd/#")
         for topic in (f"{theirs}/event", f"{theirs}/cmd/pause", f"{theirs}/status", f"{own}/event"):
-            other.publish(topic, b"{}", qos=1).wait_for_publish(10)
+            say(shipped, "test.other.crt", topic)
         for topic in (f"{theirs}/event", f"{theirs}/cmd/pause", f"{own}/cmd/pause"):
-            boss.publish(topic, b"{}", qos=1).wait_for_publish(10)
+            say(shipped, "operator.crt", topic)
         recorder.wait_for("cmd", 2)
         assert heard.get(timeout=10) == f"{own}/cmd/pause"
     assert [message.topic for message in recorder.messages] == [
         *(f"{own}/event", f"{theirs}/event", f"{theirs}/cmd/pause", f"{own}/cmd/pause")
     ]
-    assert overheard.empty()
+    while not overheard.empty():
+        assert overheard.get() == f"{own}/cmd/pause"
 
 
 def test_certificates_are_made_once(tmp_path: Path) -> None:
