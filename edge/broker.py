@@ -25,7 +25,9 @@ _REMEDIES = {"protocol": "mqtt.protocol", "identifier": "device.id", "user name"
 def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
     """Return a client with protocol, login and TLS as configured; raises ConfigError for unusable files."""
     protocol = paho.MQTTv5 if mqtt.protocol == "5" else paho.MQTTv311
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, reconnect_on_failure=False
+    )
     client.suppress_exceptions = True  # An exception in a callback would end paho's thread; it is logged instead.
     client.enable_logger(_paho_log())
     client.connect_timeout = CONNECT_SECONDS

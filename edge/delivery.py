@@ -7,6 +7,7 @@ not acknowledged, is sent again and arrives twice.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from edge.ledger.rows import first_of, last_of
@@ -21,6 +22,10 @@ IN_FLIGHT = 20
 """Sent and not yet acknowledged, at most."""
 LIVE_SECONDS = 10.0
 """What is sent later than this after it was written is marked historical."""
+SETTLED_SECONDS = 0.5
+"""After an acknowledgement a broker has this long to have it on its disk: ours writes right after it has answered."""
+_GRAIN_SECONDS = 0.05
+"""Acknowledgements of this time are remembered as one, the earliest."""
 _SHARE = 10
 """Of what waits so much is in flight: live verdicts one by one, a backlog by the window."""
 _SILENCE_SECONDS = 0.05
@@ -33,20 +38,17 @@ _SMOOTHING = 0.125
 class Delivery:
     """The window of one client. Times are seconds on the monotonic clock, of which none may be before another."""
 
-    def __init__(self) -> None:
+    def __init__(self, delivered: int) -> None:
+        """Count everything up to this number as delivered."""
         self._waiting: deque[Row | Gap] = deque()
         self._flying: dict[int, tuple[Row | Gap, float]] = {}
         """By packet identifier, with when they were sent."""
-        self._resent: set[int] = set()
-        """In flight when the link broke: the client sends these again first, so newer ones wait for them."""
-        self._read = 0
+        self._acknowledged: deque[tuple[int, float]] = deque([(delivered, -inf)])
+        """Up to where all had arrived, and since when."""
+        self._read = delivered
         self._most = IN_FLIGHT
         self._window = 1
         self._usual = 0.0
-
-    def begin(self, delivered: int) -> None:
-        """Count everything up to this number as delivered."""
-        self._read = max(self._read, delivered)
 
     @property
     def read(self) -> int:
@@ -55,9 +57,14 @@ class Delivery:
 
     @property
     def delivered(self) -> int:
-        """The number up to which everything has arrived."""
-        flying = (entry for entry, _ in self._flying.values())
-        return min((first_of(entry) - 1 for entry in (*flying, *list(self._waiting)[:1])), default=self._read)
+        """The number up to which the broker has acknowledged everything."""
+        return self._acknowledged[-1][0]
+
+    def settled(self, now: float) -> int:
+        """Return the number up to which that was SETTLED_SECONDS ago: a broker that dies now has it on its disk."""
+        while len(self._acknowledged) > 1 and now - self._acknowledged[1][1] > SETTLED_SECONDS:
+            self._acknowledged.popleft()
+        return self._acknowledged[0][0]
 
     @property
     def idle(self) -> bool:
@@ -79,7 +86,7 @@ class Delivery:
         """Return what is to be sent now and then given to `sent`; None if that is nothing."""
         backlog = len(self._waiting) + len(self._flying)
         allowed = min(self._window, 1 + backlog // _SHARE)
-        if not self._waiting or self._resent or len(self._flying) >= allowed or self._is_silent(now):
+        if not self._waiting or len(self._flying) >= allowed or self._is_silent(now):
             return None
         return self._waiting.popleft()
 
@@ -92,11 +99,9 @@ class Delivery:
         if packet not in self._flying:
             return False
         _, since = self._flying.pop(packet)
-        if packet not in self._resent:
-            took = now - since
-            self._usual += (took - self._usual) * (_SMOOTHING if self._usual else 1)
-        self._resent.discard(packet)
+        self._usual += (now - since - self._usual) * (_SMOOTHING if self._usual else 1)
         self._window = min(self._most, self._window + 1)
+        self._note(now)
         return True
 
     def refused(self, packet: int) -> bool:
@@ -104,18 +109,31 @@ class Delivery:
         if packet not in self._flying:
             return False
         entry, _ = self._flying.pop(packet)
-        self._resent.discard(packet)
         self._waiting = deque(sorted((entry, *self._waiting), key=first_of))
         return True
 
-    def connected(self, most: int) -> None:
-        """Begin anew on a connection that allows so many in flight."""
+    def begin(self, most: int) -> None:
+        """Begin on a connection that allows so many in flight."""
         self._most = max(1, min(IN_FLIGHT, most))
         self._window, self._usual = 1, 0.0
+        self.rewind(self.delivered)
 
-    def broken(self) -> None:
-        """Note that the link broke."""
-        self._resent = set(self._flying)
+    def rewind(self, after: int) -> None:
+        """Begin behind a number: that and no more has arrived."""
+        self._waiting.clear()
+        self._flying.clear()
+        self._read = after
+        if after != self.delivered:
+            self._acknowledged = deque([(after, -inf)])
+
+    def _note(self, now: float) -> None:
+        open_ones = [entry for entry, _ in self._flying.values()] + list(self._waiting)[:1]
+        delivered = max(self.delivered, min((first_of(entry) - 1 for entry in open_ones), default=self._read))
+        self.settled(now)
+        if now - self._acknowledged[-1][1] < _GRAIN_SECONDS:
+            self._acknowledged[-1] = delivered, self._acknowledged[-1][1]
+        else:
+            self._acknowledged.append((delivered, now))
 
     def _is_silent(self, now: float) -> bool:
         oldest = next(iter(self._flying.values()), None)

@@ -6,17 +6,22 @@ its inbox.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from math import inf
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
 
 from edge import clock
-from edge.broker import address, silent
-from edge.connection import Acknowledged, Away, Connected, Connection, Opened, Will
+from edge.broker import address
+from edge.connection import Acknowledged, Away, Connected, News, Uptime, Will
 from edge.contract.messages import Gap, Message, Status, encode, topic
 from edge.delivery import Delivery, Lateness
+from edge.link import Heard, Link
 from edge.record import Record
 from edge.retained import Retained
 
@@ -34,6 +39,13 @@ REFUSED_SECONDS = 5.0
 QUICK_SECONDS = 0.6
 """For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 _SLACK = 0.1
+_HOLD_SECONDS = 0.5
+_UPTIME_SLACK = 1.0
+"""How old a broker's word on that may be, as ours is set up: it says so each second."""
+_AT_ONCE_SECONDS = 0.3
+"""No broker is started anew in this time."""
+_SETTLING_SECONDS = 0.5
+"""How often the ledger hears what is settled by now."""
 _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
 """How a verdict's JSON ends."""
 
@@ -61,7 +73,21 @@ class _Stop(Record, frozen=True):
     deadline: float
 
 
-_Note: TypeAlias = Opened | Connected | Away | Acknowledged | _Written | _Retain | _Trouble | _Stop
+class _Break(Record, frozen=True):
+    """A connection's end: when it was, and up to where the broker surely had everything on its disk."""
+
+    at: float
+    settled: int
+    back: float = inf
+    """When the next connection began. For a while the broker may say whether it has been running since."""
+
+    def was_restart(self, now: float, before: int, uptime: int) -> bool:
+        """Judge by how long the broker says it is running, now and before; its word may be some seconds old."""
+        surely_not = uptime > now - self.at + _UPTIME_SLACK or self.back - self.at < _AT_ONCE_SECONDS
+        return uptime < before or not surely_not
+
+
+_Note: TypeAlias = Heard | _Written | _Retain | _Trouble | _Stop
 
 
 class Publisher:
@@ -70,20 +96,22 @@ class Publisher:
     def __init__(self, config: Config, boot_id: str, ledger: Ledger) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.boot_id = boot_id
-        self._config = config
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
-        device = config.device
-        will = Will(self._topic("status"), encode(self._status("offline", "connection lost")))
-        self._connection = Connection(config.mqtt, f"edge-inspect/{device.site}/{device.id}", will, self._inbox.put)
+        self._device = config.device
+        self._broker = address(config.mqtt)
         self._ledger = ledger
-        self._delivery = Delivery()
+        self._inbox: SimpleQueue[_Note] = SimpleQueue()
+        will = Will(self._topic("status"), encode(self._status("offline", "connection lost")))
+        name = f"edge-inspect/{config.device.site}/{config.device.id}"
+        self._link = Link(config.mqtt, name, will, self._inbox.put)
+        self._delivery = Delivery(0)
         self._lateness: Lateness | None = None
+        """None: the ledger is not open yet."""
         self._retained = Retained()
         self._written = 0
-        self._connected: bool | None = None
-        """None: the first attempt is still under way."""
-        self._silence: Opened | None = None
-        """A connection whose broker has not answered yet."""
+        self._broken: _Break | None = None
+        """How the last connection left things, until the present one has begun where that was."""
+        self._uptime = 0
+        """The broker's last word on how long it has been running, in seconds."""
         self._refused_until = 0.0
         self._stop: _Stop | None = None
         self._troubles: dict[str, str] = {}
@@ -94,7 +122,7 @@ class Publisher:
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._sender.start()
-        self._connection.open()
+        self._link.open()
 
     def written(self, last: int) -> None:
         """Hear that the ledger holds verdicts up to this number."""
@@ -121,38 +149,26 @@ class Publisher:
             if hurry.is_set() and not hurried:
                 hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
                 self._inbox.put(_Stop(reason, deadline))
-        self._connection.close(max(_SLACK, deadline - time.monotonic()))
+        self._link.close(max(_SLACK, deadline - time.monotonic()))
 
     # --- the sender's side: the only one that changes state
 
     def _run_sender(self) -> None:
         while not self._finished():
-            try:
-                note = self._inbox.get(timeout=self._patience())
-            except Empty:
-                note = None
-                if self._silence is not None and time.monotonic() >= self._silence.deadline:
-                    note = Away(silent(self._config.mqtt))
-            if note is not None:
-                self._take(note)
-            if self._connected:
-                self._send()
+            with contextlib.suppress(Empty):
+                self._take(self._inbox.get(timeout=self._patience()))
+            if (away := self._link.tick(time.monotonic())) is not None:
+                self._lose(away)
+            if self._link.connected:
+                self._send(time.monotonic())
+            self._ledger.delivered = self._delivery.settled(time.monotonic())
+        self._ledger.delivered = self._delivery.delivered
         self._say_goodbye()
 
     def _take(self, note: _Note) -> None:
         match note:
-            case Opened():
-                self._silence = note
-            case Connected(allowed):
-                self._begin(allowed)
-            case Away(reason, rival):
-                self._connected, self._silence = False, None
-                self._delivery.broken()
-                self._tell(f"{reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
-                if rival:
-                    self._take(_Trouble("identity", "another device has this device.id"))
-            case Acknowledged(packet, refused):
-                self._settle(packet, refused)
+            case Heard():
+                self._hear(self._link.take(note))
             case _Written(last):
                 self._note_written(last)
             case _Retain(name, message):
@@ -163,32 +179,59 @@ class Publisher:
             case _Stop():
                 self._stop = note
 
+    def _hear(self, news: News | None) -> None:
+        match news:
+            case Connected(allowed):
+                self._begin(allowed)
+            case Away():
+                self._lose(news)
+            case Acknowledged(packet, refused):
+                self._settle(packet, refused)
+            case Uptime(seconds):
+                if self._broken is not None:
+                    self._resume(restarted=self._broken.was_restart(time.monotonic(), self._uptime, seconds))
+                self._uptime = seconds
+
     def _begin(self, allowed: int) -> None:
-        log.info("connected to broker %s", address(self._config.mqtt))
-        self._connected, self._silence = True, None
+        log.info("connected to broker %s", self._broker)
         self._told.clear()
         self._retained.put("status", self._present())
         self._retained.begin()
         # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
-        self._delivery.connected(allowed - len(self._retained))
+        self._delivery.begin(allowed - len(self._retained))
+        if self._broken is not None:
+            unsure = self._broken.settled < self._delivery.delivered
+            self._broken = msgspec.structs.replace(self._broken, back=time.monotonic()) if unsure else None
+
+    def _lose(self, away: Away) -> None:
+        now = time.monotonic()
+        if self._broken is None:
+            self._broken = _Break(at=now, settled=self._delivery.settled(now))
+        self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
+        if away.rival:
+            self._take(_Trouble("identity", "another device has this device.id"))
+
+    def _resume(self, *, restarted: bool) -> None:
+        """Go on where it broke; what a broker had acknowledged just before it died may not be on its disk."""
+        if restarted and self._broken is not None:
+            self._delivery.rewind(self._broken.settled)
+        self._broken = None
 
     def _note_written(self, last: int) -> None:
         if self._lateness is None:
-            self._delivery.begin(self._ledger.delivered)
+            self._delivery.rewind(self._ledger.delivered)
             self._lateness = Lateness(last)
         else:
             self._lateness.written(last, time.monotonic())
         self._written = last
 
     def _settle(self, packet: int, refused: str) -> None:
-        name = self._retained.landed(packet)
-        if not name:
-            name = "event"
-            if refused:
-                self._delivery.refused(packet)
-                self._refused_until = time.monotonic() + REFUSED_SECONDS
-            elif self._delivery.landed(packet, time.monotonic()):
-                self._ledger.delivered = self._delivery.delivered
+        name = self._retained.landed(packet) or "event"
+        if name == "event" and refused:
+            self._delivery.refused(packet)
+            self._refused_until = time.monotonic() + REFUSED_SECONDS
+        elif name == "event":
+            self._delivery.landed(packet, time.monotonic())
         if refused:
             problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
             self._tell(problem, logging.ERROR)
@@ -196,12 +239,14 @@ class Publisher:
         elif self._troubles.get(name):
             self._take(_Trouble(name, ""))
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> None:
         for name, message in self._retained.due():
             self._retained.sent(self._publish(name, encode(message), retain=True), name)
-        now = time.monotonic()
-        if now < self._refused_until:
+        if self._broken is not None and now >= self._broken.back + _HOLD_SECONDS:
+            self._resume(restarted=False)
+        if self._broken is not None or now < self._refused_until:
             return
+        self._refused_until = 0.0
         while self._delivery.hungry and self._delivery.read < self._written:
             if not (entries := self._ledger.take(self._delivery.read, BATCH)):
                 break
@@ -217,7 +262,7 @@ class Publisher:
         return "event", entry.json
 
     def _publish(self, name: str, payload: bytes, *, retain: bool) -> int:
-        return int(self._connection.publish(self._topic(name), payload, retain=retain).mid)
+        return int(self._link.publish(self._topic(name), payload, retain=retain).mid)
 
     def _tell(self, problem: str, level: int) -> None:
         if problem not in self._told:
@@ -228,21 +273,29 @@ class Publisher:
         if self._stop is None:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
-        all_there = self._delivery.idle and self._delivery.read >= self._written
-        delivered = self._inbox.empty() and all_there and self._connected is not None
-        return delivered or time.monotonic() >= self._stop.deadline
+        answered = self._link.connected is not None
+        holding = self._link.connected and self._broken is not None
+        all_there = self._delivery.idle and self._delivery.read >= self._written and not holding
+        return (answered and all_there and self._inbox.empty()) or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
-        deadlines = [due.deadline for due in (self._silence, self._stop) if due is not None]
-        if self._connected and self._refused_until > time.monotonic():
-            deadlines.append(self._refused_until)
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        now = time.monotonic()
+        deadlines = [self._link.deadline]
+        if self._stop is not None:
+            deadlines.append(self._stop.deadline)
+        if self._link.connected:
+            deadlines.append(self._refused_until or None)
+            deadlines.append(self._broken.back + _HOLD_SECONDS if self._broken is not None else None)
+        if self._delivery.settled(now) < self._delivery.delivered:
+            deadlines.append(now + _SETTLING_SECONDS)
+        due = [deadline for deadline in deadlines if deadline is not None]
+        return max(0.0, min(due) - now) if due else None
 
     def _say_goodbye(self) -> None:
-        if not self._connected or self._stop is None:
+        if not self._link.connected or self._stop is None:
             return  # The broker publishes the last will instead.
         status = encode(self._status("offline", self._stop.reason))
-        goodbye = self._connection.publish(self._topic("status"), status, retain=True)
+        goodbye = self._link.publish(self._topic("status"), status, retain=True)
         try:
             goodbye.wait_for_publish(max(0.1, self._stop.deadline - time.monotonic()))
         except RuntimeError as error:  # paho's word for a link that broke meanwhile: the last will speaks.
@@ -256,4 +309,4 @@ class Publisher:
         return Status(state=state, reason=reason, boot_id=self.boot_id, time=clock.now())
 
     def _topic(self, name: str) -> str:
-        return topic(self._config.device.site, self._config.device.id, name)
+        return topic(self._device.site, self._device.id, name)

@@ -26,11 +26,9 @@ class Retained:
         self._unsaid[name] = None
 
     def begin(self) -> None:
-        """Count none of them as heard: a connection began.
-
-        What was on its way is still: the client sends that again by itself, and only then the newest may follow.
-        """
+        """Count none of them as heard: a connection began."""
         self._unsaid = dict.fromkeys(self._newest)
+        self._flying.clear()
 
     def due(self) -> list[tuple[str, Message]]:
         """Return what is to be sent now and then given to `sent`."""

@@ -12,7 +12,7 @@ from proxy import Proxy
 from recorder import Recorder
 from test_publisher import Line
 
-from edge import connection
+from edge import link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_cuts_lose_nothing(
     tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch, *, soak: bool, figure: Callable[[str], None]
 ) -> None:
     """Over links that are cut or hang half-open at random moments all arrive, in order, hardly any twice."""
-    monkeypatch.setattr(connection, "RECONNECT_SECONDS", (0.05, 0.2))
+    monkeypatch.setattr(link, "RECONNECT_SECONDS", (0.05, 0.2))
     cuts = 1_000 if soak else 15
     dice = random.Random(1)  # noqa: S311 - weather, not a secret
     with Recorder(broker.port) as recorder, Proxy(broker.port) as network:

@@ -6,7 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from device import running_daemon, stop, write_config
+from device import end, running_daemon, write_config
+from PIL import Image
 from recorder import Recorder
 
 from edge.ledger.ledger import FILE
@@ -35,9 +36,13 @@ def test_kills_lose_nothing(
                 recorder.wait(lambda r, seen=before: any(m.name == "event" for m in r.messages[seen:]))
                 time.sleep(dice.uniform(0, 0.5))
                 daemon.kill()
-        with running_daemon(config) as daemon:
-            recorder.wait_for_status("online")
-            stop(daemon)
+        pictures = tmp_path / "pictures"
+        pictures.mkdir()
+        Image.new("RGB", (64, 64)).save(pictures / "last.png")
+        folder = {"kind": "folder", "path": str(pictures)}
+        last = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=folder, mqtt=mqtt)
+        with running_daemon(last) as daemon:  # Its camera ends, so that it ends when all is delivered.
+            end(daemon)
         store = Store(tmp_path / "state" / FILE, read_only=True)
         rows = store.read(Span(0, store.last), store.last)
         store.close()

@@ -1,0 +1,118 @@
+"""The link to the broker: connection after connection, each a while after the last one ended. Used by one thread."""
+
+from __future__ import annotations
+
+import random
+import time
+from math import inf
+from typing import TYPE_CHECKING
+
+from edge.broker import silent
+from edge.connection import Away, Connected, Connection, News, Opened, Will
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import paho.mqtt.client as paho
+
+    from edge.config import Mqtt
+
+RECONNECT_SECONDS = (1.0, 30.0)
+"""Before another attempt: doubled by each failure, from the first of these to the second."""
+AT_ONCE_SECONDS = 0.05
+"""Before the first attempt after a connection that lasted: was it a cut, or is the broker gone?"""
+LASTED_SECONDS = 1.0
+RIVAL_SECONDS = 30.0
+"""Before the place at the broker is taken back from another device of this name."""
+_JITTER = 0.5
+"""The share of a wait that is left to chance: a hall of devices must not come back in one moment."""
+
+
+class Heard(Record, frozen=True):
+    """What one of the connections says."""
+
+    number: int
+    news: News
+
+
+class Link:
+    """Always connecting or connected, until it is closed."""
+
+    def __init__(self, mqtt: Mqtt, client_id: str, will: Will, tell: Callable[[Heard], None]) -> None:
+        """Prepare the first connection; raises ConfigError for certificate or password files that cannot be used."""
+        self.connected: bool | None = None
+        """None: the first attempt is still under way."""
+        self.deadline: float | None = None
+        """When `tick` has something to do: a connection was silent too long, or the next one is due."""
+        self._mqtt = mqtt
+        self._client_id = client_id
+        self._will = will
+        self._tell = tell
+        self._number = self._failures = 0
+        self._since = inf
+        """When the last connection began."""
+        self._opening = True
+        """Whether the present connection was begun; else it is waited for."""
+        self._connection = self._prepare()
+
+    def open(self) -> None:
+        """Begin to connect, in the background."""
+        self._connection.open()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> paho.MQTTMessageInfo:
+        """Send at least once; returns paho's word for it: `mid` is what Acknowledged will name."""
+        return self._connection.publish(topic, payload, retain=retain)
+
+    def take(self, heard: Heard) -> News | None:
+        """Take in what a connection said; returns it, or None if that connection is over."""
+        if heard.number != self._number:
+            return None
+        match heard.news:
+            case Opened(deadline):
+                self.deadline = deadline
+            case Connected():
+                self.connected, self.deadline, self._failures = True, None, 0
+                self._since = time.monotonic()
+            case Away(rival=rival):
+                self._end(RIVAL_SECONDS if rival else 0.0)
+        return heard.news
+
+    def tick(self, now: float) -> Away | None:
+        """Do what is due; returns Away if the broker was silent for too long."""
+        if self.deadline is None or now < self.deadline:
+            return None
+        self.deadline = None
+        if not self._opening:
+            self._connection = self._prepare()
+            self._opening = True
+            self._connection.open()
+            return None
+        self._end(0.0)
+        return Away(silent(self._mqtt))
+
+    def close(self, timeout: float) -> None:
+        """Disconnect in order, waiting this long at most."""
+        self._connection.close(timeout)
+
+    def _prepare(self) -> Connection:
+        number = self._number
+        return Connection(self._mqtt, self._client_id, self._will, lambda news: self._tell(Heard(number, news)))
+
+    def _end(self, least: float) -> None:
+        now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing
+        self._connection.drop()
+        self._number += 1
+        self._opening = False
+        if self.connected and now - self._since > LASTED_SECONDS:
+            self.deadline = now + least + chance * AT_ONCE_SECONDS
+        else:
+            self.deadline = now + least + backoff(self._failures, chance)
+            self._failures += 1
+        self.connected = False
+
+
+def backoff(failures: int, chance: float) -> float:
+    """Return the seconds before the next attempt, after so many that failed; `chance` is from 0 to 1."""
+    first, longest = RECONNECT_SECONDS
+    return min(longest, first * 2.0 ** min(failures, 10)) * (1 - _JITTER * chance)
