@@ -55,8 +55,10 @@ def judge(pictures: int, lost: int, gained: int = 0, *, shots: int = 1, allow_dr
         (3, 3, 0, "lost"),
         (10, 3, 0, "lost"),
         (10, 3, 2, "too few to tell"),  # one net
-        (20, 2, 0, "lost"),
-        (21, 2, 0, "too few to tell"),
+        (6, 2, 0, "lost"),  # a third
+        (7, 2, 0, "too few to tell"),
+        (15, 2, 0, "too few to tell"),
+        (15, 3, 0, "lost"),
     ],
 )
 def test_a_class_is_lost_grossly_or_by_more_than_a_point_and_more_than_chance(
@@ -101,7 +103,9 @@ def test_a_gross_loss_that_is_allowed_passes(lost: int, verdict: str) -> None:
     [
         (30, 6, 0, (1, 0), "too few to tell"),  # one part, all its photographs
         (60, 6, 0, (1, 0), "too few to tell"),
-        (60, 7, 0, (2, 0), "lost"),  # two parts and 12 points
+        (12, 7, 0, (2, 0), "lost"),  # two parts and more than a third
+        (60, 7, 0, (2, 0), "too few to tell"),
+        (60, 13, 0, (3, 0), "lost"),  # three parts and more than 10 points
         (120, 9, 0, (2, 0), "too few to tell"),  # two parts and 8 points
         (1200, 18, 0, (3, 0), "too few to tell"),
         (1200, 24, 0, (4, 0), "lost"),
@@ -212,7 +216,8 @@ def test_the_gate_counts_as_one_would_by_hand(rows: list[tuple[int, int, int, in
         votes = [sum(flip for flip, of in mine if of == each) for each in {p for _, p in mine}]
         lost, gained = sum(vote > 0 for vote in votes), sum(vote < 0 for vote in votes)
         assert (row.parts, row.parts_lost, row.parts_gained) == (len(votes), lost, gained)
-        refused = gate.by_chance(lost, gained) <= 0.1 or (10 * net >= len(mine) and lost - gained >= 2)
+        gross = (10 * net >= len(mine) and lost - gained >= 3) or (3 * net >= len(mine) and lost - gained >= 2)
+        refused = gate.by_chance(lost, gained) <= 0.1 or gross
         assert (row.verdict == "lost") == (100 * net > len(mine) and refused)
 
 
@@ -238,7 +243,8 @@ def test_a_loss_that_may_be_chance_is_never_silent() -> None:
     ("pictures", "lost", "gained", "allow_drop", "suspect"),
     [
         (12, 1, 0, 0.01, []),  # one picture
-        (12, 2, 0, 0.01, ["all pictures"]),  # 17 points of cracks are no longer in doubt
+        (12, 2, 0, 0.01, ["crack", "all pictures"]),
+        (6, 2, 0, 0.01, ["all pictures"]),  # a third of the cracks is no longer in doubt
         (30, 2, 0, 0.01, ["crack"]),
         (12, 3, 2, 0.01, []),  # one net
         (40, 2, 0, 0.01, []),  # five points

@@ -196,8 +196,8 @@ def _quantization(facts: Mapping[str, Any]) -> str:
     return _section(
         "What int8 costs",
         "The same pictures before and after quantization, none of them learnt from or held out for this report. An "
-        "export is refused for what is lost beyond the allowed drop if it is gross (10 points, two parts at least) or "
-        "beyond what chance does to so many parts; what may be chance is marked.",
+        "export is refused for what is lost beyond the allowed drop if it is gross (10 points and three parts, or a "
+        "third and two) or beyond what chance does to so many parts; what may be chance is marked.",
         f'<div class="tables">{"".join(tables)}</div>',
     )
 
