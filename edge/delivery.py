@@ -38,14 +38,13 @@ _SMOOTHING = 0.125
 class Delivery:
     """The window of one client. Times are seconds on the monotonic clock, of which none may be before another."""
 
-    def __init__(self, delivered: int) -> None:
-        """Count everything up to this number as delivered."""
+    def __init__(self) -> None:
         self._waiting: deque[Row | Gap] = deque()
         self._flying: dict[int, tuple[Row | Gap, float]] = {}
         """By packet identifier, with when they were sent."""
-        self._acknowledged: deque[tuple[int, float]] = deque([(delivered, -inf)])
+        self._acknowledged: deque[tuple[int, float]] = deque([(0, -inf)])
         """Up to where all had arrived, and since when."""
-        self._read = delivered
+        self._read = 0
         self._most = IN_FLIGHT
         self._window = 1
         self._usual = 0.0

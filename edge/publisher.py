@@ -10,11 +10,8 @@ import contextlib
 import logging
 import threading
 import time
-from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Literal, TypeAlias
-
-import msgspec
 
 from edge import clock
 from edge.broker import address
@@ -22,6 +19,7 @@ from edge.connection import Acknowledged, Away, Connected, News, Uptime, Will
 from edge.contract.messages import Gap, Message, Status, encode, topic
 from edge.delivery import Delivery, Lateness
 from edge.link import Heard, Link
+from edge.outage import Outage
 from edge.record import Record
 from edge.retained import Retained
 
@@ -39,11 +37,6 @@ REFUSED_SECONDS = 5.0
 QUICK_SECONDS = 0.6
 """For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 _SLACK = 0.1
-_HOLD_SECONDS = 0.5
-_UPTIME_SLACK = 1.0
-"""How old a broker's word on that may be, as ours is set up: it says so each second."""
-_AT_ONCE_SECONDS = 0.3
-"""No broker is started anew in this time."""
 _SETTLING_SECONDS = 0.5
 """How often the ledger hears what is settled by now."""
 _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
@@ -73,20 +66,6 @@ class _Stop(Record, frozen=True):
     deadline: float
 
 
-class _Break(Record, frozen=True):
-    """A connection's end: when it was, and up to where the broker surely had everything on its disk."""
-
-    at: float
-    settled: int
-    back: float = inf
-    """When the next connection began. For a while the broker may say whether it has been running since."""
-
-    def was_restart(self, now: float, before: int, uptime: int) -> bool:
-        """Judge by how long the broker says it is running, now and before; its word may be some seconds old."""
-        surely_not = uptime > now - self.at + _UPTIME_SLACK or self.back - self.at < _AT_ONCE_SECONDS
-        return uptime < before or not surely_not
-
-
 _Note: TypeAlias = Heard | _Written | _Retain | _Trouble | _Stop
 
 
@@ -103,12 +82,12 @@ class Publisher:
         will = Will(self._topic("status"), encode(self._status("offline", "connection lost")))
         name = f"edge-inspect/{config.device.site}/{config.device.id}"
         self._link = Link(config.mqtt, name, will, self._inbox.put)
-        self._delivery = Delivery(0)
+        self._delivery = Delivery()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
         self._retained = Retained()
         self._written = 0
-        self._broken: _Break | None = None
+        self._outage: Outage | None = None
         """How the last connection left things, until the present one has begun where that was."""
         self._uptime = 0
         """The broker's last word on how long it has been running, in seconds."""
@@ -188,8 +167,8 @@ class Publisher:
             case Acknowledged(packet, refused):
                 self._settle(packet, refused)
             case Uptime(seconds):
-                if self._broken is not None:
-                    self._resume(restarted=self._broken.was_restart(time.monotonic(), self._uptime, seconds))
+                if self._outage is not None:
+                    self._resume(restarted=self._outage.was_restart(time.monotonic(), self._uptime, seconds))
                 self._uptime = seconds
 
     def _begin(self, allowed: int) -> None:
@@ -199,23 +178,23 @@ class Publisher:
         self._retained.begin()
         # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
         self._delivery.begin(allowed - len(self._retained))
-        if self._broken is not None:
-            unsure = self._broken.settled < self._delivery.delivered
-            self._broken = msgspec.structs.replace(self._broken, back=time.monotonic()) if unsure else None
+        if self._outage is not None:
+            unsure = self._outage.settled < self._delivery.delivered
+            self._outage = self._outage.over(time.monotonic(), self._link.attempts) if unsure else None
 
     def _lose(self, away: Away) -> None:
         now = time.monotonic()
-        if self._broken is None:
-            self._broken = _Break(at=now, settled=self._delivery.settled(now))
+        if self._outage is None:
+            self._outage = Outage(began=now, settled=self._delivery.settled(now))
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
         if away.rival:
             self._take(_Trouble("identity", "another device has this device.id"))
 
     def _resume(self, *, restarted: bool) -> None:
         """Go on where it broke; what a broker had acknowledged just before it died may not be on its disk."""
-        if restarted and self._broken is not None:
-            self._delivery.rewind(self._broken.settled)
-        self._broken = None
+        if restarted and self._outage is not None:
+            self._delivery.rewind(self._outage.settled)
+        self._outage = None
 
     def _note_written(self, last: int) -> None:
         if self._lateness is None:
@@ -242,9 +221,9 @@ class Publisher:
     def _send(self, now: float) -> None:
         for name, message in self._retained.due():
             self._retained.sent(self._publish(name, encode(message), retain=True), name)
-        if self._broken is not None and now >= self._broken.back + _HOLD_SECONDS:
+        if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
-        if self._broken is not None or now < self._refused_until:
+        if self._outage is not None or now < self._refused_until:
             return
         self._refused_until = 0.0
         while self._delivery.hungry and self._delivery.read < self._written:
@@ -274,7 +253,7 @@ class Publisher:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
         answered = self._link.connected is not None
-        holding = self._link.connected and self._broken is not None
+        holding = self._link.connected and self._outage is not None
         all_there = self._delivery.idle and self._delivery.read >= self._written and not holding
         return (answered and all_there and self._inbox.empty()) or time.monotonic() >= self._stop.deadline
 
@@ -285,7 +264,7 @@ class Publisher:
             deadlines.append(self._stop.deadline)
         if self._link.connected:
             deadlines.append(self._refused_until or None)
-            deadlines.append(self._broken.back + _HOLD_SECONDS if self._broken is not None else None)
+            deadlines.append(self._outage.hold_until if self._outage is not None else None)
         if self._delivery.settled(now) < self._delivery.delivered:
             deadlines.append(now + _SETTLING_SECONDS)
         due = [deadline for deadline in deadlines if deadline is not None]

@@ -61,7 +61,7 @@ def test_a_killed_broker_keeps_what_it_acknowledged(
     tmp_path: Path, shipped: Broker, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None], *, soak: bool
 ) -> None:
     """A broker that is killed while verdicts pass loses none that it acknowledged, for a subscriber that was there."""
-    monkeypatch.setattr(link, "RECONNECT_SECONDS", (0.05, 0.2))
+    monkeypatch.setattr(link, "RECONNECT_SECONDS", (0.3, 0.5))
     runs = 100 if soak else 8
     dice = random.Random(5)  # noqa: S311 - moments, not secrets
     stop = threading.Event()
