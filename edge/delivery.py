@@ -22,9 +22,9 @@ IN_FLIGHT = 20
 """Sent and not yet acknowledged, at most."""
 LIVE_SECONDS = 10.0
 """What is sent later than this after it was written is marked historical."""
-SETTLED_SECONDS = 0.5
+SETTLED_SECONDS = 0.25
 """After an acknowledgement a broker has this long to have it on its disk: ours writes right after it has answered."""
-_GRAIN_SECONDS = 0.05
+_GRAIN_SECONDS = 0.02
 """Acknowledgements of this time are remembered as one, the earliest."""
 _SHARE = 10
 """Of what waits so much is in flight: live verdicts one by one, a backlog by the window."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RECONNECT_SECONDS = (1.0, 30.0)
 """Before another attempt: doubled by each failure, from the first of these to the second."""
 AT_ONCE_SECONDS = 0.02
-"""Before the first attempt after a connection that lasted: was it a cut, or is the broker gone?"""
+"""Before the first attempt after a connection that lasted, at most: mostly it was a cut."""
 LASTED_SECONDS = 1.0
 RIVAL_SECONDS = 30.0
 """Before the place at the broker is taken back from another device of this name."""
@@ -45,8 +45,6 @@ class Link:
         """None: the first attempt is still under way."""
         self.deadline: float | None = None
         """When `tick` has something to do: a connection was silent too long, or the next one is due."""
-        self.attempts = 0
-        """Since the last connection ended."""
         self._mqtt = mqtt
         self._client_id = client_id
         self._will = will
@@ -88,7 +86,6 @@ class Link:
         if not self._opening:
             self._connection = self._prepare()
             self._opening = True
-            self.attempts += 1
             self._connection.open()
             return None
         self._end(0.0)
@@ -107,7 +104,6 @@ class Link:
         self._connection.drop()
         self._number += 1
         self._opening = False
-        self.attempts = 0 if self.connected else self.attempts
         if self.connected and now - self._since > LASTED_SECONDS:
             self.deadline = now + least + chance * AT_ONCE_SECONDS
         else:

@@ -12,8 +12,6 @@ HOLD_SECONDS = 0.5
 """So long a broker may take on a new connection to say how long it has been running."""
 _SLACK_SECONDS = 1.0
 """How old its word may be, as ours is set up: it says so each second."""
-_AT_ONCE_SECONDS = 0.2
-"""In less time no broker is started anew."""
 
 
 class Outage(Record, frozen=True, kw_only=True):
@@ -23,22 +21,19 @@ class Outage(Record, frozen=True, kw_only=True):
     settled: int
     """The number up to which the broker surely had everything on its disk."""
     ended: float = inf
-    at_once: bool = False
-    """Whether the first attempt brought it back, and at once."""
 
     @property
     def hold_until(self) -> float:
         """When the broker's word on how long it has been running is waited for no more."""
         return self.ended + HOLD_SECONDS
 
-    def over(self, now: float, attempts: int) -> Outage:
-        """Return it with its end: that many attempts it took."""
-        return msgspec.structs.replace(self, ended=now, at_once=attempts == 1 and now - self.began < _AT_ONCE_SECONDS)
+    def over(self, now: float) -> Outage:
+        """Return it with its end."""
+        return msgspec.structs.replace(self, ended=now)
 
     def was_restart(self, now: float, before: int, uptime: int) -> bool:
         """Judge by how many seconds the broker says that it is running, before and now.
 
-        What it says too late to tell is counted as a restart: then some verdicts arrive twice, but none is lost.
+        One so young that it cannot be told is taken for restarted: then some verdicts arrive twice, but none is lost.
         """
-        surely_not = uptime > now - self.began + _SLACK_SECONDS or self.at_once
-        return uptime < before or not surely_not
+        return uptime < before or uptime <= now - self.began + _SLACK_SECONDS

@@ -180,7 +180,7 @@ class Publisher:
         self._delivery.begin(allowed - len(self._retained))
         if self._outage is not None:
             unsure = self._outage.settled < self._delivery.delivered
-            self._outage = self._outage.over(time.monotonic(), self._link.attempts) if unsure else None
+            self._outage = self._outage.over(time.monotonic()) if unsure else None
 
     def _lose(self, away: Away) -> None:
         now = time.monotonic()

@@ -82,7 +82,7 @@ def test_a_killed_broker_keeps_what_it_acknowledged(
             shipped.start()
         stop.set()
         judging.join()
-        assert line.stop(20) == 0
+        assert line.stop(60) == 0
         last = line.ledger.delivered
         recorder.wait(lambda r: r.named("event")[-1]["seq"] == last)
     seqs = [event["seq"] for event in recorder.named("event")]

@@ -141,22 +141,18 @@ def test_what_is_settled_was_acknowledged_a_while_ago() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "uptime", "seconds", "attempts", "restarted"),
+    ("before", "uptime", "seconds", "restarted"),
     [
-        (900, 905, 3.0, 4, False),  # it has been running all along
-        (900, 1, 3.0, 4, True),
-        (900, 899, 3.0, 4, True),  # it cannot have become younger
-        (0, 0, 3.0, 4, True),  # young before and now: that may be
-        (0, 0, 0.1, 1, False),  # back at once: nobody starts a broker so quickly
-        (0, 0, 0.1, 2, True),  # it was not there in between
-        (5, 5, 0.1, 1, False),
+        (900, 905, 3.0, False),  # it has been running all along
+        (900, 1, 3.0, True),
+        (900, 899, 3.0, True),  # it cannot have become younger
+        (0, 0, 3.0, True),  # young before and now: that may be
+        (5, 5, 0.1, False),
     ],
 )
-def test_a_broker_that_died_is_told_from_a_cut(
-    before: int, uptime: int, seconds: float, attempts: int, *, restarted: bool
-) -> None:
+def test_a_broker_that_died_is_told_from_a_cut(before: int, uptime: int, seconds: float, *, restarted: bool) -> None:
     """A broker that says it is older than the outage was not restarted; where that is not sure it counts as one."""
-    outage = Outage(began=100.0, settled=7).over(100.0 + seconds, attempts)
+    outage = Outage(began=100.0, settled=7).over(100.0 + seconds)
     assert outage.was_restart(100.0 + seconds, before, uptime) == restarted
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge.contract.messages import Count, Message, Verdict
+from edge.contract.messages import Message, Verdict
 
 LARGEST = 4_096
 """Bytes of a request."""
@@ -62,7 +62,9 @@ class Threshold(Request, frozen=True, kw_only=True):
 class Config(Request, frozen=True, kw_only=True):
     """Tell the settings that may be changed, or change some of them, from now on and after a restart."""
 
-    set: Annotated[dict[str, Any], _doc("new values by key; null: as the configuration file says")] = {}
+    set: Annotated[dict[str, Any], _doc("new values by key; null: as the configuration file says")] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class History(Request, frozen=True, kw_only=True):
@@ -122,5 +124,4 @@ class Reply(Message, frozen=True, kw_only=True):
         Literal["ok", "refused", "failed"], _doc("refused: it was not obeyed; failed: it was tried in vain")
     ]
     error: Annotated[str, _doc("why not; empty if it was")] = ""
-    data: Annotated[dict[str, Any], _doc("what was asked for")] = {}
-    repeated: Annotated[Count, _doc("how often this answer was given before")] = 0
+    data: Annotated[dict[str, Any], _doc("what was asked for")] = msgspec.field(default_factory=dict)

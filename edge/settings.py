@@ -1,0 +1,81 @@
+"""What may be changed from afar: a few settings, kept beside the ledger, over those of the configuration file."""
+
+from __future__ import annotations
+
+import os
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.config import parse
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.config import Config
+
+FILE = "settings.json"
+CHANGEABLE = ("decision.threshold", "decision.votes", "decision.window", "health_every_s")
+"""None of these can stop a device from judging, lead it to another broker, or let anybody in."""
+_LARGEST = 64 << 10
+"""Bytes of the file."""
+
+
+class Settings:
+    """The configuration file's values, and what was changed of them; a change is kept before it counts."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        """Read what was changed earlier; raises ConfigError if it does not fit the configuration file any more."""
+        self._file = config
+        self._path = folder / FILE
+        self._changed = self._read()
+        self.config = _applied(config, self._changed, self._path)
+        """What counts now."""
+
+    def values(self) -> dict[str, Any]:
+        """Return what may be changed, as it is now, by key."""
+        return {key: attrgetter(key)(self.config) for key in CHANGEABLE}
+
+    def change(self, wishes: dict[str, Any]) -> None:
+        """Keep new values by key, null for the configuration file's own; all or none of them.
+
+        Raises ConfigError, one line, for a key that may not be changed or a value that does not fit, and OSError if
+        they cannot be kept.
+        """
+        for key in wishes:
+            if key not in CHANGEABLE:
+                raise ConfigError(f"{key[:60]!r} may not be changed; known are: {', '.join(CHANGEABLE)}")
+        changed = {key: value for key, value in (self._changed | wishes).items() if value is not None}
+        config = _applied(self._file, changed, self._path)
+        fresh = self._path.with_name(f"{FILE}.new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(changed))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(self._path)
+        self._changed, self.config = changed, config
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            with self._path.open("rb") as file:
+                changed = msgspec.json.decode(file.read(_LARGEST), type=dict[str, Any])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(f"{self._path} cannot be read ({error}); remove it to forget what was set") from error
+        return {key: value for key, value in changed.items() if key in CHANGEABLE}
+
+
+def _applied(config: Config, changed: dict[str, Any], where: Path) -> Config:
+    """Return a configuration with other values; raises ConfigError for one that does not fit."""
+    decision = msgspec.to_builtins(config.decision)
+    table = {"bundle": "-", "camera": {"kind": "synthetic"}, "device": {"id": config.device.id}, "decision": decision}
+    for key, value in changed.items():
+        section, _, name = key.rpartition(".")
+        (table[section] if section else table)[name] = value
+    checked = parse(table, where)  # Without what stays: only what may be changed is looked at.
+    return msgspec.structs.replace(
+        config, **{key.partition(".")[0]: getattr(checked, key.partition(".")[0]) for key in changed}
+    )
