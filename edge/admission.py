@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
-from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from edge.connection import Asked
 
 PER_SECOND = 5.0
 BURST = 20
@@ -20,14 +21,6 @@ _REMEMBERED = 200
 """Answers that are given again instead of obeying twice: a broker may deliver a request twice."""
 _SHOWN = 120
 """Characters of what a stranger sent."""
-
-
-class Asked(Record, frozen=True):
-    """A message on cmd/<name>."""
-
-    name: str
-    payload: bytes
-    retained: bool
 
 
 class Admission:

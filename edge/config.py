@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from edge.contract.commands import CommandName
 from edge.contract.names import NAME
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
@@ -176,6 +177,14 @@ class Ledger(Section, frozen=True, kw_only=True):
     ] = 512
 
 
+class Commands(Section, frozen=True, kw_only=True):
+    """What may be asked of this device over MQTT. Who may ask, the broker's access rules say."""
+
+    allow: Annotated[
+        tuple[CommandName, ...], _doc("names of commands; empty: none, and the device does not listen")
+    ] = ()
+
+
 class Runtime(Section, frozen=True, kw_only=True):
     """The TFLite interpreter."""
 
@@ -201,6 +210,7 @@ class Config(Section, frozen=True, kw_only=True):
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
+    commands: Commands = Commands()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from edge.config import Mqtt
 
+_MOST_ASKED = 50
+"""Requests in the inbox."""
 UPTIME = "$SYS/broker/uptime"
 """mosquitto's, retained: "123 seconds"."""
 
@@ -60,29 +62,44 @@ class Uptime(Record, frozen=True):
     seconds: int
 
 
-News: TypeAlias = Opened | Connected | Away | Acknowledged | Uptime
+class Asked(Record, frozen=True):
+    """A message on cmd/<name>."""
 
-
-class Will(Record, frozen=True):
-    """What the broker publishes, retained, for a client that is lost."""
-
-    topic: str
+    name: str
     payload: bytes
+    retained: bool
+
+
+class Identity(Record, frozen=True):
+    """Who connects, and what for."""
+
+    name: str
+    """The client identifier: a broker has one client of a name."""
+    will: tuple[str, bytes]
+    """Topic and payload of what the broker publishes, retained, for a client that is lost."""
+    commands: str
+    """The topic that requests come on, but for its last level; empty: none are wanted."""
+
+
+News: TypeAlias = Opened | Connected | Away | Acknowledged | Uptime | Asked
 
 
 class Connection:
     """The client's side of MQTT: publishes, and tells an inbox what became of it. Nothing here blocks."""
 
-    def __init__(self, mqtt: Mqtt, client_id: str, will: Will, tell: Callable[[News], None]) -> None:
+    def __init__(self, mqtt: Mqtt, who: Identity, tell: Callable[[News], None]) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
+        self.asked = 0
+        """Requests that were told and not dealt with yet; who deals with them counts them down."""
         self._mqtt = mqtt
+        self._who = who
         self._tell = tell
         self._refused = self._dropped = False
         """Whether this connection's end has been explained already."""
         self._over = threading.Event()
-        self._client = client = make_client(mqtt, client_id)
+        self._client = client = make_client(mqtt, who.name)
         client.max_inflight_messages_set(2 * IN_FLIGHT)  # The window is ours; paho's must never reorder within it.
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.will_set(*who.will, qos=1, retain=True)
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -143,11 +160,17 @@ class Connection:
             return
         self._connected = True
         client.subscribe(UPTIME, qos=0)
+        if self._who.commands:
+            client.subscribe(f"{self._who.commands}/+", qos=1)
         self._tell(Connected(getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)))
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        if message.topic == UPTIME and (found := re.match(rb"\d{1,10}", message.payload)):
-            self._tell(Uptime(int(found[0])))
+        if message.topic == UPTIME:
+            if found := re.match(rb"\d{1,10}", message.payload):
+                self._tell(Uptime(int(found[0])))
+        elif self.asked < _MOST_ASKED:  # Beyond that somebody floods the device: the rest goes unheard.
+            self.asked += 1
+            self._tell(Asked(message.topic.rpartition("/")[2], message.payload, message.retain))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._over.set()

@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 import threading
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from edge import clock
 from edge.alarm import AlarmState
 from edge.capture import Capture
+from edge.commands import Commands
 from edge.contract.messages import Info, Model
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError, ConfigError
@@ -27,9 +29,11 @@ from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.record import Record
+from edge.settings import Settings
 from edge.supervision import notify
 
 if TYPE_CHECKING:
+    from edge.camera.base import BadFrame, Frame
     from edge.classifier import Classifier
     from edge.config import Config
     from edge.contract.bundle import Bundle
@@ -42,8 +46,18 @@ POLL_SECONDS = 0.1
 """How often a loop without frames looks at the stop flag and the health clock."""
 CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
+RESTART = 75
+"""Exit code that asks the service manager for a new start (EX_TEMPFAIL of sysexits.h)."""
 PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
+
+
+class End(StrEnum):
+    """Why the line ends, as its status says."""
+
+    STOPPED = "stopped"
+    NO_MORE_FRAMES = "the camera has no more frames"
+    RESTART = "restarted by command"
 
 
 class Line(Record, frozen=True, kw_only=True):
@@ -55,10 +69,11 @@ class Line(Record, frozen=True, kw_only=True):
     publisher: Publisher
     alarms: AlarmState
     tally: Tally
+    commands: Commands
 
 
 def run(config: Config) -> int:
-    """Inspect until SIGTERM, SIGINT or the camera's last frame; returns 0.
+    """Inspect until SIGTERM, SIGINT, the camera's last frame (returns 0) or a command to restart (returns RESTART).
 
     Raises InspectError if a stage cannot open or the camera fails, BrokerError if the camera ended but
     verdicts could not be delivered.
@@ -67,16 +82,16 @@ def run(config: Config) -> int:
     from edge.ledger.ledger import Ledger
     from edge.publisher import QUICK_SECONDS, Publisher
 
-    boot_id = new_ulid()
-    ledger = Ledger(state_dir(config), config.ledger.events_mib << 20)
-    publisher = Publisher(config, boot_id, ledger)
-    ended, reason = False, "stopped"
+    folder = state_dir(config)
+    ledger = Ledger(folder, config.ledger.events_mib << 20)
+    publisher = Publisher(config, new_ulid(), ledger)
+    settings = Settings(config, folder)
+    end, reason = End.STOPPED, ""
     with _StopSignals() as signals:
         try:
             publisher.start()
             ledger.start(publisher.written)
-            ended = _inspect(config, ledger, publisher, signals)
-            reason = "the camera has no more frames" if ended else reason
+            end = _inspect(settings, ledger, publisher, signals)
         except _StoppedEarlyError:
             pass
         except Exception as error:
@@ -88,10 +103,11 @@ def run(config: Config) -> int:
         finally:
             signals.only_set()
             notify("STOPPING=1")
+            ended = end is End.NO_MORE_FRAMES
             if ended:  # Without this systemd would wait for TimeoutStopSec only.
                 notify(f"EXTEND_TIMEOUT_USEC={round((PATIENT_SECONDS + QUICK_SECONDS) * 1e6)}")
             ledger.flush(QUICK_SECONDS)
-            publisher.stop(reason, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
+            publisher.stop(reason or end, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
             waiting = ledger.waiting
             if unwritten := ledger.close(QUICK_SECONDS):
                 log.error("%d verdicts were lost: the disk did not take them in time", unwritten)
@@ -100,34 +116,51 @@ def run(config: Config) -> int:
     if ended and waiting:
         where = f"broker {config.mqtt.host}:{config.mqtt.port}"
         raise BrokerError(f"{waiting} verdicts were not delivered: {where}; the next start delivers them")
-    return 0
+    return RESTART if end is End.RESTART else 0
 
 
-def inspect(line: Line, stop: threading.Event) -> bool:
-    """Judge frames until `stop` is set or the camera ends; True if it ended. Feeds the watchdog by frames."""
+def inspect(line: Line, stop: threading.Event) -> End:
+    """Judge frames until `stop` is set, the camera ends or a command wants it. Feeds the watchdog by frames."""
     while not stop.is_set():
+        _obey(line)
+        if line.commands.restart:
+            return End.RESTART
         frame = line.capture.take(POLL_SECONDS)
-        if frame is not None:
-            event = line.judge.judge(frame)
-            line.ledger.append(event)
-            if (alarm := line.alarms.after(event)) is not None:
-                line.publisher.retain(f"alarm/{event.camera}", alarm)
-            line.tally.count(event)
-            notify("WATCHDOG=1")
-        elif line.capture.ended:
-            return True
+        if line.commands.paused:
+            notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
+        elif frame is not None:
+            _judge(line, frame)
+        if frame is None and line.capture.ended:
+            return End.NO_MORE_FRAMES
+        line.publisher.report("ledger", line.ledger.trouble)
         if line.tally.due:
             line.publisher.retain("health", line.tally.report(line.capture, line.ledger))
-    return False
+    return End.STOPPED
 
 
-def _inspect(config: Config, ledger: Ledger, publisher: Publisher, signals: _StopSignals) -> bool:
+def _judge(line: Line, frame: Frame | BadFrame) -> None:
+    event = line.judge.judge(frame)
+    line.ledger.append(event)
+    if (alarm := line.alarms.after(event)) is not None:
+        line.publisher.retain(f"alarm/{event.camera}", alarm)
+    line.tally.count(event)
+    notify("WATCHDOG=1")
+
+
+def _obey(line: Line) -> None:
+    while not line.publisher.requests.empty():
+        name, request = line.publisher.requests.get()
+        line.publisher.reply(name, line.commands.obey(name, request))
+
+
+def _inspect(settings: Settings, ledger: Ledger, publisher: Publisher, signals: _StopSignals) -> End:
     from edge.camera import open_camera
 
+    config = settings.config
     capture = Capture(partial(open_camera, config.camera))  # First: it opens, slowly or never, while the model loads.
     line: Line | None = None
     try:
-        line = _open(config, capture, ledger, publisher)
+        line = _open(settings, capture, ledger, publisher)
         capture.wait_until_open()
         gc.freeze()  # What is there now stays: no collection needs to look through it again.
         gc.enable()
@@ -142,22 +175,36 @@ def _inspect(config: Config, ledger: Ledger, publisher: Publisher, signals: _Sto
             publisher.retain("health", line.tally.report(capture, ledger))
 
 
-def _open(config: Config, capture: Capture, ledger: Ledger, publisher: Publisher) -> Line:
+def _open(settings: Settings, capture: Capture, ledger: Ledger, publisher: Publisher) -> Line:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
+    config, boot_id = settings.config, publisher.boot_id
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
-    boot_id = publisher.boot_id
+    judge, tally = Judge(classifier, config, boot_id), Tally(boot_id, config.health_every_s)
+    model = _model(bundle, boot_id)
     publisher.retain("info", _info(config, classifier, boot_id))
-    publisher.retain("model", _model(bundle, boot_id))
+    publisher.retain("model", model)
+    publisher.report("settings", settings.trouble)
+    commands = Commands(
+        settings=settings,
+        judge=judge,
+        tally=tally,
+        ledger=ledger,
+        publisher=publisher,
+        health=lambda: tally.report(capture, ledger),
+        model=model,
+    )
+    commands.tell()
     return Line(
         capture=capture,
-        judge=Judge(classifier, config, boot_id),
+        judge=judge,
         ledger=ledger,
         publisher=publisher,
         alarms=AlarmState(),
-        tally=Tally(boot_id, config.health_every_s),
+        tally=tally,
+        commands=commands,
     )
 
 

@@ -22,7 +22,8 @@ class Tally:
 
     def __init__(self, boot_id: str, every_s: float) -> None:
         self._boot_id = boot_id
-        self._every = every_s
+        self.every = every_s
+        """Seconds between health messages."""
         self._started = self._last = time.monotonic()
         self._verdicts: Counter[Verdict] = Counter()
         self._latencies: list[float] = []
@@ -35,7 +36,7 @@ class Tally:
     @property
     def due(self) -> bool:
         """True when it is time for the next health message."""
-        return time.monotonic() - self._last >= self._every
+        return time.monotonic() - self._last >= self.every
 
     def report(self, capture: Capture, ledger: Ledger) -> Health:
         """Sum up, and begin a new interval."""

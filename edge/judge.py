@@ -17,22 +17,26 @@ if TYPE_CHECKING:
     from edge.camera.base import Frame
     from edge.classifier import Classifier, Prediction
     from edge.config import Config
+    from edge.config import Decision as DecisionRule
 
 SCORE_DIGITS = 6
 
 
 class Judge:
-    """Turns the frames of one camera into events, numbered without gaps."""
+    """Turns the frames of one camera into events."""
 
     def __init__(self, classifier: Classifier, config: Config, boot_id: str) -> None:
         self._classifier = classifier
         self._camera = config.camera
         self._boot_id = boot_id
-        self._smoother = Smoother(config.decision.votes, config.decision.window)
-        self._seq = 0
-        threshold = config.decision.threshold
-        rule = classifier.bundle.manifest.thresholds
-        self._thresholds = rule if threshold is None else Thresholds(pass_below=threshold, defect_at=threshold)
+        self.follow(config.decision)
+
+    def follow(self, rule: DecisionRule) -> None:
+        """Decide by this from now on; the frames so far no longer count for N of M."""
+        self._smoother = Smoother(rule.votes, rule.window)
+        learned = self._classifier.bundle.manifest.thresholds
+        threshold = rule.threshold
+        self._thresholds = learned if threshold is None else Thresholds(pass_below=threshold, defect_at=threshold)
 
     def judge(self, frame: Frame | BadFrame) -> Event:
         """Classify and decide; a frame that cannot be judged is UNKNOWN with its reason, never an exception."""
@@ -57,7 +61,6 @@ class Judge:
     def _event(
         self, frame: Frame | BadFrame, prediction: Prediction | None, decision: Decision, started: float
     ) -> Event:
-        self._seq += 1
         bundle = self._classifier.bundle
         verdict = self._smoother.smooth(decision.verdict)
         names = (label.name for label in bundle.manifest.labels)
@@ -65,7 +68,7 @@ class Judge:
         scores = prediction.scores.tolist() if prediction and decision.label is not None else []
         return Event(
             id=new_ulid(),
-            seq=self._seq,
+            seq=0,  # The ledger numbers it.
             boot_id=self._boot_id,
             time=clock.wall_time(frame.exposed),
             clock_synced=clock.is_synchronized(),

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from edge.broker import silent
-from edge.connection import Away, Connected, Connection, News, Opened, Will
+from edge.connection import Asked, Away, Connected, Connection, Identity, News, Opened
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -39,15 +39,14 @@ class Heard(Record, frozen=True):
 class Link:
     """Always connecting or connected, until it is closed."""
 
-    def __init__(self, mqtt: Mqtt, client_id: str, will: Will, tell: Callable[[Heard], None]) -> None:
+    def __init__(self, mqtt: Mqtt, who: Identity, tell: Callable[[Heard], None]) -> None:
         """Prepare the first connection; raises ConfigError for certificate or password files that cannot be used."""
         self.connected: bool | None = None
         """None: the first attempt is still under way."""
         self.deadline: float | None = None
         """When `tick` has something to do: a connection was silent too long, or the next one is due."""
         self._mqtt = mqtt
-        self._client_id = client_id
-        self._will = will
+        self._who = who
         self._tell = tell
         self._number = self._failures = 0
         self._since = inf
@@ -74,6 +73,8 @@ class Link:
             case Connected():
                 self.connected, self.deadline, self._failures = True, None, 0
                 self._since = time.monotonic()
+            case Asked():
+                self._connection.asked -= 1
             case Away(rival=rival):
                 self._end(RIVAL_SECONDS if rival else 0.0)
         return heard.news
@@ -97,7 +98,7 @@ class Link:
 
     def _prepare(self) -> Connection:
         number = self._number
-        return Connection(self._mqtt, self._client_id, self._will, lambda news: self._tell(Heard(number, news)))
+        return Connection(self._mqtt, self._who, lambda news: self._tell(Heard(number, news)))
 
     def _end(self, least: float) -> None:
         now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing

@@ -11,22 +11,26 @@ import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from edge import clock
+from edge.admission import Admission
 from edge.broker import address
-from edge.connection import Acknowledged, Away, Connected, News, Uptime, Will
-from edge.contract.messages import Gap, Message, Status, encode, topic
+from edge.condition import Condition
+from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News, Uptime
+from edge.contract.commands import COMMANDS, Reply, Request
+from edge.contract.messages import Gap, Message, encode, topic
 from edge.delivery import Delivery, Lateness
+from edge.ledger.rows import Row
 from edge.link import Heard, Link
 from edge.outage import Outage
 from edge.record import Record
+from edge.replay import Replays
 from edge.retained import Retained
 
 if TYPE_CHECKING:
     from edge.config import Config
     from edge.ledger.ledger import Ledger
-    from edge.ledger.rows import Row
+    from edge.ledger.store import Span
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,16 @@ class _Retain(Record, frozen=True):
     message: Message
 
 
+class _Replay(Record, frozen=True):
+    first: int
+    last: int
+
+
+class _Reply(Record, frozen=True):
+    name: str
+    reply: Reply
+
+
 class _Trouble(Record, frozen=True):
     """What is wrong with a part of the device; empty: nothing."""
 
@@ -66,7 +80,7 @@ class _Stop(Record, frozen=True):
     deadline: float
 
 
-_Note: TypeAlias = Heard | _Written | _Retain | _Trouble | _Stop
+_Note: TypeAlias = Heard | _Written | _Retain | _Replay | _Reply | _Trouble | _Stop
 
 
 class Publisher:
@@ -75,16 +89,26 @@ class Publisher:
     def __init__(self, config: Config, boot_id: str, ledger: Ledger) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.boot_id = boot_id
+        self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
+        """What is asked of the device and may be obeyed: name and request; each wants a `reply`."""
         self._device = config.device
         self._broker = address(config.mqtt)
         self._ledger = ledger
         self._inbox: SimpleQueue[_Note] = SimpleQueue()
-        will = Will(self._topic("status"), encode(self._status("offline", "connection lost")))
-        name = f"edge-inspect/{config.device.site}/{config.device.id}"
-        self._link = Link(config.mqtt, name, will, self._inbox.put)
+        self._condition = Condition(boot_id)
+        self._reported: dict[str, str] = {}
+        """What `report` has passed on."""
+        self._admission = Admission(config.commands.allow)
+        will = self._topic("status"), encode(self._condition.gone("connection lost"))
+        commands = self._topic("cmd") if config.commands.allow else ""
+        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands)
+        self._link = Link(config.mqtt, who, self._inbox.put)
         self._delivery = Delivery()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
+        self._replays = Replays()
+        self._replies: dict[int, str] = {}
+        """Names of replies in flight, by packet identifier."""
         self._retained = Retained()
         self._written = 0
         self._outage: Outage | None = None
@@ -93,7 +117,6 @@ class Publisher:
         """The broker's last word on how long it has been running, in seconds."""
         self._refused_until = 0.0
         self._stop: _Stop | None = None
-        self._troubles: dict[str, str] = {}
         self._told: set[str] = set()
         """What was said of this connection already: a broker refuses often."""
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
@@ -111,9 +134,19 @@ class Publisher:
         """Make this the retained message `name`, now and after every reconnect; it overtakes waiting verdicts."""
         self._inbox.put(_Retain(name, message))
 
+    def replay(self, first: int, last: int) -> None:
+        """Publish what the ledger holds of a range of verdicts again, marked historical, behind what waits."""
+        self._inbox.put(_Replay(first, last))
+
+    def reply(self, name: str, reply: Reply) -> None:
+        """Answer a request."""
+        self._inbox.put(_Reply(name, reply))
+
     def report(self, part: str, problem: str) -> None:
         """Have the status say what is wrong with a part of the device; empty: nothing any more."""
-        self._inbox.put(_Trouble(part, problem))
+        if self._reported.get(part, "") != problem:
+            self._reported[part] = problem
+            self._inbox.put(_Trouble(part, problem))
 
     def stop(self, reason: str, timeout: float, hurry: threading.Event) -> None:
         """Deliver what is waiting, say offline, disconnect; what does not arrive in time waits in the ledger.
@@ -152,9 +185,14 @@ class Publisher:
                 self._note_written(last)
             case _Retain(name, message):
                 self._retained.put(name, message)
+            case _Replay(first, last):
+                self._replays.put(first, last)
+            case _Reply(name, reply):
+                self._admission.remember(name, reply)
+                self._answer(name, reply)
             case _Trouble(part, problem):
-                self._troubles = {**self._troubles, part: problem}
-                self._retained.put("status", self._present())
+                if self._condition.note(part, problem):
+                    self._retained.put("status", self._condition.present())
             case _Stop():
                 self._stop = note
 
@@ -166,16 +204,32 @@ class Publisher:
                 self._lose(news)
             case Acknowledged(packet, refused):
                 self._settle(packet, refused)
+            case Asked() as asked:
+                self._consider(asked)
             case Uptime(seconds):
                 if self._outage is not None:
                     self._resume(restarted=self._outage.was_restart(time.monotonic(), self._uptime, seconds))
                 self._uptime = seconds
 
+    def _consider(self, asked: Asked) -> None:
+        found = self._admission.look(asked, time.monotonic())
+        if isinstance(found, Request):
+            self.requests.put((asked.name, found))
+        elif found is not None:
+            log.warning("command %.60r refused: %s", asked.name, found.error)
+            self._answer(asked.name, found)
+
+    def _answer(self, name: str, reply: Reply) -> None:
+        if self._link.connected and name in COMMANDS:
+            self._replies[self._publish(f"reply/{name}", encode(reply), retain=False)] = f"reply/{name}"
+
     def _begin(self, allowed: int) -> None:
         log.info("connected to broker %s", self._broker)
         self._told.clear()
-        self._retained.put("status", self._present())
+        self._retained.put("status", self._condition.present())
         self._retained.begin()
+        self._replays.begin()
+        self._replies.clear()
         # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
         self._delivery.begin(allowed - len(self._retained))
         if self._outage is not None:
@@ -205,18 +259,19 @@ class Publisher:
         self._written = last
 
     def _settle(self, packet: int, refused: str) -> None:
-        name = self._retained.landed(packet) or "event"
-        if name == "event" and refused:
-            self._delivery.refused(packet)
-            self._refused_until = time.monotonic() + REFUSED_SECONDS
-        elif name == "event":
-            self._delivery.landed(packet, time.monotonic())
+        now = time.monotonic()
+        name = self._retained.landed(packet) or self._replies.pop(packet, "")
+        if not name and not self._replays.landed(packet):
+            name = "event"
+            if refused:
+                self._delivery.refused(packet)
+                self._refused_until = now + REFUSED_SECONDS
+            else:
+                self._delivery.landed(packet, now)
+        problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
         if refused:
-            problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
             self._tell(problem, logging.ERROR)
-            self._take(_Trouble(name, problem))
-        elif self._troubles.get(name):
-            self._take(_Trouble(name, ""))
+        self._take(_Trouble(name, problem if refused else ""))
 
     def _send(self, now: float) -> None:
         for name, message in self._retained.due():
@@ -232,12 +287,21 @@ class Publisher:
             self._delivery.put(entries)
         while (entry := self._delivery.next(now)) is not None:
             self._delivery.sent(self._publish(*self._message(entry, now), retain=False), entry, now)
+        if self._delivery.idle and (span := self._replays.wanted) is not None:
+            self._send_again(span)
+
+    def _send_again(self, span: Span) -> None:
+        rows = [entry for entry in self._ledger.look(span, self._replays.room) if isinstance(entry, Row)]
+        for row in rows:
+            self._replays.sent(self._publish("event", _historical(row), retain=False), row)
+        if not rows:
+            self._replays.ended()
 
     def _message(self, entry: Row | Gap, now: float) -> tuple[str, bytes]:
         if isinstance(entry, Gap):
             return "gap", encode(entry)
         if self._lateness is not None and self._lateness.is_late(entry.seq, now):
-            return "event", entry.json.removesuffix(_LIVE) + _HISTORICAL
+            return "event", _historical(entry)
         return "event", entry.json
 
     def _publish(self, name: str, payload: bytes, *, retain: bool) -> int:
@@ -273,19 +337,16 @@ class Publisher:
     def _say_goodbye(self) -> None:
         if not self._link.connected or self._stop is None:
             return  # The broker publishes the last will instead.
-        status = encode(self._status("offline", self._stop.reason))
+        status = encode(self._condition.gone(self._stop.reason))
         goodbye = self._link.publish(self._topic("status"), status, retain=True)
         try:
             goodbye.wait_for_publish(max(0.1, self._stop.deadline - time.monotonic()))
         except RuntimeError as error:  # paho's word for a link that broke meanwhile: the last will speaks.
             log.warning("could not say offline: %s", error)
 
-    def _present(self) -> Status:
-        troubles = "; ".join(filter(None, self._troubles.values()))
-        return self._status("degraded" if troubles else "online", troubles)
-
-    def _status(self, state: Literal["online", "offline", "degraded"], reason: str) -> Status:
-        return Status(state=state, reason=reason, boot_id=self.boot_id, time=clock.now())
-
     def _topic(self, name: str) -> str:
         return topic(self._device.site, self._device.id, name)
+
+
+def _historical(row: Row) -> bytes:
+    return row.json.removesuffix(_LIVE) + _HISTORICAL

@@ -27,12 +27,20 @@ class Settings:
     """The configuration file's values, and what was changed of them; a change is kept before it counts."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        """Read what was changed earlier; raises ConfigError if it does not fit the configuration file any more."""
+        """Read what was changed earlier; where that cannot be used any more the configuration file counts."""
+        self.config = config
+        """What counts now."""
+        self.trouble = ""
+        """Why what was changed earlier does not count; empty if it does."""
         self._file = config
         self._path = folder / FILE
-        self._changed = self._read()
-        self.config = _applied(config, self._changed, self._path)
-        """What counts now."""
+        self._changed: dict[str, Any] = {}
+        try:
+            changed = self._read()
+            self.config = _applied(config, changed, self._path)
+            self._changed = changed
+        except ConfigError as error:
+            self.trouble = f"{error}; the configuration file counts"
 
     def values(self) -> dict[str, Any]:
         """Return what may be changed, as it is now, by key."""
@@ -55,7 +63,7 @@ class Settings:
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(self._path)
-        self._changed, self.config = changed, config
+        self._changed, self.config, self.trouble = changed, config, ""
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -64,7 +72,7 @@ class Settings:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(f"{self._path} cannot be read ({error}); remove it to forget what was set") from error
+            raise ConfigError(f"{self._path} cannot be read ({error})") from error
         return {key: value for key, value in changed.items() if key in CHANGEABLE}
 
 

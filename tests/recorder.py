@@ -97,7 +97,7 @@ class Recorder:
         received = Received(
             message.topic,
             message.topic.split("/")[NAME_LEVEL],
-            json.loads(message.payload),
+            json.loads(message.payload or b"{}"),
             retained=bool(message.retain),
             qos=int(message.qos),
         )

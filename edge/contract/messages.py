@@ -137,6 +137,14 @@ class Model(Message, frozen=True, kw_only=True):
     time: Time
 
 
+class Settings(Message, frozen=True, kw_only=True):
+    """`config`: retained; the settings that may be changed by command, as they are."""
+
+    values: dict[str, Any]
+    boot_id: BootId
+    time: Time
+
+
 class Health(Message, frozen=True, kw_only=True):
     """`health`: retained; how it fares, counted since the daemon's start."""
 
@@ -160,10 +168,11 @@ MESSAGES: dict[str, type[Message]] = {
     "alarm": Alarm,
     "status": Status,
     "info": Info,
+    "config": Settings,
     "model": Model,
     "health": Health,
 }
-RETAINED = frozenset({"status", "info", "model", "health"})
+RETAINED = frozenset({"status", "info", "config", "model", "health", "alarm"})
 
 
 def topic(site: str, device: str, name: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.messages import Event
+    from edge.ledger.store import Span
 
 FILE = "ledger.db"
 GROUP = 500
@@ -75,6 +76,14 @@ class Ledger:
     def take(self, after: int, limit: int) -> list[Row | Gap]:
         """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more."""
         return self._stores.take(after, limit)
+
+    def look(self, span: Span, limit: int) -> list[Row | Gap]:
+        """Return the first `limit` verdicts and gaps of a span."""
+        return self._stores.look(span, limit)
+
+    def newest(self, before: int, limit: int, verdict: Verdict | None = None) -> list[Row]:
+        """Return the last `limit` verdicts below a number, of one kind or of all, the newest first."""
+        return self._stores.newest(before, limit, verdict)
 
     def flush(self, timeout: float) -> None:
         """Have everything that was appended written, waiting this long at most."""

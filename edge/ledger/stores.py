@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from edge.contract.messages import Verdict
+
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
@@ -94,14 +96,30 @@ class Stores:
         self.last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return the next `limit` verdicts and gaps behind a number, in order; none while they cannot be read."""
+        """Return the next `limit` verdicts and gaps behind a number, which are not shed any more; see `look`."""
+        with self._taking:
+            found = self.look(Span(after, self.last), limit)
+            self._taken = max([self._taken, *map(last_of, found[-1:])])
+        return found
+
+    def look(self, span: Span, limit: int) -> list[Row | Gap]:
+        """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
+        return self._ask(lambda store, left: store.read(span, left), limit)
+
+    def newest(self, before: int, limit: int, verdict: Verdict | None) -> list[Row]:
+        """Return the last `limit` verdicts below a number, of one kind or of all, the newest first."""
+        found = self._ask(lambda store, left: store.newest(before, left, verdict), limit, reverse=True)
+        return [entry for entry in found if isinstance(entry, Row)]
+
+    def _ask(
+        self, question: Callable[[Store, int], Sequence[Row | Gap]], limit: int, *, reverse: bool = False
+    ) -> list[Row | Gap]:
+        stores = [store for store in (self._file, self._spare) if store is not None and not self._damaged]
         found: list[Row | Gap] = []
         try:
-            with self._taking:
-                for store in (self._file, self._spare):
-                    if store is not None and not self._damaged and len(found) < limit:
-                        found += store.read(Span(after, self.last), limit - len(found))
-                self._taken = max([self._taken, *map(last_of, found[-1:])])
+            for store in reversed(stores) if reverse else stores:
+                if len(found) < limit:
+                    found += question(store, limit - len(found))
         except DamagedLedgerError:
             self._damaged = True  # `tend` repairs it.
             return []

@@ -1,0 +1,30 @@
+"""How the device fares as a whole, for its `status`: what is wrong with which part of it."""
+
+from __future__ import annotations
+
+from edge import clock
+from edge.contract.messages import Status
+
+
+class Condition:
+    """Collects troubles by the part that has them."""
+
+    def __init__(self, boot_id: str) -> None:
+        self._boot_id = boot_id
+        self._troubles: dict[str, str] = {}
+
+    def note(self, part: str, problem: str) -> bool:
+        """Note what is wrong with a part, empty: nothing any more; False if that is no news."""
+        if self._troubles.get(part, "") == problem:
+            return False
+        self._troubles[part] = problem
+        return True
+
+    def present(self) -> Status:
+        """Return the status of a device that is there."""
+        reason = "; ".join(filter(None, self._troubles.values()))
+        return Status(state="degraded" if reason else "online", reason=reason, boot_id=self._boot_id, time=clock.now())
+
+    def gone(self, reason: str) -> Status:
+        """Return the status of a device that is not."""
+        return Status(state="offline", reason=reason, boot_id=self._boot_id, time=clock.now())

@@ -1,0 +1,93 @@
+"""Which requests are obeyed: whatever strangers send, none that is not allowed and valid."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from edge.admission import BURST, PER_SECOND, Admission
+from edge.connection import Asked
+from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ALLOWED = ("threshold", "config", "history", "replay", "pause")
+VALID = {
+    "threshold": {"transaction": "t", "value": 0.5},
+    "config": {"transaction": "t", "set": {"decision.votes": 1}},
+    "history": {"transaction": "t", "before": 10, "verdict": "DEFECT", "limit": 5},
+    "replay": {"transaction": "t", "first": 1, "last": 2},
+    "pause": {"transaction": "t"},
+    "restart": {"transaction": "t"},
+}
+
+
+def near_valid(dice: random.Random) -> Asked:
+    """Return a message that is a request, or nearly one, or nothing like it."""
+    name = dice.choice([*VALID, *COMMANDS, "reboot", "", "pause/x", "\x00"])
+    payload = bytearray(json.dumps(VALID.get(name, {"transaction": "t"})).encode())
+    for _ in range(dice.choice((0, 0, 1, 2, 5))):
+        at = dice.randrange(len(payload) + 1)
+        match dice.randrange(4):
+            case 0:
+                payload[at:at] = bytes([dice.randrange(256)])
+            case 1:
+                del payload[at : at + 1]
+            case 2:
+                payload[at : at + 1] = dice.choice(
+                    (b"NaN", b"1e999", b"null", b"{", b"[" * 50, b'"', b"-1", b"99999999999")
+                )
+            case _:
+                payload += payload[: at * 50]
+    if dice.random() < 0.1:
+        payload = bytearray(dice.randbytes(dice.randrange(5_000)))
+    return Asked(name, bytes(payload), dice.random() < 0.1)
+
+
+def test_hostile_payloads_are_never_obeyed(figure: Callable[[str], None], *, soak: bool) -> None:
+    """Of random and near-valid payloads none raises, and each that is obeyed is allowed and valid by its schema."""
+    count = 1_000_000 if soak else 30_000
+    dice = random.Random(11)  # noqa: S311 - payloads, not secrets
+    validators = {name: Draft202012Validator(msgspec.json.schema(kind)) for name, kind in COMMANDS.items()}
+    admission = Admission(ALLOWED)
+    obeyed = 0
+    for number in range(count):
+        asked = near_valid(dice)
+        found = admission.look(asked, number / PER_SECOND)
+        assert isinstance(found, Request | Reply)
+        if isinstance(found, Request):
+            obeyed += 1
+            assert asked.name in ALLOWED
+            assert not asked.retained
+            assert len(asked.payload) <= LARGEST
+            if number % 50 == 0:
+                validators[asked.name].validate(json.loads(asked.payload))
+        else:
+            assert found.status == "refused"
+            assert found.error
+    figure(f"{count} payloads: {obeyed} valid and obeyed, {count - obeyed} refused, 0 raised")
+    assert 0 < obeyed < count
+
+
+def test_too_many_are_overlooked_and_counted() -> None:
+    """Beyond the rate requests are not looked at; with time some are again."""
+    admission = Admission(ALLOWED)
+    asked = Asked("pause", b'{"transaction": "t"}', retained=False)
+    found = [admission.look(asked, 0.0) for _ in range(BURST + 10)]
+    assert [one is None for one in found] == [False] * BURST + [True] * 10
+    assert admission.overlooked == 10
+    assert admission.look(asked, 1.0) is not None
+
+
+@given(st.binary(max_size=200), st.sampled_from([*COMMANDS, "nothing"]))
+def test_no_payload_raises(payload: bytes, name: str) -> None:
+    """Whatever bytes come, they are a request or get a reason."""
+    found = Admission(COMMANDS).look(Asked(name, payload, retained=False), 0.0)
+    assert isinstance(found, Request) or (found is not None and found.error)
