@@ -31,9 +31,10 @@ class Outage(Record, frozen=True, kw_only=True):
         """Return it with its end."""
         return msgspec.structs.replace(self, ended=now)
 
-    def was_restart(self, now: float, before: int, uptime: int) -> bool:
+    def was_restart(self, now: float, before: int, uptime: int, *, rarely: bool) -> bool:
         """Judge by how many seconds the broker says that it is running, before and now.
 
         One so young that it cannot be told is taken for restarted: then some verdicts arrive twice, but none is lost.
+        Not so one that says it `rarely`: its word is old, and it is not set up to keep what it acknowledges anyway.
         """
-        return uptime < before or uptime <= now - self.began + _SLACK_SECONDS
+        return uptime < before or (uptime <= now - self.began + _SLACK_SECONDS and not rarely)

@@ -18,33 +18,20 @@ from edge.broker import address
 from edge.condition import Condition
 from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News, Uptime
 from edge.contract.commands import COMMANDS, Reply, Request
-from edge.contract.messages import Gap, Message, encode, topic
-from edge.delivery import Delivery, Lateness
-from edge.ledger.rows import Row
+from edge.contract.messages import Message, encode, topic
 from edge.link import Heard, Link
-from edge.outage import Outage
+from edge.outbox import Outbox
 from edge.record import Record
-from edge.replay import Replays
-from edge.retained import Retained
 
 if TYPE_CHECKING:
     from edge.config import Config
     from edge.ledger.ledger import Ledger
-    from edge.ledger.store import Span
 
 log = logging.getLogger(__name__)
 
-BATCH = 100
-"""Entries read from the ledger at once."""
-REFUSED_SECONDS = 5.0
-"""Before what the broker refused is offered again."""
 QUICK_SECONDS = 0.6
 """For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 _SLACK = 0.1
-_SETTLING_SECONDS = 0.5
-"""How often the ledger hears what is settled by now."""
-_LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
-"""How a verdict's JSON ends."""
 
 
 class _Written(Record, frozen=True):
@@ -103,19 +90,7 @@ class Publisher:
         commands = self._topic("cmd") if config.commands.allow else ""
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands)
         self._link = Link(config.mqtt, who, self._inbox.put)
-        self._delivery = Delivery()
-        self._lateness: Lateness | None = None
-        """None: the ledger is not open yet."""
-        self._replays = Replays()
-        self._replies: dict[int, str] = {}
-        """Names of replies in flight, by packet identifier."""
-        self._retained = Retained()
-        self._written = 0
-        self._outage: Outage | None = None
-        """How the last connection left things, until the present one has begun where that was."""
-        self._uptime = 0
-        """The broker's last word on how long it has been running, in seconds."""
-        self._refused_until = 0.0
+        self._outbox = Outbox(ledger, self._publish)
         self._stop: _Stop | None = None
         self._told: set[str] = set()
         """What was said of this connection already: a broker refuses often."""
@@ -169,12 +144,13 @@ class Publisher:
         while not self._finished():
             with contextlib.suppress(Empty):
                 self._take(self._inbox.get(timeout=self._patience()))
-            if (away := self._link.tick(time.monotonic())) is not None:
+            now = time.monotonic()
+            if (away := self._link.tick(now)) is not None:
                 self._lose(away)
             if self._link.connected:
-                self._send(time.monotonic())
-            self._ledger.delivered = self._delivery.settled(time.monotonic())
-        self._ledger.delivered = self._delivery.delivered
+                self._outbox.send(now)
+            self._outbox.note_delivered(now)
+        self._outbox.note_delivered(None)
         self._say_goodbye()
 
     def _take(self, note: _Note) -> None:
@@ -182,24 +158,28 @@ class Publisher:
             case Heard():
                 self._hear(self._link.take(note))
             case _Written(last):
-                self._note_written(last)
+                self._outbox.written(last, time.monotonic())
             case _Retain(name, message):
-                self._retained.put(name, message)
+                self._outbox.retain(name, message)
             case _Replay(first, last):
-                self._replays.put(first, last)
+                self._outbox.replays.put(first, last)
             case _Reply(name, reply):
                 self._admission.remember(name, reply)
-                self._answer(name, reply)
+                self._outbox.reply(f"reply/{name}", reply)
             case _Trouble(part, problem):
                 if self._condition.note(part, problem):
-                    self._retained.put("status", self._condition.present())
+                    self._outbox.retain("status", self._condition.present())
             case _Stop():
                 self._stop = note
 
     def _hear(self, news: News | None) -> None:
+        now = time.monotonic()
         match news:
             case Connected(allowed):
-                self._begin(allowed)
+                log.info("connected to broker %s", self._broker)
+                self._told.clear()
+                self._outbox.retain("status", self._condition.present())
+                self._outbox.begin(allowed, now)
             case Away():
                 self._lose(news)
             case Acknowledged(packet, refused):
@@ -207,9 +187,7 @@ class Publisher:
             case Asked() as asked:
                 self._consider(asked)
             case Uptime(seconds):
-                if self._outage is not None:
-                    self._resume(restarted=self._outage.was_restart(time.monotonic(), self._uptime, seconds))
-                self._uptime = seconds
+                self._outbox.hear_uptime(seconds, now)
 
     def _consider(self, asked: Asked) -> None:
         found = self._admission.look(asked, time.monotonic())
@@ -217,94 +195,23 @@ class Publisher:
             self.requests.put((asked.name, found))
         elif found is not None:
             log.warning("command %.60r refused: %s", asked.name, found.error)
-            self._answer(asked.name, found)
-
-    def _answer(self, name: str, reply: Reply) -> None:
-        if self._link.connected and name in COMMANDS:
-            self._replies[self._publish(f"reply/{name}", encode(reply), retain=False)] = f"reply/{name}"
-
-    def _begin(self, allowed: int) -> None:
-        log.info("connected to broker %s", self._broker)
-        self._told.clear()
-        self._retained.put("status", self._condition.present())
-        self._retained.begin()
-        self._replays.begin()
-        self._replies.clear()
-        # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
-        self._delivery.begin(allowed - len(self._retained))
-        if self._outage is not None:
-            unsure = self._outage.settled < self._delivery.delivered
-            self._outage = self._outage.over(time.monotonic()) if unsure else None
+            if asked.name in COMMANDS:
+                self._outbox.reply(f"reply/{asked.name}", found)
 
     def _lose(self, away: Away) -> None:
-        now = time.monotonic()
-        if self._outage is None:
-            self._outage = Outage(began=now, settled=self._delivery.settled(now))
+        self._outbox.lose(time.monotonic())
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
         if away.rival:
             self._take(_Trouble("identity", "another device has this device.id"))
 
-    def _resume(self, *, restarted: bool) -> None:
-        """Go on where it broke; what a broker had acknowledged just before it died may not be on its disk."""
-        if restarted and self._outage is not None:
-            self._delivery.rewind(self._outage.settled)
-        self._outage = None
-
-    def _note_written(self, last: int) -> None:
-        if self._lateness is None:
-            self._delivery.rewind(self._ledger.delivered)
-            self._lateness = Lateness(last)
-        else:
-            self._lateness.written(last, time.monotonic())
-        self._written = last
-
     def _settle(self, packet: int, refused: str) -> None:
-        now = time.monotonic()
-        name = self._retained.landed(packet) or self._replies.pop(packet, "")
-        if not name and not self._replays.landed(packet):
-            name = "event"
-            if refused:
-                self._delivery.refused(packet)
-                self._refused_until = now + REFUSED_SECONDS
-            else:
-                self._delivery.landed(packet, now)
+        name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
         problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
         if refused:
             self._tell(problem, logging.ERROR)
         self._take(_Trouble(name, problem if refused else ""))
 
-    def _send(self, now: float) -> None:
-        for name, message in self._retained.due():
-            self._retained.sent(self._publish(name, encode(message), retain=True), name)
-        if self._outage is not None and now >= self._outage.hold_until:
-            self._resume(restarted=False)
-        if self._outage is not None or now < self._refused_until:
-            return
-        self._refused_until = 0.0
-        while self._delivery.hungry and self._delivery.read < self._written:
-            if not (entries := self._ledger.take(self._delivery.read, BATCH)):
-                break
-            self._delivery.put(entries)
-        while (entry := self._delivery.next(now)) is not None:
-            self._delivery.sent(self._publish(*self._message(entry, now), retain=False), entry, now)
-        if self._delivery.idle and (span := self._replays.wanted) is not None:
-            self._send_again(span)
-
-    def _send_again(self, span: Span) -> None:
-        rows = [entry for entry in self._ledger.look(span, self._replays.room) if isinstance(entry, Row)]
-        for row in rows:
-            self._replays.sent(self._publish("event", _historical(row), retain=False), row)
-        if not rows:
-            self._replays.ended()
-
-    def _message(self, entry: Row | Gap, now: float) -> tuple[str, bytes]:
-        if isinstance(entry, Gap):
-            return "gap", encode(entry)
-        if self._lateness is not None and self._lateness.is_late(entry.seq, now):
-            return "event", _historical(entry)
-        return "event", entry.json
-
-    def _publish(self, name: str, payload: bytes, *, retain: bool) -> int:
+    def _publish(self, name: str, payload: bytes, retain: bool) -> int:  # noqa: FBT001 - as Outbox calls it
         return int(self._link.publish(self._topic(name), payload, retain=retain).mid)
 
     def _tell(self, problem: str, level: int) -> None:
@@ -316,21 +223,12 @@ class Publisher:
         if self._stop is None:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
-        answered = self._link.connected is not None
-        holding = self._link.connected and self._outage is not None
-        all_there = self._delivery.idle and self._delivery.read >= self._written and not holding
-        return (answered and all_there and self._inbox.empty()) or time.monotonic() >= self._stop.deadline
+        done = self._link.connected is not None and self._outbox.is_empty and self._inbox.empty()
+        return done or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
         now = time.monotonic()
-        deadlines = [self._link.deadline]
-        if self._stop is not None:
-            deadlines.append(self._stop.deadline)
-        if self._link.connected:
-            deadlines.append(self._refused_until or None)
-            deadlines.append(self._outage.hold_until if self._outage is not None else None)
-        if self._delivery.settled(now) < self._delivery.delivered:
-            deadlines.append(now + _SETTLING_SECONDS)
+        deadlines = [self._link.deadline, self._outbox.deadline(now), self._stop.deadline if self._stop else None]
         due = [deadline for deadline in deadlines if deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
@@ -346,7 +244,3 @@ class Publisher:
 
     def _topic(self, name: str) -> str:
         return topic(self._device.site, self._device.id, name)
-
-
-def _historical(row: Row) -> bytes:
-    return row.json.removesuffix(_LIVE) + _HISTORICAL

@@ -13,7 +13,7 @@ from ledger_samples import event
 from recorder import Recorder
 
 from edge import config as configs
-from edge import connection, publisher
+from edge import connection, outbox
 from edge.contract.ulid import new_ulid
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
@@ -85,7 +85,7 @@ def test_verdicts_wait_over_restarts_and_arrive_in_order(tmp_path: Path) -> None
 
 def test_a_refused_verdict_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker whose access rules refuse events gets them all, in order, once the rules allow it; status says why."""
-    monkeypatch.setattr(publisher, "REFUSED_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "REFUSED_SECONDS", 0.2)
     broker = refusing(tmp_path, "topic readwrite inspect/v1/test/dut/status")
     with Recorder(broker.port, persistent=True) as recorder:
         refused = Line(tmp_path, broker.port)

@@ -1,0 +1,177 @@
+"""What goes to the broker, and in which order: retained states at once, verdicts in turn, old ones again at last.
+
+Used by one thread. Times are seconds on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.contract.messages import Gap, Message, encode
+from edge.delivery import Delivery, Lateness
+from edge.ledger.rows import Row
+from edge.outage import Outage
+from edge.replay import Replays
+from edge.retained import Retained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.ledger.ledger import Ledger
+    from edge.ledger.store import Span
+
+REFUSED_SECONDS = 5.0
+"""Before what the broker refused is offered again."""
+_BATCH = 100
+"""Entries read from the ledger at once."""
+_SETTLING_SECONDS = 0.1
+"""How often the ledger hears what is settled by now."""
+_RARELY_SECONDS = 2.0
+"""Without a word on how long it has been running: a broker that is set up by us says it each second."""
+_LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
+"""How a verdict's JSON ends."""
+
+
+class Outbox:
+    """Between the ledger and a link: `publish` takes a name, a payload and whether to retain it; returns a packet."""
+
+    def __init__(self, ledger: Ledger, publish: Callable[[str, bytes, bool], int]) -> None:
+        self.replays = Replays()
+        self._ledger = ledger
+        self._publish = publish
+        self._delivery = Delivery()
+        self._lateness: Lateness | None = None
+        """None: the ledger is not open yet."""
+        self._retained = Retained()
+        self._replies: dict[int, str] = {}
+        """Names of replies in flight, by packet identifier."""
+        self._written = 0
+        self._outage: Outage | None = None
+        """How the last connection left things, until the present one has begun where that was."""
+        self._connected = False
+        self._uptime = 0
+        """The broker's last word on how long it has been running, in seconds."""
+        self._uptime_at = 0.0
+        self._rarely = False
+        """Whether it says so less than each second."""
+        self._refused_until = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the broker has every verdict, as far as can be told now."""
+        holding = self._connected and self._outage is not None
+        return self._delivery.idle and self._delivery.read >= self._written and not holding
+
+    def deadline(self, now: float) -> float | None:
+        """Return when `send` or `note_delivered` has something to do, though nothing happens; None: it has not."""
+        due = [self._refused_until or None, self._outage.hold_until if self._outage else None]
+        deadlines = [each for each in due if each is not None and self._connected]
+        if self._delivery.settled(now) < self._delivery.delivered:
+            deadlines.append(now + _SETTLING_SECONDS)
+        return min(deadlines, default=None)
+
+    def note_delivered(self, now: float | None) -> None:
+        """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order."""
+        if self._lateness is not None:
+            self._ledger.delivered = self._delivery.delivered if now is None else self._delivery.settled(now)
+
+    def written(self, last: int, now: float) -> None:
+        """Note that the ledger, which is open, holds verdicts up to this number."""
+        if self._lateness is None:
+            self._delivery.rewind(self._ledger.delivered)
+            self._lateness = Lateness(last)
+        else:
+            self._lateness.written(last, now)
+        self._written = last
+
+    def retain(self, name: str, message: Message) -> None:
+        """Make this the retained message of its name."""
+        self._retained.put(name, message)
+
+    def reply(self, name: str, reply: Message) -> None:
+        """Send a reply; where there is no connection nobody waits for it."""
+        if self._connected:
+            self._replies[self._publish(name, encode(reply), False)] = name
+
+    def begin(self, allowed: int, now: float) -> None:
+        """Begin on a connection that takes so many messages that are not acknowledged."""
+        self._connected = True
+        self._uptime_at = now
+        self._retained.begin()
+        self.replays.begin()
+        self._replies.clear()
+        # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
+        self._delivery.begin(allowed - len(self._retained))
+        if self._outage is not None:
+            unsure = self._outage.settled < self._delivery.delivered
+            self._outage = self._outage.over(now) if unsure else None
+
+    def lose(self, now: float) -> None:
+        """Note that the connection ended, or that there is none."""
+        self._rarely = self._rarely or (self._connected and now - self._uptime_at > _RARELY_SECONDS)
+        self._connected = False
+        if self._outage is None:
+            self._outage = Outage(began=now, settled=self._delivery.settled(now))
+
+    def hear_uptime(self, seconds: int, now: float) -> None:
+        """Note how long the broker says that it has been running."""
+        if self._outage is not None:
+            restarted = self._outage.was_restart(now, self._uptime, seconds, rarely=self._rarely)
+            self._resume(restarted=restarted)
+        self._uptime, self._uptime_at = seconds, now
+
+    def settle(self, packet: int, now: float, *, refused: bool) -> str:
+        """Note the broker's answer to a packet, and return the name of what that was."""
+        if name := self._retained.landed(packet) or self._replies.pop(packet, ""):
+            return name
+        if self.replays.landed(packet):
+            return "event"
+        if refused:
+            self._delivery.refused(packet)
+            self._refused_until = now + REFUSED_SECONDS
+        else:
+            self._delivery.landed(packet, now)
+        return "event"
+
+    def send(self, now: float) -> None:
+        """Send what may be sent."""
+        for name, message in self._retained.due():
+            self._retained.sent(self._publish(name, encode(message), True), name)
+        if self._outage is not None and now >= self._outage.hold_until:
+            self._resume(restarted=False)
+        if self._outage is None and now >= self._refused_until:
+            self._refused_until = 0.0
+            self._send_verdicts(now)
+
+    def _resume(self, *, restarted: bool) -> None:
+        """Go on where it broke; what a broker had acknowledged just before it died may not be on its disk."""
+        if restarted and self._outage is not None:
+            self._delivery.rewind(self._outage.settled)
+        self._outage = None
+
+    def _send_verdicts(self, now: float) -> None:
+        while self._delivery.hungry and self._delivery.read < self._written:
+            if not (entries := self._ledger.take(self._delivery.read, _BATCH)):
+                break
+            self._delivery.put(entries)
+        while (entry := self._delivery.next(now)) is not None:
+            self._delivery.sent(self._publish(*self._message(entry, now), False), entry, now)
+        if self._delivery.idle and (span := self.replays.wanted) is not None:
+            self._send_again(span)
+
+    def _send_again(self, span: Span) -> None:
+        rows = [entry for entry in self._ledger.look(span, self.replays.room) if isinstance(entry, Row)]
+        for row in rows:
+            self.replays.sent(self._publish("event", _historical(row), False), row)
+        if not rows:
+            self.replays.ended()
+
+    def _message(self, entry: Row | Gap, now: float) -> tuple[str, bytes]:
+        if isinstance(entry, Gap):
+            return "gap", encode(entry)
+        late = self._lateness is not None and self._lateness.is_late(entry.seq, now)
+        return "event", _historical(entry) if late else entry.json
+
+
+def _historical(row: Row) -> bytes:
+    return row.json.removesuffix(_LIVE) + _HISTORICAL
