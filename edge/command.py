@@ -27,7 +27,7 @@ EXIT_CODES = """exit codes:
   1  unexpected error    6  no usable runtime  130  interrupted (Ctrl-C)
   2  wrong command line  7  MQTT broker
   3  configuration       8  pictures or data set  141  output closed (head)
-  4  model bundle
+  4  model bundle       10  ledger
 """
 _ABOUT_A_PATH = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),

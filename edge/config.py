@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge.contract.commands import CommandName
-from edge.contract.names import NAME
+from edge.contract.names import NAME, CommandName
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 from hypothesis import given
@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from edge.admission import BURST, PER_SECOND, Admission
 from edge.connection import Asked
 from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
+from edge.contract.names import CommandName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,11 @@ def test_hostile_payloads_are_never_obeyed(figure: Callable[[str], None], *, soa
             assert found.error
     figure(f"{count} payloads: {obeyed} valid and obeyed, {count - obeyed} refused, 0 raised")
     assert 0 < obeyed < count
+
+
+def test_every_command_can_be_allowed() -> None:
+    """What a configuration may allow is what a device knows."""
+    assert set(get_args(CommandName)) == set(COMMANDS)
 
 
 def test_too_many_are_overlooked_and_counted() -> None:

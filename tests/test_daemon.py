@@ -65,7 +65,7 @@ def test_every_picture_once_in_order_and_valid(
         jsonschema.Draft202012Validator(schema).validate(message.body)
         assert message.qos == 1
     names = {message.name for message in recorder.messages}
-    assert names == {"status", "info", "model", "event", "alarm", "health"}
+    assert names == {"status", "info", "config", "model", "event", "alarm", "health"}
 
 
 def test_verdicts_wait_for_a_broker_that_comes_late(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:
@@ -150,10 +150,10 @@ def test_retained_messages_greet_a_late_subscriber(tmp_path: Path, broker: Broke
         early.wait_for("event", 2)
         early.wait_for("health")
         with Recorder(broker.port, "late") as late:
-            for name in ("status", "info", "model", "health", "alarm"):
+            for name in ("status", "info", "config", "model", "health", "alarm"):
                 late.wait_for(name)
             late.wait_for("event")
-    assert {m.name for m in late.messages if m.retained} == {"status", "info", "model", "health", "alarm"}
+    assert {m.name for m in late.messages if m.retained} == {"status", "info", "config", "model", "health", "alarm"}
     assert late.named("status")[0]["state"] == "online"
 
 

@@ -11,10 +11,10 @@ from ledger_samples import make_ledger, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.ledger.repair import DAMAGED, repair
-from edge.ledger.rows import PAGE, Marks, Row, last_of
+from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
-from edge.ledger.wal import is_whole, log_of
+from edge.ledger.wal import PAGE, is_whole, log_of
 
 if TYPE_CHECKING:
     from pathlib import Path

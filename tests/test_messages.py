@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from edge.contract import messages
-from edge.contract.messages import Alarm, Event, Gap, Health, Info, Latency, Message, Model, Status, Verdict
+from edge.contract.messages import Alarm, Event, Gap, Health, Info, Latency, Message, Model, Settings, Status, Verdict
 from edge.contract.ulid import PATTERN, new_ulid
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -45,6 +45,7 @@ EXAMPLES: dict[str, Message] = {
     "alarm": Alarm(active=True, event=EVENT.id, label="crack", score=0.75, boot_id=BOOT, time=NOW),
     "status": Status(state="online", reason="", boot_id=BOOT, time=NOW),
     "info": Info(version="1", python="3.11", platform="linux", runtime="r", camera="c", boot_id=BOOT, time=NOW),
+    "config": Settings(values={"decision.votes": 2}, boot_id=BOOT, time=NOW),
     "model": Model(
         name="m",
         sha256="a" * 64,

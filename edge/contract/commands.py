@@ -111,9 +111,6 @@ COMMANDS: dict[str, type[Request]] = {
     "model": AskModel,
     "restart": Restart,
 }
-CommandName: TypeAlias = Literal[
-    "capture", "pause", "resume", "threshold", "config", "history", "replay", "health", "model", "restart"
-]
 
 
 class Reply(Message, frozen=True, kw_only=True):

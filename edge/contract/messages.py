@@ -140,7 +140,7 @@ class Model(Message, frozen=True, kw_only=True):
 class Settings(Message, frozen=True, kw_only=True):
     """`config`: retained; the settings that may be changed by command, as they are."""
 
-    values: dict[str, Any]
+    values: Annotated[dict[str, float | None], _doc("by key; null: the bundle's own rule")]
     boot_id: BootId
     time: Time
 

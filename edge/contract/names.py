@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Literal, TypeAlias
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Names become topic levels: no slash, no wildcard, no space."""
 NAME_PATTERN = f"^{NAME}$"
 """The same for JSON Schemas, whose $ matches at the very end only; Python's would let a line's end through."""
+
+CommandName: TypeAlias = Literal[
+    "capture", "pause", "resume", "threshold", "config", "history", "replay", "health", "model", "restart"
+]
+"""What may be asked of a device; edge.contract.commands has what each takes."""
 
 
 def is_clean(text: str) -> bool:

@@ -19,8 +19,6 @@ T = TypeVar("T")
 VERDICTS = (Verdict.PASS, Verdict.UNKNOWN, Verdict.DEFECT)
 """By their numbers in the file."""
 
-PAGE = 512
-"""Bytes of the file's pages. Each commit writes the whole last page to the log: it is what a verdict costs."""
 LARGEST = 1 << 20
 """Bytes of one verdict's JSON: more than 10,000 classes. A damaged row may claim to unpack to anything."""
 _RAW_DEFLATE = -15

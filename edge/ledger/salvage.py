@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
-from edge.ledger.rows import LARGEST, PAGE, VERDICTS, Marks, Row, decode, unpack, unpack_row
-from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, log_of
+from edge.ledger.rows import LARGEST, VERDICTS, Marks, Row, decode, unpack, unpack_row
+from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
-from edge.ledger.rows import PAGE, VERDICTS, Marks, Row, decode, encode, first_of, pack_row, unpack_row
+from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, pack_row, unpack_row
+from edge.ledger.wal import PAGE
 from edge.record import Record
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from edge.ledger.rows import PAGE
-
 if TYPE_CHECKING:
     from pathlib import Path
 
+PAGE = 512
+"""Bytes of the file's pages. Each commit writes the whole last page to the log: it is what a verdict costs."""
 HEADER_BYTES = 32
 """Magic, format version, page size, checkpoint number, two salts, two sums over what is before them; 4 bytes each."""
 FRAME_BYTES = 24 + PAGE
