@@ -25,7 +25,7 @@ DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench bench-training rig demo-model schemas docs picture lock clean mosquitto
+.PHONY: help demo install test check bench bench-training soak rig demo-model schemas docs picture lock clean mosquitto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -52,6 +52,11 @@ bench-training: $(VENV)/.installed ## measure the training line against its limi
 	@status=0; bench() { echo; echo "== $$*"; $(RUN) tests/benchmarks/"$$@" || status=1; }; \
 	bench neu.py; bench neu.py --alpha 1.0; bench learning_curve.py; bench retraining.py; bench small_defects.py; \
 	bench grouped.py; bench imbalanced.py; bench calibration.py; bench hostile_layer.py; exit $$status
+
+SOAKED = tests/test_ledger_disk.py tests/test_ledger_salvage.py tests/test_outage.py tests/test_bad_network.py \
+	tests/test_kill.py tests/test_broker.py tests/test_admission.py
+soak: $(VENV)/.installed mosquitto ## the long forms of the tests of delivery, for hours; prints their figures
+	$(RUN) -m pytest --soak --timeout 7200 $(SOAKED) $(ARGS)
 
 rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
 	$(RUN) -m pytest -m rig $(ARGS)

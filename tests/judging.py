@@ -1,6 +1,8 @@
 """A device without camera and model, as a process: gives verdicts as fast as asked, and says how it fares.
 
-python judging.py CONFIG       then a word a line: `judge N`, `defect`, `delivered`, `stop`; each is answered by a line
+python judging.py CONFIG       then a line each: `judge N`, `pace RATE SECONDS`, `defect`, `delivered`, `stop`
+
+Each is answered by a line: the time, the memory in MiB, and the bytes written so far, by calls and by whole pages.
 """
 
 from __future__ import annotations
@@ -24,6 +26,30 @@ AT_ONCE = 2_000
 """Verdicts appended before they are waited for: memory must not be what holds them."""
 
 
+def written() -> tuple[int, int]:
+    """Return this process' bytes written so far: by its calls, and as the kernel counts them, in whole pages."""
+    counts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(counts["wchar"]), int(counts["write_bytes"])
+
+
+def judge(ledger: Ledger, count: int) -> None:
+    """Append so many verdicts as fast as the disk takes them."""
+    for number in range(1, count + 1):
+        ledger.append(event())
+        if number % AT_ONCE == 0:
+            ledger.flush(60)
+    ledger.flush(60)
+
+
+def pace(ledger: Ledger, rate: float, seconds: float) -> None:
+    """Append verdicts at a rate."""
+    began = time.monotonic()
+    for number in range(round(rate * seconds)):
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        ledger.append(event())
+    ledger.flush(60)
+
+
 def main() -> None:
     """Serve until `stop`."""
     config = configs.load(Path(sys.argv[1]))
@@ -35,11 +61,9 @@ def main() -> None:
     for line in sys.stdin:
         match line.split():
             case ["judge", count]:
-                for number in range(1, int(count) + 1):
-                    ledger.append(event())
-                    if number % AT_ONCE == 0:
-                        ledger.flush(60)
-                ledger.flush(60)
+                judge(ledger, int(count))
+            case ["pace", rate, seconds]:
+                pace(ledger, float(rate), float(seconds))
             case ["defect"]:
                 verdict = event(verdict=Verdict.DEFECT)
                 ledger.append(verdict)
@@ -51,7 +75,7 @@ def main() -> None:
                     time.sleep(0.05)
             case ["stop"]:
                 break
-        print(f"{time.monotonic()} {rss_mib()}", flush=True)
+        print(time.monotonic(), rss_mib(), *written(), flush=True)
     publisher.stop("stopped", 10, threading.Event())
     ledger.close(10)
 

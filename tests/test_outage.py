@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
-from conftest import make_broker
+from conftest import Broker, make_broker
 from device import write_config
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -55,6 +55,15 @@ class Counter:
             self.last = seq
 
 
+def answer(device: subprocess.Popen[str], words: str) -> list[float]:
+    """Tell a device of judging.py what to do, and return what it answers."""
+    assert device.stdin is not None
+    assert device.stdout is not None
+    device.stdin.write(f"{words}\n")
+    device.stdin.flush()
+    return [float(word) for word in device.stdout.readline().split()]
+
+
 def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *, soak: bool) -> None:
     """A day's verdicts at 10 a second, as fast as they can be given, grow no memory, and then arrive in order.
 
@@ -68,11 +77,7 @@ def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as device:
 
         def ask(words: str) -> tuple[float, float]:
-            assert device.stdin is not None
-            assert device.stdout is not None
-            device.stdin.write(f"{words}\n")
-            device.stdin.flush()
-            at, rss = map(float, device.stdout.readline().split())
+            at, rss, *_ = answer(device, words)
             return at, rss
 
         _, before = ask("judge 1000")
@@ -99,3 +104,20 @@ def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *
     assert rate >= 10 * LIVE_RATE
     assert 0 <= late <= 1
     assert max(away, after) - before <= 20
+
+
+def test_a_pass_costs_little_of_the_disk(
+    tmp_path: Path, broker: Broker, figure: Callable[[str], None], *, soak: bool
+) -> None:
+    """At ten verdicts a second, delivered as they come, a PASS writes 1.5 KB at most, with its share of all else."""
+    seconds = 3_600 if soak else 20
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    config = write_config(tmp_path / "device.toml", bundle=tmp_path, camera={"kind": "synthetic"}, mqtt=mqtt)
+    command = [sys.executable, Path(__file__).with_name("judging.py"), config]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as device:
+        before = answer(device, "pace 10 2")[2:]
+        after = answer(device, f"pace {LIVE_RATE} {seconds}")[2:]
+        device.communicate("stop\n")
+    calls, pages = ((now - then) / (LIVE_RATE * seconds) for now, then in zip(after, before, strict=True))
+    figure(f"{LIVE_RATE * seconds} verdicts in {seconds} s: {calls:.0f} bytes each; {pages:.0f} in whole 4 KiB pages")
+    assert calls <= 1_500
