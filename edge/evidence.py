@@ -1,0 +1,80 @@
+"""Pictures of what was judged DEFECT or UNKNOWN: made in a thread of their own, kept as files until they are sent."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from io import BytesIO
+from queue import Full, Queue
+from typing import TYPE_CHECKING
+
+from edge.album import Picture
+from edge.camera.base import BadFrame
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.camera.base import Frame
+    from edge.contract.messages import Event
+    from edge.contract.preprocess import ChannelOrder, Pixels
+
+log = logging.getLogger(__name__)
+
+LARGEST = 256 << 10
+"""Bytes of a picture."""
+_QUALITIES = (85, 70, 55, 40)
+"""Of JPEG, in turn, until it fits; then half the size, and so on."""
+_WAITING = 4
+"""Frames of 720p take 11 MB: more are not kept waiting."""
+
+
+class _Shot(Record, frozen=True):
+    picture: Picture
+    pixels: Pixels
+    order: ChannelOrder
+
+
+def to_jpeg(pixels: Pixels, order: ChannelOrder) -> bytes:
+    """Return uint8 pixels [h, w] or [h, w, 3] as a JPEG of LARGEST bytes at most: first quality gives way, then size."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels if order == "RGB" or pixels.ndim == 2 else pixels[..., ::-1])  # noqa: PLR2004
+    while True:
+        for quality in _QUALITIES:
+            file = BytesIO()
+            image.save(file, "JPEG", quality=quality)
+            if file.tell() <= LARGEST:
+                return file.getvalue()
+        image = image.reduce(2)
+
+
+class Evidence:
+    """Takes frames that were judged, and keeps pictures of those that somebody will want to see."""
+
+    def __init__(self, keep: Callable[[Picture, bytes], None]) -> None:
+        """Begin; `keep` gets each picture's JPEG, in a thread of its own."""
+        self.skipped = 0
+        """Frames that were not pictured because others were still being made."""
+        self._keep = keep
+        self._shots: Queue[_Shot] = Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
+        self._thread.start()
+
+    def take(self, event: Event, frame: Frame | BadFrame) -> None:
+        """Picture a frame that was judged; never waits."""
+        if isinstance(frame, BadFrame):
+            return
+        try:
+            self._shots.put_nowait(_Shot(Picture(event.id, event.verdict), frame.pixels, frame.order))
+        except Full:
+            self.skipped += 1
+
+    def _run(self) -> None:
+        while True:
+            shot = self._shots.get()
+            try:
+                self._keep(shot.picture, to_jpeg(shot.pixels, shot.order))
+            except (OSError, ValueError, MemoryError) as error:
+                self.skipped += 1
+                log.warning("no picture of %s: %s", shot.picture.event, error)
