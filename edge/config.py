@@ -174,6 +174,9 @@ class Ledger(Section, frozen=True, kw_only=True):
     events_mib: Annotated[
         int, _doc("room for verdicts, of some 200 bytes each; then the oldest PASS go first, DEFECT last", ge=1)
     ] = 512
+    pictures_mib: Annotated[
+        int, _doc("room for pictures of DEFECT and UNKNOWN; then what was sent goes first; 0: none are made", ge=0)
+    ] = 512
 
 
 class Commands(Section, frozen=True, kw_only=True):

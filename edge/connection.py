@@ -13,6 +13,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
 from edge.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
 from edge.delivery import IN_FLIGHT
 from edge.record import Record
@@ -70,6 +73,14 @@ class Asked(Record, frozen=True):
     retained: bool
 
 
+class Manner(Record, frozen=True):
+    """How a message goes: quality of service, whether the broker keeps it, and after how many seconds it is stale."""
+
+    qos: int = 1
+    retain: bool = False
+    expiry: int | None = None
+
+
 class Identity(Record, frozen=True):
     """Who connects, and what for."""
 
@@ -111,9 +122,13 @@ class Connection:
         """Begin to connect, in the background."""
         threading.Thread(target=self._run, name="mqtt-connection", daemon=True).start()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool) -> paho.MQTTMessageInfo:
-        """Send at least once; returns paho's word for it: `mid` is what Acknowledged will name."""
-        return self._client.publish(topic, payload, qos=1, retain=retain)
+    def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
+        """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
+        properties = None
+        if manner.expiry is not None and self._mqtt.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = manner.expiry
+        return self._client.publish(topic, payload, qos=manner.qos, retain=manner.retain, properties=properties)
 
     def drop(self) -> None:
         """End it without a word: a broker that is silent would not take one."""

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge import clock
 from edge.alarm import AlarmState
+from edge.album import Album
 from edge.capture import Capture
 from edge.commands import Commands
 from edge.contract.messages import Info, Model
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError, ConfigError
+from edge.evidence import Evidence
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
@@ -33,6 +35,7 @@ from edge.settings import Settings
 from edge.supervision import notify
 
 if TYPE_CHECKING:
+    from edge.album import Picture
     from edge.camera.base import BadFrame, Frame
     from edge.classifier import Classifier
     from edge.config import Config
@@ -60,13 +63,20 @@ class End(StrEnum):
     RESTART = "restarted by command"
 
 
+class Sinks(Record, frozen=True, kw_only=True):
+    """Where verdicts go."""
+
+    ledger: Ledger
+    publisher: Publisher
+    evidence: Evidence | None
+
+
 class Line(Record, frozen=True, kw_only=True):
     """The stages of one inspection line, open and ready."""
 
     capture: Capture
     judge: Judge
-    ledger: Ledger
-    publisher: Publisher
+    sinks: Sinks
     alarms: AlarmState
     tally: Tally
     commands: Commands
@@ -84,14 +94,16 @@ def run(config: Config) -> int:
 
     folder = state_dir(config)
     ledger = Ledger(folder, config.ledger.events_mib << 20)
-    publisher = Publisher(config, new_ulid(), ledger)
+    album = Album(folder, config.ledger.pictures_mib << 20)
+    publisher = Publisher(config, new_ulid(), ledger, album)
+    sinks = Sinks(ledger=ledger, publisher=publisher, evidence=_evidence(config, album, publisher))
     settings = Settings(config, folder)
     end, reason = End.STOPPED, ""
     with _StopSignals() as signals:
         try:
             publisher.start()
             ledger.start(publisher.written)
-            end = _inspect(settings, ledger, publisher, signals)
+            end = _inspect(settings, sinks, signals)
         except _StoppedEarlyError:
             pass
         except Exception as error:
@@ -132,35 +144,49 @@ def inspect(line: Line, stop: threading.Event) -> End:
             _judge(line, frame)
         if frame is None and line.capture.ended:
             return End.NO_MORE_FRAMES
-        line.publisher.report("ledger", line.ledger.trouble)
+        line.sinks.publisher.report("ledger", line.sinks.ledger.trouble)
         if line.tally.due:
-            line.publisher.retain("health", line.tally.report(line.capture, line.ledger))
+            line.sinks.publisher.retain("health", line.tally.report(line.capture, line.sinks.ledger))
     return End.STOPPED
 
 
 def _judge(line: Line, frame: Frame | BadFrame) -> None:
-    event = line.judge.judge(frame)
-    line.ledger.append(event)
+    event, sinks = line.judge.judge(frame), line.sinks
+    sinks.ledger.append(event)
     if (alarm := line.alarms.after(event)) is not None:
-        line.publisher.retain(f"alarm/{event.camera}", alarm)
+        sinks.publisher.retain(f"alarm/{event.camera}", alarm)
+    if sinks.evidence is not None:
+        sinks.evidence.take(event, frame)
     line.tally.count(event)
     notify("WATCHDOG=1")
 
 
 def _obey(line: Line) -> None:
-    while not line.publisher.requests.empty():
-        name, request = line.publisher.requests.get()
-        line.publisher.reply(name, line.commands.obey(name, request))
+    requests = line.sinks.publisher.requests
+    while not requests.empty():
+        name, request = requests.get()
+        line.sinks.publisher.reply(name, line.commands.obey(name, request))
 
 
-def _inspect(settings: Settings, ledger: Ledger, publisher: Publisher, signals: _StopSignals) -> End:
+def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | None:
+    if not config.ledger.pictures_mib:
+        return None
+
+    def keep(picture: Picture, jpeg: bytes) -> None:
+        if album.add(picture, jpeg):
+            publisher.pictured(picture)
+
+    return Evidence(keep)
+
+
+def _inspect(settings: Settings, sinks: Sinks, signals: _StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
     capture = Capture(partial(open_camera, config.camera))  # First: it opens, slowly or never, while the model loads.
     line: Line | None = None
     try:
-        line = _open(settings, capture, ledger, publisher)
+        line = _open(settings, capture, sinks)
         capture.wait_until_open()
         gc.freeze()  # What is there now stays: no collection needs to look through it again.
         gc.enable()
@@ -172,14 +198,15 @@ def _inspect(settings: Settings, ledger: Ledger, publisher: Publisher, signals: 
         if not capture.stop(CAMERA_STOP_SECONDS):
             log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
         if line is not None:
-            publisher.retain("health", line.tally.report(capture, ledger))
+            sinks.publisher.retain("health", line.tally.report(capture, sinks.ledger))
 
 
-def _open(settings: Settings, capture: Capture, ledger: Ledger, publisher: Publisher) -> Line:
+def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
-    config, boot_id = settings.config, publisher.boot_id
+    config, ledger, publisher = settings.config, sinks.ledger, sinks.publisher
+    boot_id = publisher.boot_id
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     judge, tally = Judge(classifier, config, boot_id), Tally(boot_id, config.health_every_s)
@@ -200,8 +227,7 @@ def _open(settings: Settings, capture: Capture, ledger: Ledger, publisher: Publi
     return Line(
         capture=capture,
         judge=judge,
-        ledger=ledger,
-        publisher=publisher,
+        sinks=sinks,
         alarms=AlarmState(),
         tally=tally,
         commands=commands,

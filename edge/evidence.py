@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from io import BytesIO
+from math import inf
 from queue import Full, Queue
 from typing import TYPE_CHECKING
 
 from edge.album import Picture
 from edge.camera.base import BadFrame
+from edge.contract.messages import Verdict
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ _WAITING = 4
 """Frames of 720p take 11 MB: more are not kept waiting."""
 
 
+_UNKNOWN_SECONDS = 1.0
+"""Between pictures of UNKNOWN: a dirty lens makes every frame one."""
+
+
 class _Shot(Record, frozen=True):
     picture: Picture
     pixels: Pixels
@@ -36,7 +43,7 @@ class _Shot(Record, frozen=True):
 
 
 def to_jpeg(pixels: Pixels, order: ChannelOrder) -> bytes:
-    """Return uint8 pixels [h, w] or [h, w, 3] as a JPEG of LARGEST bytes at most: first quality gives way, then size."""
+    """Return uint8 pixels [h, w] or [h, w, 3] as a JPEG of LARGEST bytes at most: quality gives way, then size."""
     from PIL import Image
 
     image = Image.fromarray(pixels if order == "RGB" or pixels.ndim == 2 else pixels[..., ::-1])  # noqa: PLR2004
@@ -57,18 +64,26 @@ class Evidence:
         self.skipped = 0
         """Frames that were not pictured because others were still being made."""
         self._keep = keep
+        self._unknown_at = -inf
         self._shots: Queue[_Shot] = Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
         self._thread.start()
 
     def take(self, event: Event, frame: Frame | BadFrame) -> None:
         """Picture a frame that was judged; never waits."""
-        if isinstance(frame, BadFrame):
+        if isinstance(frame, BadFrame) or not self._is_wanted(event.verdict):
             return
         try:
             self._shots.put_nowait(_Shot(Picture(event.id, event.verdict), frame.pixels, frame.order))
         except Full:
             self.skipped += 1
+
+    def _is_wanted(self, verdict: Verdict) -> bool:
+        now = time.monotonic()
+        if verdict is Verdict.UNKNOWN and now - self._unknown_at < _UNKNOWN_SECONDS:
+            return False
+        self._unknown_at = now if verdict is Verdict.UNKNOWN else self._unknown_at
+        return verdict is not Verdict.PASS
 
     def _run(self) -> None:
         while True:

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from edge.broker import silent
-from edge.connection import Asked, Away, Connected, Connection, Identity, News, Opened
+from edge.connection import Asked, Away, Connected, Connection, Identity, Manner, News, Opened
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Link:
         """Begin to connect, in the background."""
         self._connection.open()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool) -> paho.MQTTMessageInfo:
-        """Send at least once; returns paho's word for it: `mid` is what Acknowledged will name."""
-        return self._connection.publish(topic, payload, retain=retain)
+    def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
+        """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
+        return self._connection.publish(topic, payload, manner)
 
     def take(self, heard: Heard) -> News | None:
         """Take in what a connection said; returns it, or None if that connection is over."""

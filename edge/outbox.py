@@ -5,8 +5,10 @@ Used by one thread. Times are seconds on the monotonic clock.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
+from edge.connection import Manner
 from edge.contract.messages import Gap, Message, encode
 from edge.delivery import Delivery, Lateness
 from edge.ledger.rows import Row
@@ -17,11 +19,17 @@ from edge.retained import Retained
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.album import Album, Picture
     from edge.ledger.ledger import Ledger
     from edge.ledger.store import Span
 
 REFUSED_SECONDS = 5.0
 """Before what the broker refused is offered again."""
+VERDICT = Manner()
+STATE = Manner(retain=True)
+HEALTH = Manner(retain=True, expiry=3_600)
+"""Of a device that is gone for an hour nobody needs to hear how it fared; its status stays."""
+PICTURE = Manner(qos=0, expiry=86_400)
 _BATCH = 100
 """Entries read from the ledger at once."""
 _SETTLING_SECONDS = 0.1
@@ -33,11 +41,15 @@ _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
 
 
 class Outbox:
-    """Between the ledger and a link: `publish` takes a name, a payload and whether to retain it; returns a packet."""
+    """Between ledger, album and link: `publish` takes a message's name, its payload and manner; returns its packet."""
 
-    def __init__(self, ledger: Ledger, publish: Callable[[str, bytes, bool], int]) -> None:
+    def __init__(self, ledger: Ledger, album: Album, publish: Callable[[str, bytes, Manner], int]) -> None:
         self.replays = Replays()
         self._ledger = ledger
+        self._album = album
+        self._pictures: deque[Picture] = deque()
+        self._picture: tuple[int, Picture] | None = None
+        """On its way into the socket, with its packet identifier."""
         self._publish = publish
         self._delivery = Delivery()
         self._lateness: Lateness | None = None
@@ -91,7 +103,11 @@ class Outbox:
     def reply(self, name: str, reply: Message) -> None:
         """Send a reply; where there is no connection nobody waits for it."""
         if self._connected:
-            self._replies[self._publish(name, encode(reply), False)] = name
+            self._replies[self._publish(name, encode(reply), VERDICT)] = name
+
+    def picture(self, picture: Picture) -> None:
+        """Note that the album holds one more."""
+        self._pictures.append(picture)
 
     def begin(self, allowed: int, now: float) -> None:
         """Begin on a connection that takes so many messages that are not acknowledged."""
@@ -100,6 +116,7 @@ class Outbox:
         self._retained.begin()
         self.replays.begin()
         self._replies.clear()
+        self._pictures, self._picture = deque(self._album.waiting()), None
         # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
         self._delivery.begin(allowed - len(self._retained))
         if self._outage is not None:
@@ -126,6 +143,10 @@ class Outbox:
             return name
         if self.replays.landed(packet):
             return "event"
+        if self._picture is not None and self._picture[0] == packet:
+            self._album.mark_sent(self._picture[1])
+            self._picture = None
+            return "image"
         if refused:
             self._delivery.refused(packet)
             self._refused_until = now + REFUSED_SECONDS
@@ -136,7 +157,7 @@ class Outbox:
     def send(self, now: float) -> None:
         """Send what may be sent."""
         for name, message in self._retained.due():
-            self._retained.sent(self._publish(name, encode(message), True), name)
+            self._retained.sent(self._publish(name, encode(message), HEALTH if name == "health" else STATE), name)
         if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
         if self._outage is None and now >= self._refused_until:
@@ -155,14 +176,22 @@ class Outbox:
                 break
             self._delivery.put(entries)
         while (entry := self._delivery.next(now)) is not None:
-            self._delivery.sent(self._publish(*self._message(entry, now), False), entry, now)
-        if self._delivery.idle and (span := self.replays.wanted) is not None:
-            self._send_again(span)
+            self._delivery.sent(self._publish(*self._message(entry, now), VERDICT), entry, now)
+        if self._delivery.idle:
+            self._send_picture()
+            if (span := self.replays.wanted) is not None:
+                self._send_again(span)
+
+    def _send_picture(self) -> None:
+        while self._pictures and self._picture is None:
+            picture = self._pictures.popleft()
+            if (jpeg := self._album.read(picture)) is not None:
+                self._picture = self._publish(f"image/{picture.event}", jpeg, PICTURE), picture
 
     def _send_again(self, span: Span) -> None:
         rows = [entry for entry in self._ledger.look(span, self.replays.room) if isinstance(entry, Row)]
         for row in rows:
-            self.replays.sent(self._publish("event", _historical(row), False), row)
+            self.replays.sent(self._publish("event", _historical(row), VERDICT), row)
         if not rows:
             self.replays.ended()
 

@@ -20,11 +20,13 @@ from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
 from edge.link import Heard, Link
-from edge.outbox import Outbox
+from edge.outbox import STATE, Outbox
 from edge.record import Record
 
 if TYPE_CHECKING:
+    from edge.album import Album, Picture
     from edge.config import Config
+    from edge.connection import Manner
     from edge.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,10 @@ class _Replay(Record, frozen=True):
     last: int
 
 
+class _Pictured(Record, frozen=True):
+    picture: Picture
+
+
 class _Reply(Record, frozen=True):
     name: str
     reply: Reply
@@ -67,13 +73,13 @@ class _Stop(Record, frozen=True):
     deadline: float
 
 
-_Note: TypeAlias = Heard | _Written | _Retain | _Replay | _Reply | _Trouble | _Stop
+_Note: TypeAlias = Heard | _Written | _Retain | _Replay | _Pictured | _Reply | _Trouble | _Stop
 
 
 class Publisher:
     """Brings the broker what the ledger holds. Nothing here blocks the caller except `stop`."""
 
-    def __init__(self, config: Config, boot_id: str, ledger: Ledger) -> None:
+    def __init__(self, config: Config, boot_id: str, ledger: Ledger, album: Album) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.boot_id = boot_id
         self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
@@ -90,10 +96,11 @@ class Publisher:
         commands = self._topic("cmd") if config.commands.allow else ""
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands)
         self._link = Link(config.mqtt, who, self._inbox.put)
-        self._outbox = Outbox(ledger, self._publish)
+        self._outbox = Outbox(ledger, album, self._publish)
         self._stop: _Stop | None = None
         self._told: set[str] = set()
         """What was said of this connection already: a broker refuses often."""
+        self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
     def start(self) -> None:
@@ -113,12 +120,21 @@ class Publisher:
         """Publish what the ledger holds of a range of verdicts again, marked historical, behind what waits."""
         self._inbox.put(_Replay(first, last))
 
+    def pictured(self, picture: Picture) -> None:
+        """Hear that the album holds one more picture."""
+        self._inbox.put(_Pictured(picture))
+
     def reply(self, name: str, reply: Reply) -> None:
         """Answer a request."""
         self._inbox.put(_Reply(name, reply))
 
     def report(self, part: str, problem: str) -> None:
-        """Have the status say what is wrong with a part of the device; empty: nothing any more."""
+        """Have the status say what is wrong with a part of the device; empty: nothing any more.
+
+        Raises what ended the sender, if that ended: a daemon that cannot publish must end, and be started anew.
+        """
+        if self._error is not None:
+            raise self._error
         if self._reported.get(part, "") != problem:
             self._reported[part] = problem
             self._inbox.put(_Trouble(part, problem))
@@ -141,6 +157,12 @@ class Publisher:
     # --- the sender's side: the only one that changes state
 
     def _run_sender(self) -> None:
+        try:
+            self._send_until_stopped()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, `report` raises it in the judging thread
+            self._error = error
+
+    def _send_until_stopped(self) -> None:
         while not self._finished():
             with contextlib.suppress(Empty):
                 self._take(self._inbox.get(timeout=self._patience()))
@@ -163,6 +185,8 @@ class Publisher:
                 self._outbox.retain(name, message)
             case _Replay(first, last):
                 self._outbox.replays.put(first, last)
+            case _Pictured(picture):
+                self._outbox.picture(picture)
             case _Reply(name, reply):
                 self._admission.remember(name, reply)
                 self._outbox.reply(f"reply/{name}", reply)
@@ -211,8 +235,8 @@ class Publisher:
             self._tell(problem, logging.ERROR)
         self._take(_Trouble(name, problem if refused else ""))
 
-    def _publish(self, name: str, payload: bytes, retain: bool) -> int:  # noqa: FBT001 - as Outbox calls it
-        return int(self._link.publish(self._topic(name), payload, retain=retain).mid)
+    def _publish(self, name: str, payload: bytes, manner: Manner) -> int:
+        return int(self._link.publish(self._topic(name), payload, manner).mid)
 
     def _tell(self, problem: str, level: int) -> None:
         if problem not in self._told:
@@ -236,7 +260,7 @@ class Publisher:
         if not self._link.connected or self._stop is None:
             return  # The broker publishes the last will instead.
         status = encode(self._condition.gone(self._stop.reason))
-        goodbye = self._link.publish(self._topic("status"), status, retain=True)
+        goodbye = self._link.publish(self._topic("status"), status, STATE)
         try:
             goodbye.wait_for_publish(max(0.1, self._stop.deadline - time.monotonic()))
         except RuntimeError as error:  # paho's word for a link that broke meanwhile: the last will speaks.

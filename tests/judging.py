@@ -16,6 +16,7 @@ from ledger_samples import BOOT, event
 
 from edge import config as configs
 from edge.alarm import AlarmState
+from edge.album import Album
 from edge.contract.messages import Verdict
 from edge.daemon import state_dir
 from edge.health import rss_mib
@@ -54,7 +55,7 @@ def main() -> None:
     """Serve until `stop`."""
     config = configs.load(Path(sys.argv[1]))
     ledger = Ledger(state_dir(config), config.ledger.events_mib << 20)
-    publisher = Publisher(config, BOOT, ledger)
+    publisher = Publisher(config, BOOT, ledger, Album(state_dir(config), 1 << 20))
     alarms = AlarmState()
     publisher.start()
     ledger.start(publisher.written)

@@ -30,6 +30,7 @@ class Received:
     body: dict[str, Any]
     retained: bool
     qos: int
+    payload: bytes
 
 
 class Recorder:
@@ -94,12 +95,14 @@ class Recorder:
         return self.named("status")[-1]
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        name = message.topic.split("/")[NAME_LEVEL]
         received = Received(
             message.topic,
-            message.topic.split("/")[NAME_LEVEL],
-            json.loads(message.payload or b"{}"),
+            name,
+            {} if name == "image" else json.loads(message.payload or b"{}"),
             retained=bool(message.retain),
             qos=int(message.qos),
+            payload=bytes(message.payload),
         )
         with self._changed:
             self.messages.append(received)

@@ -14,6 +14,7 @@ from recorder import Recorder
 
 from edge import config as configs
 from edge import connection, outbox
+from edge.album import Album
 from edge.contract.ulid import new_ulid
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
@@ -38,7 +39,8 @@ class Line:
         }
         (folder / "state").mkdir(exist_ok=True)
         self.ledger = Ledger(folder / "state", 64 << 20)
-        self.publisher = Publisher(configs.parse(table, folder / "device.toml"), BOOT, self.ledger)
+        album = Album(folder / "state", 64 << 20)
+        self.publisher = Publisher(configs.parse(table, folder / "device.toml"), BOOT, self.ledger, album)
         self.publisher.start()
         self.ledger.start(self.publisher.written)
 
