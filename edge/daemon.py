@@ -9,21 +9,17 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import platform
 import signal
-import sys
 import threading
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edge import clock
 from edge.alarm import AlarmState
 from edge.album import Album
 from edge.capture import Capture
 from edge.commands import Commands
-from edge.contract.messages import Info, Model
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError, ConfigError
 from edge.evidence import Evidence
@@ -37,9 +33,7 @@ from edge.supervision import notify
 if TYPE_CHECKING:
     from edge.album import Picture
     from edge.camera.base import BadFrame, Frame
-    from edge.classifier import Classifier
     from edge.config import Config
-    from edge.contract.bundle import Bundle
     from edge.ledger.ledger import Ledger
     from edge.publisher import Publisher
 
@@ -202,6 +196,7 @@ def _inspect(settings: Settings, sinks: Sinks, signals: _StopSignals) -> End:
 
 
 def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
+    from edge import introduction
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
@@ -210,8 +205,8 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
     judge, tally = Judge(classifier, config, boot_id), Tally(boot_id, config.health_every_s)
-    model = _model(bundle, boot_id)
-    publisher.retain("info", _info(config, classifier, boot_id))
+    model = introduction.model(bundle, boot_id)
+    publisher.retain("info", introduction.info(config, classifier, boot_id))
     publisher.retain("model", model)
     publisher.report("settings", settings.trouble)
     commands = Commands(
@@ -294,32 +289,3 @@ def _default_state_dir() -> Path:
     if not base.is_absolute():  # A relative one is to be ignored, says the specification.
         base = Path("~/.local/state").expanduser()
     return base / "edge-inspect"
-
-
-def _info(config: Config, classifier: Classifier, boot_id: str) -> Info:
-    from edge import __version__, runtime
-
-    return Info(
-        version=__version__,
-        python=platform.python_version(),
-        platform=f"{sys.platform} {platform.machine()}",
-        runtime=runtime.version(classifier.engine),
-        camera=config.camera.name,
-        boot_id=boot_id,
-        time=clock.now(),
-    )
-
-
-def _model(bundle: Bundle, boot_id: str) -> Model:
-    manifest = bundle.manifest
-    return Model(
-        name=manifest.name,
-        sha256=bundle.model_sha256,
-        bundle_sha256=bundle.sha256,
-        labels={label.name: label.verdict for label in manifest.labels},
-        created=manifest.created,
-        code_version=manifest.code_version,
-        metrics=manifest.metrics,
-        boot_id=boot_id,
-        time=clock.now(),
-    )
