@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import sys
+import threading
 
 from edge.command import add_command, make_parser, run_command, to_path
 
@@ -19,8 +21,17 @@ _EXAMPLES = """examples:
 
 
 def main() -> int:
-    """Parse the command line, run one command and return its exit code."""
-    return run_command("edge-inspect", _run)
+    """Parse the command line, run one command and return its exit code.
+
+    Where a thread still hangs in a driver the process ends here and at once: when that comes back to an interpreter
+    that is being taken down, it crashes, and a tidy end would be reported as a fault.
+    """
+    code = run_command("edge-inspect", _run)
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _run() -> int:

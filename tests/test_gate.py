@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -198,6 +200,18 @@ def test_losses_of_small_classes_add_up() -> None:
 def test_a_sign_test_is_a_coins_tail() -> None:
     """Four of four by chance is 1/16, five of six 7/64, nothing of nothing certain."""
     assert [gate.by_chance(4, 0), gate.by_chance(5, 1), gate.by_chance(0, 0)] == [1 / 16, 7 / 64, 1]
+
+
+def test_two_of_fifteen_may_be_chance() -> None:
+    """As the gate says: with five such classes and a tenth on the edge, every sixth model loses two net in one."""
+    flip, rest = 0.1 / 4, 1 - 0.1 / 2  # On the edge either model is right by the toss of a coin.
+    ways = ((lost, gained) for lost in range(16) for gained in range(16 - lost))
+    one = sum(
+        math.comb(15, lost) * math.comb(15 - lost, gained) * flip ** (lost + gained) * rest ** (15 - lost - gained)
+        for lost, gained in ways
+        if lost - gained >= 2
+    )
+    assert 1 - (1 - one) ** 5 == pytest.approx(1 / 6, abs=0.03)
 
 
 CLASS = st.integers(0, 2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,6 +79,18 @@ def test_a_batch_that_memory_cuts_down_is_said_and_recorded(
         told = [line for line in capsys.readouterr().err.splitlines() if "instead of" in line]
         cut = "training all: steps of 1 instead of 16 pictures, as many as memory allows"
         assert told == ([] if batch > 1 else [cut])
+
+
+def test_a_stage_lets_go_of_what_it_learned_from(tmp_path: Path) -> None:
+    """Hundreds of megabytes of features are not kept until the process ends, though TensorFlow keeps functions."""
+    from training.network import fit
+
+    stage = task(TINY, 20)
+    pictures = weakref.ref(stage.held[0])
+    fit.fit(stage, Recipe(), seed=1, checkpoint=Checkpoint(tmp_path / "stage"))
+    del stage
+    gc.collect()
+    assert pictures() is None
 
 
 def test_there_is_no_picture_too_large_for_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,7 @@ def test_a_broker_that_never_answers_is_named(
         mute = Line(tmp_path, server.getsockname()[1])
         wait_for_text(caplog, "accepts the connection but does not answer")
         mute.stop(0.1)
+    assert [record.levelname for record in caplog.records if "does not answer" in record.getMessage()] == ["WARNING"]
 
 
 def test_a_silent_broker_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -187,3 +188,5 @@ def test_two_devices_with_one_id_are_told(tmp_path: Path, caplog: pytest.LogCapt
     for one in (first, second):
         one.stop(1)
     broker.stop()
+    told = [record.getMessage() for record in caplog.records if "another device" in record.getMessage()]
+    assert all("device.id" in line and str(broker.port) in line for line in told)

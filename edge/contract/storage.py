@@ -68,6 +68,7 @@ class _Folder:
         self.path = path.resolve()
 
     def read(self, name: str, most: int) -> bytes:
+        """Return a file's first `most` bytes; raises OSError, or ValueError for what is outside or no file."""
         path = (self.path / name).resolve()
         if not path.is_relative_to(self.path):
             raise ValueError("it points outside the bundle")
@@ -77,6 +78,7 @@ class _Folder:
             return file.read(most)
 
     def has(self, name: str) -> bool:
+        """Say whether there is a file or folder of this name."""
         return (self.path / name).exists()
 
     def close(self) -> None:

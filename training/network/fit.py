@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import weakref
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _SMALLEST_BATCH = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Task:
     """One stage: which model learns from what, and how long."""
 
@@ -139,24 +140,30 @@ def _batches(task: Task, recipe: Recipe, steps: int, seed: int, *, first: int) -
     Each epoch has random numbers of its own: from epoch `first` on a resumed run sees what it would have seen.
     """
     weights = class_weights(task.truth, task.classes, recipe.loss.class_balance)
+    shapes, classes = [(None, *given.shape[1:]) for given in task.held], task.classes
+    name, count = task.name, len(task.truth)
+    # TensorFlow keeps the functions below until the process ends: they must not keep the pictures too.
+    learning = weakref.ref(task)
     devices = tf.distribute.get_strategy().num_replicas_in_sync
 
     def rows() -> Iterator[tuple[Integers, int]]:
         """Yield the rows of each batch, int64 [n], and a seed of its own."""
-        epoch, stage = first, zlib.crc32(task.name.encode())
+        epoch, stage = first, zlib.crc32(name.encode())
         while True:
             rng = np.random.default_rng([seed, stage, epoch])
-            order = rng.permutation(len(task.truth))
+            order = rng.permutation(count)
             for part in np.array_split(order, steps):
                 # Every device takes the same share, some pictures twice if it does not come out even.
                 yield np.resize(part, math.ceil(len(part) / devices) * devices), int(rng.integers(2**62))
             epoch += 1
 
     def draw(part: Integers, key: int) -> list[Any]:
-        """Draw the batch of these rows."""
+        """Draw the batch of these rows; what is still drawn ahead once the stage is over ends here."""
+        task = learning()
+        if task is None:
+            raise StopIteration
         return _draw(task, part, np.random.default_rng(int(key)), weights, recipe.loss.mixup)
 
-    shapes = [(None, *given.shape[1:]) for given in task.held]
     kinds = [tf.float32] * (len(shapes) + 2)
 
     def load(part: Any, key: Any) -> Any:
@@ -164,7 +171,7 @@ def _batches(task: Task, recipe: Recipe, steps: int, seed: int, *, first: int) -
         *inputs, target, weight = tf.numpy_function(draw, [part, key], kinds, stateful=False)
         for given, shape in zip(inputs, shapes, strict=True):
             given.set_shape(shape)
-        target.set_shape((None, task.classes))
+        target.set_shape((None, classes))
         weight.set_shape((None,))
         return tuple(inputs), target, weight
 
