@@ -93,8 +93,9 @@ class Link:
         return Away(silent(self._mqtt))
 
     def close(self, timeout: float) -> None:
-        """Disconnect in order, waiting this long at most."""
+        """Disconnect in order, waiting this long at most. It is of no use afterwards."""
         self._connection.close(timeout)
+        del self._connection  # paho closes its last sockets when nothing refers to it: now, not at some collection.
 
     def _prepare(self) -> Connection:
         number = self._number
