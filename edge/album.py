@@ -67,6 +67,11 @@ class Album:
             self._waiting[picture] = len(jpeg)
             return True
 
+    @property
+    def count_waiting(self) -> int:
+        """How many were not sent yet."""
+        return len(self._waiting)
+
     def waiting(self) -> list[Picture]:
         """Return what was not sent yet, the oldest first."""
         with self._lock:

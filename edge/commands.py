@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -12,6 +13,7 @@ from edge.contract import messages
 from edge.contract.commands import (
     AskHealth,
     AskModel,
+    Capture,
     Config,
     History,
     Pause,
@@ -25,9 +27,7 @@ from edge.contract.commands import (
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from edge.contract.messages import Health, Model
+    from edge.contract.messages import Event, Health, Model
     from edge.health import Tally
     from edge.judge import Judge
     from edge.ledger.ledger import Ledger
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEWEST = 1 << 62
+CAPTURE_SECONDS = 10.0
+"""For the next frame, before a `capture` is given up."""
 
 
 class Commands:
@@ -50,34 +52,62 @@ class Commands:
         tally: Tally,
         ledger: Ledger,
         publisher: Publisher,
-        health: Callable[[], Health],
         model: Model,
+        pictures: bool,
     ) -> None:
-        """Take what commands reach; `health` makes a report on the spot."""
+        """Take what commands reach; `pictures`: whether any are made."""
         self.paused = False
         self.restart = False
         """Whether the daemon is to end, and to be started anew by its service manager."""
+        self.captures: dict[str, float] = {}
+        """Transactions of `capture` that wait for a frame, and until when, on the monotonic clock."""
         self._settings = settings
         self._judge = judge
         self._tally = tally
         self._ledger = ledger
         self._publisher = publisher
-        self._health = health
         self._model = model
+        self._pictures = pictures
 
     def tell(self) -> None:
         """Publish the settings as they are."""
         values, boot_id = self._settings.values(), self._publisher.boot_id
         self._publisher.retain("config", messages.Settings(values=values, boot_id=boot_id, time=clock.now()))
 
-    def obey(self, name: str, request: Request) -> Reply:
-        """Do what is asked, and return the answer."""
+    def obey(self, name: str, request: Request) -> Reply | None:
+        """Do what is asked, and return the answer; None: `judged` or `given_up` will, it takes a frame."""
         log.info("command %s, transaction %s", name, request.transaction)
         try:
+            if isinstance(request, Capture):
+                self._expect_frame(request)
+                return None
             data = self._do(request)
         except (ConfigError, OSError) as error:
             return Reply(transaction=request.transaction, status="failed", error=str(error))
         return Reply(transaction=request.transaction, status="ok", data=data)
+
+    def judged(self, event: Event, *, pictured: bool) -> list[Reply]:
+        """Return the answers to those who asked for this frame."""
+        error = "" if pictured else f"no picture could be made of it: {event.reason or 'others are still being made'}"
+        data = {"event": event.id, "verdict": event.verdict}
+        status: Literal["ok", "failed"] = "ok" if pictured else "failed"
+        asked, self.captures = self.captures, {}
+        return [Reply(transaction=each, status=status, error=error, data=data) for each in asked]
+
+    def given_up(self, now: float) -> list[Reply]:
+        """Return the answers to those whom no frame came for."""
+        late = [each for each, deadline in self.captures.items() if now >= deadline]
+        for each in late:
+            del self.captures[each]
+        error = f"no frame came within {CAPTURE_SECONDS:g} s"
+        return [Reply(transaction=each, status="failed", error=error) for each in late]
+
+    def _expect_frame(self, request: Capture) -> None:
+        if not self._pictures:
+            raise ConfigError("no pictures are made: ledger.pictures_mib is 0")
+        if self.paused:
+            raise ConfigError("nothing is judged while the device is paused; resume first")
+        self.captures[request.transaction] = time.monotonic() + CAPTURE_SECONDS
 
     def _do(self, request: Request) -> dict[str, Any]:
         match request:
@@ -93,7 +123,7 @@ class Commands:
             case Replay(first=first, last=last):
                 self._publisher.replay(first, last)
             case AskHealth():
-                return _plain(self._health())
+                return _plain(self._tally.report())
             case AskModel():
                 return _plain(self._model)
             case Restart():

@@ -102,6 +102,8 @@ class Connection:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.asked = 0
         """Requests that were told and not dealt with yet; who deals with them counts them down."""
+        self.unheard = 0
+        """Requests that were not told, because too many of them wait."""
         self._mqtt = mqtt
         self._who = who
         self._tell = tell
@@ -183,9 +185,11 @@ class Connection:
         if message.topic == UPTIME:
             if found := re.match(rb"\d{1,10}", message.payload):
                 self._tell(Uptime(int(found[0])))
-        elif self.asked < _MOST_ASKED:  # Beyond that somebody floods the device: the rest goes unheard.
+        elif self.asked < _MOST_ASKED:
             self.asked += 1
             self._tell(Asked(message.topic.rpartition("/")[2], message.payload, message.retain))
+        else:  # Somebody floods the device.
+            self.unheard += 1
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._over.set()

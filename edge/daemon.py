@@ -8,32 +8,37 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
-import signal
-import threading
+import time
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from edge.alarm import AlarmState
 from edge.album import Album
 from edge.capture import Capture
 from edge.commands import Commands
 from edge.contract.ulid import new_ulid
-from edge.errors import BrokerError, ConfigError
+from edge.errors import BrokerError
 from edge.evidence import Evidence
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.record import Record
 from edge.settings import Settings
+from edge.state import state_dir
+from edge.stopping import StoppedEarlyError, StopSignals
 from edge.supervision import notify
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable
+
     from edge.album import Picture
     from edge.camera.base import BadFrame, Frame
+    from edge.classifier import Classifier
     from edge.config import Config
+    from edge.contract.commands import Reply
+    from edge.health import Counters
     from edge.ledger.ledger import Ledger
     from edge.publisher import Publisher
 
@@ -62,6 +67,7 @@ class Sinks(Record, frozen=True, kw_only=True):
 
     ledger: Ledger
     publisher: Publisher
+    album: Album
     evidence: Evidence | None
 
 
@@ -90,15 +96,15 @@ def run(config: Config) -> int:
     ledger = Ledger(folder, config.ledger.events_mib << 20)
     album = Album(folder, config.ledger.pictures_mib << 20)
     publisher = Publisher(config, new_ulid(), ledger, album)
-    sinks = Sinks(ledger=ledger, publisher=publisher, evidence=_evidence(config, album, publisher))
+    sinks = Sinks(ledger=ledger, publisher=publisher, album=album, evidence=_evidence(config, album, publisher))
     settings = Settings(config, folder)
     end, reason = End.STOPPED, ""
-    with _StopSignals() as signals:
+    with StopSignals() as signals:
         try:
             publisher.start()
             ledger.start(publisher.written)
             end = _inspect(settings, sinks, signals)
-        except _StoppedEarlyError:
+        except StoppedEarlyError:
             pass
         except Exception as error:
             # A signal that breaks into a C extension's import comes out as that import's failure.
@@ -140,7 +146,7 @@ def inspect(line: Line, stop: threading.Event) -> End:
             return End.NO_MORE_FRAMES
         line.sinks.publisher.report("ledger", line.sinks.ledger.trouble)
         if line.tally.due:
-            line.sinks.publisher.retain("health", line.tally.report(line.capture, line.sinks.ledger))
+            line.sinks.publisher.retain("health", line.tally.report())
     return End.STOPPED
 
 
@@ -150,7 +156,10 @@ def _judge(line: Line, frame: Frame | BadFrame) -> None:
     if (alarm := line.alarms.after(event)) is not None:
         sinks.publisher.retain(f"alarm/{event.camera}", alarm)
     if sinks.evidence is not None:
-        sinks.evidence.take(event, frame)
+        asked = bool(line.commands.captures)
+        pictured = sinks.evidence.take(event, frame, asked=asked)
+        if asked:
+            _answer(line, line.commands.judged(event, pictured=pictured))
     line.tally.count(event)
     notify("WATCHDOG=1")
 
@@ -159,7 +168,15 @@ def _obey(line: Line) -> None:
     requests = line.sinks.publisher.requests
     while not requests.empty():
         name, request = requests.get()
-        line.sinks.publisher.reply(name, line.commands.obey(name, request))
+        if (reply := line.commands.obey(name, request)) is not None:
+            line.sinks.publisher.reply(name, reply)
+    _answer(line, line.commands.given_up(time.monotonic()))
+
+
+def _answer(line: Line, replies: Iterable[Reply]) -> None:
+    """Answer those who asked for a frame."""
+    for reply in replies:
+        line.sinks.publisher.reply("capture", reply)
 
 
 def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | None:
@@ -173,7 +190,7 @@ def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | 
     return Evidence(keep)
 
 
-def _inspect(settings: Settings, sinks: Sinks, signals: _StopSignals) -> End:
+def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
@@ -192,20 +209,28 @@ def _inspect(settings: Settings, sinks: Sinks, signals: _StopSignals) -> End:
         if not capture.stop(CAMERA_STOP_SECONDS):
             log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
         if line is not None:
-            sinks.publisher.retain("health", line.tally.report(capture, sinks.ledger))
+            sinks.publisher.retain("health", line.tally.report())
 
 
 def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
-    from edge import introduction
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
-    config, ledger, publisher = settings.config, sinks.ledger, sinks.publisher
-    boot_id = publisher.boot_id
+    config = settings.config
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
-    judge, tally = Judge(classifier, config, boot_id), Tally(boot_id, config.health_every_s)
-    model = introduction.model(bundle, boot_id)
+    return join(classifier, settings, capture=capture, sinks=sinks)
+
+
+def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks: Sinks) -> Line:
+    """Return the line of these stages, and have the device introduce itself to the broker."""
+    from edge import introduction
+
+    config, ledger, publisher = settings.config, sinks.ledger, sinks.publisher
+    boot_id = publisher.boot_id
+    judge = Judge(classifier, config, boot_id)
+    tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, sinks))
+    model = introduction.model(classifier.bundle, boot_id)
     publisher.retain("info", introduction.info(config, classifier, boot_id))
     publisher.retain("model", model)
     publisher.report("settings", settings.trouble)
@@ -215,8 +240,8 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
         tally=tally,
         ledger=ledger,
         publisher=publisher,
-        health=lambda: tally.report(capture, ledger),
         model=model,
+        pictures=sinks.evidence is not None,
     )
     commands.tell()
     return Line(
@@ -229,63 +254,13 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
     )
 
 
-class _StoppedEarlyError(BaseException):
-    """A stop signal while stages were opening; not an Exception, so that nothing on the way translates it."""
-
-
-class _StopSignals:
-    """SIGTERM and SIGINT: they break off a slow start, and set `stop` once the loop runs."""
-
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-        self._asked = False
-        self._opening = True
-        self._before: dict[int, Any] = {}
-
-    def only_set(self) -> None:
-        """From now on a signal only sets `stop`."""
-        self._opening = False
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, *_: object) -> None:
-        # A signal may come while this runs for the one before, inside `set`, whose lock would wait for itself. A
-        # parent's end alone sends two: one as its main thread dies, one as its last does.
-        if self._asked:
-            return
-        self._asked = True
-        self.stop.set()
-        if self._opening:
-            self._opening = False
-            raise _StoppedEarlyError
-
-
-def state_dir(config: Config) -> Path:
-    """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or the user's own.
-
-    Raises ConfigError if it cannot be made: verdicts are kept there.
-    """
-    folder = config.state_dir
-    try:
-        folder = folder or _default_state_dir()
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home.
-        where = folder or "for what is remembered between starts"
-        raise ConfigError(f"the folder {where} cannot be made ({error}); set state_dir to one that can") from error
-    return folder
-
-
-def _default_state_dir() -> Path:
-    """Return systemd's folder for this service, or the one of the XDG Base Directory Specification."""
-    if from_systemd := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(from_systemd)
-    base = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not base.is_absolute():  # A relative one is to be ignored, says the specification.
-        base = Path("~/.local/state").expanduser()
-    return base / "edge-inspect"
+def _counters(capture: Capture, sinks: Sinks) -> Counters:
+    return {
+        "frames_captured": capture.captured,
+        "frames_dropped": capture.dropped,
+        "messages_waiting": sinks.ledger.waiting,
+        "messages_lost": sinks.ledger.lost,
+        "pictures_waiting": sinks.album.count_waiting,
+        "pictures_lost": sinks.album.lost + (sinks.evidence.skipped if sinks.evidence else 0),
+        "commands_overlooked": sinks.publisher.overlooked,
+    }

@@ -30,8 +30,6 @@ _QUALITIES = (85, 70, 55, 40)
 """Of JPEG, in turn, until it fits; then half the size, and so on."""
 _WAITING = 4
 """Frames of 720p take 11 MB: more are not kept waiting."""
-
-
 _UNKNOWN_SECONDS = 1.0
 """Between pictures of UNKNOWN: a dirty lens makes every frame one."""
 
@@ -69,14 +67,19 @@ class Evidence:
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
         self._thread.start()
 
-    def take(self, event: Event, frame: Frame | BadFrame) -> None:
-        """Picture a frame that was judged; never waits."""
-        if isinstance(frame, BadFrame) or not self._is_wanted(event.verdict):
-            return
+    def take(self, event: Event, frame: Frame | BadFrame, *, asked: bool = False) -> bool:
+        """Picture a frame that was judged, if its verdict wants it or somebody asked; never waits.
+
+        Returns whether there will be a picture.
+        """
+        if isinstance(frame, BadFrame) or not (self._is_wanted(event.verdict) or asked):
+            return False
         try:
             self._shots.put_nowait(_Shot(Picture(event.id, event.verdict), frame.pixels, frame.order))
         except Full:
             self.skipped += 1
+            return False
+        return True
 
     def _is_wanted(self, verdict: Verdict) -> bool:
         now = time.monotonic()

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from edge import clock
 from edge.contract.messages import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from edge.capture import Capture
     from edge.contract.messages import Event, Verdict
-    from edge.ledger.ledger import Ledger
+
+
+class Counters(TypedDict):
+    """What the parts of the device count themselves, by its name in the message."""
+
+    frames_captured: int
+    frames_dropped: int
+    messages_waiting: int
+    messages_lost: int
+    pictures_waiting: int
+    pictures_lost: int
+    commands_overlooked: int
 
 
 class Tally:
     """Counts events since the start, and latencies since the last health message."""
 
-    def __init__(self, boot_id: str, every_s: float) -> None:
+    def __init__(self, boot_id: str, every_s: float, counters: Callable[[], Counters]) -> None:
         self._boot_id = boot_id
+        self._counters = counters
         self.every = every_s
         """Seconds between health messages."""
         self._started = self._last = time.monotonic()
@@ -38,22 +49,19 @@ class Tally:
         """True when it is time for the next health message."""
         return time.monotonic() - self._last >= self.every
 
-    def report(self, capture: Capture, ledger: Ledger) -> Health:
+    def report(self) -> Health:
         """Sum up, and begin a new interval."""
         instant = time.monotonic()
         health = Health(
             boot_id=self._boot_id,
             time=clock.now(),
             uptime_s=round(instant - self._started, 3),
-            frames_captured=capture.captured,
-            frames_dropped=capture.dropped,
             frames_judged=self._verdicts.total(),
             fps=round(len(self._latencies) / max(instant - self._last, 1e-3), 2),
             verdicts=dict(self._verdicts),
             latency_ms={f"p{p}": _percentile(self._latencies, p) for p in (50, 95)} if self._latencies else {},
-            messages_waiting=ledger.waiting,
-            messages_lost=ledger.lost,
             rss_mib=rss_mib(),
+            **self._counters(),
         )
         self._latencies.clear()
         self._last = instant

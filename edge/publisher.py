@@ -103,6 +103,11 @@ class Publisher:
         self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
+    @property
+    def overlooked(self) -> int:
+        """How many requests were not even looked at: there were too many."""
+        return self._admission.overlooked + self._link.unheard
+
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._sender.start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 from device import end, running_daemon, stop, write_config
 from paho.mqtt.enums import CallbackAPIVersion
+from PIL import Image
 from recorder import Recorder
 
 from edge.contract.commands import COMMANDS
@@ -93,6 +95,37 @@ def test_each_command_is_obeyed_and_answered(tmp_path: Path, broker: Broker, dem
         assert boss.ask("config", set={"decision.votes": 2, "decision.window": 3})["data"]["decision.window"] == 3
         assert boss.ask("health")["data"]["frames_judged"] > 0
         assert boss.ask("model")["data"]["name"] == recorder.named("model")[-1]["name"]
+
+
+def test_a_picture_is_taken_of_whatever_comes(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """`capture` names the next frame's event, whose picture arrives though it passed; while paused there is none."""
+    with commanded(tmp_path, broker, demo_bundle, *COMMANDS) as (boss, recorder, _):
+        answers = (boss.ask("capture")["data"] for _ in range(50))
+        wanted = next(answer["event"] for answer in answers if answer["verdict"] == "PASS")
+        recorder.wait(lambda r: any(each.topic.endswith(f"/image/{wanted}") for each in r.messages))
+        (picture,) = (each for each in recorder.messages if each.topic.endswith(f"/image/{wanted}"))
+        assert Image.open(BytesIO(picture.payload)).size == (64, 64)
+        recorder.wait(lambda r: [e["verdict"] for e in r.named("event") if e["id"] == wanted] == ["PASS"])
+        boss.ask("pause")
+        assert "resume first" in boss.ask("capture")["error"]
+
+
+def test_a_capture_without_frames_is_given_up(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """A camera that shows nothing more leaves nobody waiting: the answer says how long was waited."""
+    config = write_config(
+        tmp_path / "device.toml",
+        bundle=demo_bundle,
+        camera={"kind": "synthetic", "rate": 0.02, "width": 64, "height": 64},
+        mqtt={"host": "127.0.0.1", "port": broker.port},
+        commands={"allow": ["capture"]},
+    )
+    with Recorder(broker.port) as recorder, running_daemon(config):
+        recorder.wait_for("event")
+        boss = Boss(broker, recorder)
+        reply = boss.ask("capture")
+        boss.stop()
+    assert reply["status"] == "failed"
+    assert "no frame came within 10 s" in reply["error"]
 
 
 def test_settings_outlive_a_restart_and_can_be_taken_back(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:

@@ -14,7 +14,7 @@ from device import running_daemon, stop
 from recorder import Recorder
 from test_daemon import config_for
 
-from edge.daemon import _StopSignals
+from edge.stopping import StopSignals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_stop_signal_may_come_while_one_is_handled() -> None:
             signal.raise_signal(signal.SIGTERM)
             super().set()
 
-    with _StopSignals() as signals:
+    with StopSignals() as signals:
         signals.only_set()
         signals.stop = Interrupted()
         signal.raise_signal(signal.SIGTERM)

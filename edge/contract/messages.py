@@ -159,6 +159,9 @@ class Health(Message, frozen=True, kw_only=True):
     latency_ms: Annotated[dict[str, Milliseconds], _doc("p50 and p95 of `total` since the last health message")]
     messages_waiting: Annotated[Count, _doc("not yet acknowledged by the broker")]
     messages_lost: Annotated[Count, _doc("shed before the broker had them: no room was left; each is in a `gap`")]
+    pictures_waiting: Annotated[Count, _doc("made and not yet sent")]
+    pictures_lost: Annotated[Count, _doc("not made, not kept, or removed before they were sent: no time or no room")]
+    commands_overlooked: Annotated[Count, _doc("requests beyond the rate: not looked at, not answered")]
     rss_mib: Annotated[float, msgspec.Meta(ge=0)]
 
 

@@ -7,23 +7,25 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge import config as configs
+from edge.album import Album
 from edge.camera.base import Frame
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import preprocess
 from edge.contract.ulid import new_ulid
-from edge.daemon import Line, inspect
+from edge.daemon import Sinks, inspect, join
 from edge.errors import BrokerError
-from edge.health import Tally
-from edge.judge import Judge
+from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
 from edge.runtime import open_interpreter
+from edge.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,16 +130,11 @@ class Bench:
         """Run the daemon's loop until the broker has acknowledged every verdict."""
         camera = Repeating(pixels, count, rate)
         self._classifier.cpu = 0.0
-        with self._publisher() as publisher:
-            line = Line(
-                capture=Capture(lambda: camera),
-                judge=Judge(self._classifier, self.config, new_ulid()),
-                publisher=publisher,
-                tally=Tally(new_ulid(), self.config.health_every_s),
-            )
+        with self._sinks() as (settings, sinks):
+            line = join(self._classifier, settings, capture=Capture(lambda: camera), sinks=sinks)
             cpu, started = _cpu(), time.perf_counter()
             inspect(line, threading.Event())
-            _wait(lambda: publisher._inbox.empty() and publisher.waiting == 0)
+            _wait(lambda: sinks.ledger.waiting == 0)
             seconds = time.perf_counter() - started
             spent = {name: after - cpu[name] for name, after in _cpu().items()}
             spent |= {"classify": self._classifier.cpu, "capture": camera.cpu}
@@ -147,19 +144,29 @@ class Bench:
         return Measured(judged, judged / seconds, {name: s * 1e3 / judged for name, s in spent.items()})
 
     @contextmanager
-    def _publisher(self) -> Iterator[Publisher]:
-        publisher = Publisher(self.config, new_ulid())
-        publisher.start()
-        _wait(lambda: publisher._connected)
-        try:
-            yield publisher
-        finally:
-            publisher.stop("measured", PATIENCE_SECONDS, threading.Event())
+    def _sinks(self) -> Iterator[tuple[Settings, Sinks]]:
+        """Open what verdicts go to, as the daemon does, but for pictures: nobody looks at a hundred a second."""
+        with TemporaryDirectory() as place:
+            folder = Path(place)
+            ledger, album = Ledger(folder, self.config.ledger.events_mib << 20), Album(folder, 0)
+            publisher = Publisher(self.config, new_ulid(), ledger, album)
+            publisher.start()
+            ledger.start(publisher.written)
+            _wait(lambda: publisher._link.connected is True)
+            try:
+                yield (
+                    Settings(self.config, folder),
+                    Sinks(ledger=ledger, publisher=publisher, album=album, evidence=None),
+                )
+            finally:
+                publisher.stop("measured", PATIENCE_SECONDS, threading.Event())
+                ledger.close(PATIENCE_SECONDS)
 
 
 def _cpu() -> dict[str, float]:
-    """CPU seconds so far of the thread that judges (this one) and of those that publish."""
-    publishing = [thread.ident for thread in threading.enumerate() if "mqtt" in thread.name and thread.ident]
+    """CPU seconds so far of the thread that judges (this one) and of those that keep and publish verdicts."""
+    names = ("mqtt", "paho", "ledger")
+    publishing = [each.ident for each in threading.enumerate() if each.name.startswith(names) and each.ident]
     publish = sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in publishing)
     return {"judge": time.thread_time(), "publish": publish}
 
