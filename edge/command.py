@@ -22,12 +22,14 @@ OUTPUT_CLOSED = 141
 """Exit code when the reader of our output is gone, as shells report it (128 + SIGPIPE)."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it (128 + SIGINT)."""
+RESTART = 75
+"""Exit code that asks the service manager for a new start (EX_TEMPFAIL of sysexits.h)."""
 EXIT_CODES = """exit codes:
-  0  success             5  camera             9  deployment failed
-  1  unexpected error    6  no usable runtime  130  interrupted (Ctrl-C)
-  2  wrong command line  7  MQTT broker
-  3  configuration       8  pictures or data set  141  output closed (head)
-  4  model bundle       10  ledger
+  0  success             5  camera                9  deployment failed
+  1  unexpected error    6  no usable runtime    10  ledger
+  2  wrong command line  7  MQTT broker          75  asked to start anew
+  3  configuration       8  pictures or data set  130  interrupted (Ctrl-C)
+  4  model bundle        141  output closed (head)
 """
 _ABOUT_A_PATH = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edge.alarm import AlarmState
 from edge.album import Album
 from edge.capture import Capture
+from edge.command import RESTART
 from edge.commands import Commands
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError
@@ -48,8 +49,6 @@ POLL_SECONDS = 0.1
 """How often a loop without frames looks at the stop flag and the health clock."""
 CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
-RESTART = 75
-"""Exit code that asks the service manager for a new start (EX_TEMPFAIL of sysexits.h)."""
 PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
 

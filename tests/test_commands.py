@@ -13,8 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
 from recorder import Recorder
 
+from edge.command import RESTART
 from edge.contract.commands import COMMANDS
-from edge.daemon import RESTART
 
 if TYPE_CHECKING:
     import subprocess

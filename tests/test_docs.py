@@ -11,7 +11,7 @@ import pytest
 from configuration_page import PAGE, page
 
 from edge import config
-from edge.command import EXIT_CODES
+from edge.command import EXIT_CODES, INTERRUPTED, OUTPUT_CLOSED, RESTART
 from edge.contract import messages
 from edge.errors import InspectError
 from training import recipe
@@ -73,7 +73,7 @@ def test_make_targets_exist(path: Path) -> None:
 
 def test_every_exit_code_is_documented() -> None:
     """README and --help list exactly the exit codes that errors end with."""
-    codes = {kind.exit_code for kind in InspectError.__subclasses__()} | {0, 1, 2, 130, 141}
+    codes = {kind.exit_code for kind in InspectError.__subclasses__()} | {0, 1, 2, RESTART, INTERRUPTED, OUTPUT_CLOSED}
     in_readme = {int(code) for code in re.findall(r"^\| (\d+) \|", read(README), re.MULTILINE)}
     assert in_readme == codes
     assert {int(code) for code in re.findall(r"(?<!\S)(\d+)  ", EXIT_CODES)} == codes
@@ -81,8 +81,8 @@ def test_every_exit_code_is_documented() -> None:
 
 def test_every_topic_is_documented() -> None:
     """README's table of topics lists exactly the messages that exist, and which are retained."""
-    rows = dict(re.findall(r"^\| `([a-z]+)` \| (1(?:, retained)?) \|", read(README), re.MULTILINE))
-    assert set(rows) == set(messages.MESSAGES)
+    rows = dict(re.findall(r"^\| `([a-z]+)` \| ([01](?:, retained)?) \|", read(README), re.MULTILINE))
+    assert set(rows) == {*messages.MESSAGES, "image", "reply"}
     assert {name for name, quality in rows.items() if "retained" in quality} == messages.RETAINED
 
 
