@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +16,7 @@ from device import running_daemon, stop, write_config
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
+from npm import installed
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from rigs import need
@@ -30,6 +29,7 @@ from edge.contract.commands import COMMANDS, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Broker
 
@@ -95,26 +95,10 @@ def test_the_parts_fit_together() -> None:
     assert set(DOCUMENT["operations"]) == {*messages.MESSAGES, "image", *(f"cmd-{name}" for name in COMMANDS)}
 
 
-def parser() -> Path:
-    """Return the folder of AsyncAPI's own parser, kept from an earlier run if there was one."""
-    npm = need("npm", "npm")
-    cache = Path(os.environ.get("EDGE_INSPECT_CACHE", Path.home() / ".cache" / "edge-inspect"))
-    folder = cache / PARSER.replace("/", "-")
-    if not (folder / "node_modules" / "@asyncapi" / "parser").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        quick = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries", "1", "--fetch-timeout", "30000")
-        command = [npm, "install", "--prefix", folder, *quick, PARSER]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            pytest.skip(f"npm could not install {PARSER}: {done.stderr.strip()[-200:]}")
-    return folder
-
-
 @pytest.mark.rig
 def test_the_official_parser_accepts_it() -> None:
     """AsyncAPI's own parser finds neither an error nor a warning in it, and all of its operations."""
-    folder = parser()
-    script = folder / "check.mjs"
+    script = installed(PARSER) / "check.mjs"
     script.write_text(CHECK)
     command = [need("node", "nodejs"), script, asyncapi.DOCUMENT]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
