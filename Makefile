@@ -64,8 +64,10 @@ rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
 demo-model: $(VENV)/.installed ## train the demo's bundle again, from rendered parts
 	$(RUN) -m training.demo_model $(ARGS)
 
-schemas: $(VENV)/.installed ## write the messages' JSON Schemas again
+schemas: $(VENV)/.installed ## write the JSON Schemas and asyncapi.yaml again, which say what goes over MQTT
 	$(RUN) -m edge.contract.messages
+	$(RUN) -m edge.contract.commands
+	$(RUN) -m edge.contract.asyncapi
 
 docs: $(VENV)/.installed ## write CONFIGURATION.md again
 	$(RUN) tests/configuration_page.py

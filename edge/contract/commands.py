@@ -1,6 +1,6 @@
 """Contract 4, the other way: what may be asked of a device, on cmd/<name>, and what it answers on reply/<name>.
 
-Their JSON Schemas are written with the messages': `python -m edge.contract.messages`.
+`python -m edge.contract.commands` rewrites schema/cmd-*.json and schema/reply.json from the classes here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge.contract.messages import Message, Verdict
+from edge.contract.messages import SCHEMA_FOLDER, Message, Verdict, schema, write_schemas
 
 LARGEST = 4_096
 """Bytes of a request."""
@@ -122,3 +122,13 @@ class Reply(Message, frozen=True, kw_only=True):
     ]
     error: Annotated[str, _doc("why not; empty if it was")] = ""
     data: Annotated[dict[str, Any], _doc("what was asked for")] = msgspec.field(default_factory=dict)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema (2020-12) of each command's request, as cmd-<name>, and of the reply."""
+    requests = {f"cmd-{name}": schema(f"cmd-{name}", kind) for name, kind in COMMANDS.items()}
+    return {**requests, "reply": schema("reply", Reply)}
+
+
+if __name__ == "__main__":
+    write_schemas(SCHEMA_FOLDER, schemas())

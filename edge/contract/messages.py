@@ -193,10 +193,11 @@ def encode(message: Message) -> bytes:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return every message's JSON Schema (2020-12) by message name."""
-    return {name: _schema(name, kind) for name, kind in MESSAGES.items()}
+    return {name: schema(name, kind) for name, kind in MESSAGES.items()}
 
 
-def _schema(name: str, kind: type[Message]) -> dict[str, Any]:
+def schema(name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of one message, or of what is asked for by one."""
     body = msgspec.json.schema(kind)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -206,11 +207,11 @@ def _schema(name: str, kind: type[Message]) -> dict[str, Any]:
     }
 
 
-def write_schemas(folder: Path) -> None:
-    """Write schema/<message>.json, one file a message."""
-    for name, schema in schemas().items():
-        (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n")
+def write_schemas(folder: Path, bodies: dict[str, dict[str, Any]]) -> None:
+    """Write <message>.json into a folder, one file a message."""
+    for name, body in bodies.items():
+        (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
 
 
 if __name__ == "__main__":
-    write_schemas(SCHEMA_FOLDER)
+    write_schemas(SCHEMA_FOLDER, schemas())

@@ -1,0 +1,227 @@
+"""asyncapi.yaml: it is the classes, AsyncAPI's own parser accepts it, and a real daemon says what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+import yaml
+from device import running_daemon, stop, write_config
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator, Draft202012Validator
+from npm import installed
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
+from rigs import need
+from test_messages import EXAMPLES, FORMATS
+
+from edge import evidence, outbox
+from edge.config import Mqtt
+from edge.contract import asyncapi, commands, messages
+from edge.contract.commands import COMMANDS, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Broker
+
+PARSER = "@asyncapi/parser@3.6.3"
+CHECK = """
+import {readFileSync} from 'node:fs'
+import {Parser} from '@asyncapi/parser'
+const {document, diagnostics} = await new Parser().parse(readFileSync(process.argv[2], 'utf8'))
+console.log(JSON.stringify({operations: document?.operations().all().length ?? 0, diagnostics}))
+"""
+WARNING = 1
+"""The parser's word for what is no error and no mere hint."""
+DOCUMENT: dict[str, Any] = yaml.safe_load(asyncapi.DOCUMENT.read_text("utf-8"))
+
+
+def validator(name: str) -> Draft202012Validator:
+    """The validator of one of the document's schemas."""
+    return Draft202012Validator({**DOCUMENT, "$ref": f"#/components/schemas/{name}"}, format_checker=FORMATS)
+
+
+def every_reference(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        yield from ([part["$ref"]] if isinstance(part.get("$ref"), str) else [])
+        for inner in part.values():
+            yield from every_reference(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from every_reference(inner)
+
+
+def look_up(reference: str) -> Any:
+    part = DOCUMENT
+    for step in reference.removeprefix("#/").split("/"):
+        part = part[step]
+    return part
+
+
+def test_the_document_is_the_classes() -> None:
+    """The committed asyncapi.yaml says what the message classes say; after a change: make schemas."""
+    assert asyncapi.document() == DOCUMENT
+
+
+def test_request_schemas_on_disk_are_the_classes() -> None:
+    """The committed schemas of requests and reply are what the classes say; after a change: make schemas."""
+    for name, schema in commands.schemas().items():
+        assert json.loads((messages.SCHEMA_FOLDER / f"{name}.json").read_bytes()) == schema
+        Draft202012Validator.check_schema(schema)
+
+
+def test_the_parts_fit_together() -> None:
+    """By checks of our own: references lead somewhere, addresses have their parameters, schemas are schemas."""
+    for reference in every_reference(DOCUMENT):
+        look_up(reference)
+    for channel in DOCUMENT["channels"].values():
+        assert set(channel["parameters"]) == set(re.findall(r"\{(\w+)\}", channel["address"]))
+    for schema in DOCUMENT["components"]["schemas"].values():
+        Draft7Validator.check_schema(schema)  # AsyncAPI's dialect.
+    used = [operation["channel"]["$ref"] for operation in DOCUMENT["operations"].values()]
+    used += [
+        operation["reply"]["channel"]["$ref"] for operation in DOCUMENT["operations"].values() if "reply" in operation
+    ]
+    assert sorted(used) == sorted(f"#/channels/{name}" for name in DOCUMENT["channels"])
+    assert set(DOCUMENT["operations"]) == {*messages.MESSAGES, "image", *(f"cmd-{name}" for name in COMMANDS)}
+
+
+@pytest.mark.rig
+def test_the_official_parser_accepts_it() -> None:
+    """AsyncAPI's own parser finds neither an error nor a warning in it, and all of its operations."""
+    script = installed(PARSER) / "check.mjs"
+    script.write_text(CHECK)
+    command = [need("node", "nodejs"), script, asyncapi.DOCUMENT]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+    assert [each for each in found["diagnostics"] if each["severity"] <= WARNING] == []
+    assert found["operations"] == len(DOCUMENT["operations"])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_all_messages_are_valid(name: str) -> None:
+    """Each message that the classes can make is what the document says, and none of its parts is something else."""
+    data = json.loads(messages.encode(EXAMPLES[name]))
+    schema = validator(type(EXAMPLES[name]).__name__)
+    schema.validate(data)
+    assert not any(schema.is_valid(data | {field: {"": {}}}) for field in data)
+
+
+def test_what_no_class_says_is_what_the_device_does() -> None:
+    """Expiry, the picture's size and the keep-alive are those that the device uses."""
+    expiry = {"health": outbox.HEALTH.expiry, "image": outbox.PICTURE.expiry}
+    assert expiry == asyncapi.EXPIRY_SECONDS
+    assert (outbox.VERDICT.expiry, outbox.STATE.expiry, outbox.PICTURE.qos) == (None, None, asyncapi.QOS["image"])
+    assert evidence.LARGEST == asyncapi.IMAGE_BYTES
+    assert Mqtt().keepalive_s == asyncapi.KEEPALIVE_SECONDS
+
+
+VALUES = st.sampled_from([None, True, 0, 1, 7, 0.5, 1.5, -1, 101, "", "t", "t t", "PASS", "x" * 65, [], {}, {"a": 1}])
+
+
+@given(st.sampled_from(list(COMMANDS)), st.data())
+def test_the_document_accepts_what_the_device_accepts(name: str, data: st.DataObject) -> None:
+    """Of random requests the schema refuses just those that the device refuses, a replay's range set aside."""
+    kind = COMMANDS[name]
+    fields = [*kind.__struct_fields__, "unknown"]
+    request = data.draw(st.dictionaries(st.sampled_from(fields), VALUES))
+    try:
+        msgspec.json.decode(msgspec.json.encode(request), type=kind)
+    except msgspec.DecodeError as error:
+        obeyed = "last must be" in str(error)
+    else:
+        obeyed = True
+    assert validator(kind.__name__).is_valid(request) == obeyed
+
+
+class Listener:
+    """Hears everything below inspect/v1, with each message's flags as they were published."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[Any] = []
+        self._changed = threading.Condition()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self.client.on_message = self._on_message
+        subscribed = threading.Event()
+        self.client.on_subscribe = lambda *_: subscribed.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        self.client.subscribe("inspect/v1/#", options=SubscribeOptions(qos=1, retainAsPublished=True))
+        assert subscribed.wait(10)
+
+    def wait(self, condition: Callable[[set[str]], bool]) -> None:
+        """Wait until the names of the channels so far satisfy a condition."""
+        with self._changed:
+            met = self._changed.wait_for(lambda: condition({channel_of(each.topic) for each in self.heard}), 30)
+        assert met, {each.topic for each in self.heard}
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        with self._changed:
+            self.heard.append(message)
+            self._changed.notify_all()
+
+
+def channel_of(topic: str) -> str:
+    """Return the document's channel of a topic; fails if there is none or more than one."""
+    patterns = {name: re.sub(r"\{\w+\}", "[^/]+", channel["address"]) for name, channel in DOCUMENT["channels"].items()}
+    (name,) = [name for name, pattern in patterns.items() if re.fullmatch(pattern, topic)]
+    return name
+
+
+def requests() -> dict[str, dict[str, Any]]:
+    """Return a request for each command that leaves the device running."""
+    more = {"threshold": {"value": 0.001}, "replay": {"first": 1, "last": 2}, "history": {"limit": 3}}
+    names = ["threshold", "config", "history", "replay", "health", "model", "pause", "resume"]
+    return {name: {"transaction": f"t-{name}", **more.get(name, {})} for name in names}
+
+
+def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Whatever a device publishes has a channel, its payload's schema, and the QoS, retain flag and expiry named."""
+    config = write_config(
+        tmp_path / "device.toml",
+        bundle=demo_bundle,
+        camera={"kind": "synthetic", "rate": 20, "width": 64, "height": 64},
+        mqtt={"host": "127.0.0.1", "port": broker.port},
+        commands={"allow": list(COMMANDS)},
+        health_every_s=0.5,
+    )
+    listener = Listener(broker.port)
+    with running_daemon(config) as daemon:
+        listener.wait(lambda seen: {"event", "health"} <= seen)
+        for name, request in requests().items():
+            validator(COMMANDS[name].__name__).validate(request)
+            listener.client.publish(f"inspect/v1/test/dut/cmd/{name}", json.dumps(request), qos=1).wait_for_publish(10)
+            listener.wait(lambda seen, reply=f"reply-{name}": reply in seen)
+        listener.wait(lambda seen: set(messages.MESSAGES) - {"gap"} | {"image"} <= seen)
+        stop(daemon)
+    listener.client.disconnect()
+    listener.client.loop_stop()
+    for message in listener.heard:
+        check(message)
+
+
+def check(message: Any) -> None:
+    """Hold one message against the document."""
+    name = channel_of(message.topic)
+    kinds = {**{f"reply-{each}": Reply for each in COMMANDS}, **{f"cmd-{each}": COMMANDS[each] for each in COMMANDS}}
+    kinds |= messages.MESSAGES
+    if name == "image":
+        assert message.payload[:2] == b"\xff\xd8"
+        assert len(message.payload) <= DOCUMENT["components"]["messages"]["image"]["payload"]["maxLength"]
+    else:
+        validator(kinds[name].__name__).validate(json.loads(message.payload))
+    if name.startswith("reply-"):
+        assert json.loads(message.payload)["status"] == "ok", message.payload
+    if name in DOCUMENT["operations"]:
+        mqtt = DOCUMENT["operations"][name]["bindings"]["mqtt"]
+        assert (message.qos, message.retain) == (mqtt["qos"], mqtt["retain"]), name
+        left = getattr(message.properties, "MessageExpiryInterval", None)
+        assert left == mqtt.get("messageExpiryInterval") or 0 < left <= mqtt["messageExpiryInterval"]
