@@ -111,9 +111,9 @@ $(LOCK_VENV)/.installed:
 
 # The reference broker, from Debian where that is possible; without it the tests that need it are skipped.
 mosquitto:
-	@command -v mosquitto >/dev/null && exit; \
+	@command -v mosquitto >/dev/null && command -v mosquitto_rr >/dev/null && command -v jq >/dev/null && exit; \
 	if [ "$$(id -u)" -eq 0 ]; then root=env; else root="sudo -n"; fi; \
 	apt="$$root DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"; \
 	echo "Installing mosquitto ..."; \
-	{ $$apt update && $$apt install -y --no-install-recommends mosquitto; } >/dev/null 2>&1 || \
-	echo "mosquitto could not be installed; tests that need it will be skipped (apt-get install mosquitto)"
+	{ $$apt update && $$apt install -y --no-install-recommends mosquitto mosquitto-clients jq; } >/dev/null 2>&1 || \
+	echo "mosquitto could not be installed; tests that need it will be skipped (apt-get install mosquitto mosquitto-clients jq)"

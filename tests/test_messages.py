@@ -69,6 +69,9 @@ EXAMPLES: dict[str, Message] = {
         latency_ms={"p50": 1.0, "p95": 2.0},
         messages_waiting=0,
         messages_lost=0,
+        pictures_waiting=0,
+        pictures_lost=1,
+        commands_overlooked=2,
         rss_mib=50.5,
     ),
 }

@@ -26,7 +26,7 @@ Transaction: TypeAlias = Annotated[
     str,
     _doc(
         "the asker's word for this request: in the reply too; the same word is not obeyed twice",
-        pattern=r"^[\w.:-]{1,64}$",
+        pattern=r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)",
     ),
 ]
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1 << 62)]
