@@ -169,6 +169,16 @@ class Commands(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class HomeAssistant(Section, frozen=True, kw_only=True):
+    """Whether this device introduces itself to Home Assistant, through MQTT discovery, at the same broker."""
+
+    enabled: Annotated[bool, _doc("switched off again, the next start takes the introduction back")] = False
+    prefix: Annotated[
+        str,
+        _doc("Home Assistant's discovery prefix; the broker's rules name it too", pattern=_WHOLE_NAME),
+    ] = "homeassistant"
+
+
 class Runtime(Section, frozen=True, kw_only=True):
     """The TFLite interpreter."""
 
@@ -195,6 +205,7 @@ class Config(Section, frozen=True, kw_only=True):
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
     commands: Commands = Commands()
+    homeassistant: HomeAssistant = HomeAssistant()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
