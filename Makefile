@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 LOCK_VENV ?= .venv-lock
+HOMEASSISTANT_VENV ?= .venv-homeassistant
+HOMEASSISTANT_PYTHON ?= $(PYTHON)
 ARGS ?=
 
 # Debian puts mosquitto where an ordinary user's PATH does not look.
@@ -25,7 +27,7 @@ DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench bench-training soak rig demo-model schemas docs picture lock clean mosquitto
+.PHONY: help demo install test check bench bench-training soak rig demo-model schemas docs picture lock clean mosquitto homeassistant
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -61,6 +63,8 @@ soak: $(VENV)/.installed mosquitto ## the long forms of the tests of delivery, f
 rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
 	$(RUN) -m pytest -m rig $(ARGS)
 
+homeassistant: $(HOMEASSISTANT_VENV)/.installed ## have the tests ask Home Assistant itself; HOMEASSISTANT_PYTHON=python3.13 or newer
+
 demo-model: $(VENV)/.installed ## train the demo's bundle again, from rendered parts
 	$(RUN) -m training.demo_model $(ARGS)
 
@@ -83,7 +87,7 @@ lock: $(LOCK_VENV)/.installed ## resolve the dependencies again (newest allowed)
 	$(LOCK) --upgrade -c requirements-ci.txt --extra demo --group build pyproject.toml -o requirements-demo.txt
 
 clean: ## remove the environments, caches and build leftovers
-	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) $(HOMEASSISTANT_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call install,FOLDER,LOCK): an environment with exactly the locked packages, and this checkout, editable.
@@ -107,6 +111,19 @@ $(DEMO_VENV)/.installed: requirements-demo.txt pyproject.toml
 $(LOCK_VENV)/.installed:
 	$(PYTHON) -m venv $(LOCK_VENV)
 	$(LOCK_VENV)/bin/python $(PIP) install uv
+	touch $@
+
+# Home Assistant asks for the newest Python: which of its versions comes depends on that. It installs what integrations
+# need by itself when they start; here that happens before, and nothing is installed later.
+$(HOMEASSISTANT_VENV)/.installed:
+	$(HOMEASSISTANT_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 13))' || \
+	{ echo "Home Assistant 2025.4 needs Python 3.13, later ones newer ones: make homeassistant HOMEASSISTANT_PYTHON=python3.13"; exit 1; }
+	$(HOMEASSISTANT_PYTHON) -m venv $(HOMEASSISTANT_VENV)
+	$(HOMEASSISTANT_VENV)/bin/python $(PIP) install homeassistant
+	$(HOMEASSISTANT_VENV)/bin/python -c 'import json, pathlib, homeassistant.components as all; \
+	read = lambda name: json.loads(pathlib.Path(all.__path__[0], name, "manifest.json").read_text()); \
+	print(*(need for name in ("mqtt", "hassio") for need in read(name).get("requirements", [])))' | \
+	xargs $(HOMEASSISTANT_VENV)/bin/python $(PIP) install
 	touch $@
 
 # The reference broker, from Debian where that is possible; without it the tests that need it are skipped.

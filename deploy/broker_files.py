@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from deploy.certificates import BROKER, CA, OPERATOR, Authority, device_file
-from edge.config import is_host
+from edge.contract.names import is_host
 from edge.errors import DeployError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from edge.config import is_host
+from edge.contract.names import is_host
 from edge.errors import DeployError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from edge import clock
+from edge.condition import PAUSED
 from edge.contract import messages
 from edge.contract.commands import (
     AskHealth,
@@ -112,8 +113,8 @@ class Commands:
     def _do(self, request: Request) -> dict[str, Any]:
         match request:
             case Pause() | Resume():
-                self.paused = isinstance(request, Pause)
-                self._publisher.report("paused", "paused by command" if self.paused else "")
+                self.paused = isinstance(request, Pause) and request.on
+                self._publisher.report(PAUSED, "paused by command" if self.paused else "")
             case Threshold(value=value):
                 return self._change({"decision.threshold": value})
             case Config(set=wishes):

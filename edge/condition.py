@@ -5,6 +5,9 @@ from __future__ import annotations
 from edge import clock
 from edge.contract.messages import Status
 
+PAUSED = "paused"
+"""Stands for judging itself among the parts of a device: what is wrong with it is somebody's wish."""
+
 
 class Condition:
     """Collects troubles by the part that has them."""
@@ -23,7 +26,13 @@ class Condition:
     def present(self) -> Status:
         """Return the status of a device that is there."""
         reason = "; ".join(filter(None, self._troubles.values()))
-        return Status(state="degraded" if reason else "online", reason=reason, boot_id=self._boot_id, time=clock.now())
+        return Status(
+            state="degraded" if reason else "online",
+            reason=reason,
+            paused=bool(self._troubles.get(PAUSED)),
+            boot_id=self._boot_id,
+            time=clock.now(),
+        )
 
     def gone(self, reason: str) -> Status:
         """Return the status of a device that is not."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge.contract.names import NAME, CommandName
+from edge.contract.names import NAME, CommandName, is_host
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _WHOLE_NAME = rf"^{NAME}\Z"
 _KEY_BYTES = 32
-_HOST = re.compile(r"[^\s/@\[\]\x00-\x1f]+")
 LONGEST_PASSWORD = 10_000
 """Characters; MQTT ends at 65,535 bytes."""
 
@@ -35,23 +34,6 @@ def _doc(text: str, **limits: Any) -> msgspec.Meta:
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The base of every table in the file."""
-
-
-def is_host(text: str) -> bool:
-    """Say whether a text may be a host's name, or an IPv4 or IPv6 address without brackets."""
-    try:
-        text.encode("idna")
-    except UnicodeError:
-        return False
-    if ":" not in text:
-        return bool(_HOST.fullmatch(text))
-    from ipaddress import IPv6Address  # Few need it.
-
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 class Device(Section, frozen=True, kw_only=True):
@@ -187,6 +169,16 @@ class Commands(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class HomeAssistant(Section, frozen=True, kw_only=True):
+    """Whether this device introduces itself to Home Assistant, through MQTT discovery, at the same broker."""
+
+    enabled: Annotated[bool, _doc("switched off again, the next start takes the introduction back")] = False
+    prefix: Annotated[
+        str,
+        _doc("Home Assistant's discovery prefix; the broker's rules name it too", pattern=_WHOLE_NAME),
+    ] = "homeassistant"
+
+
 class Runtime(Section, frozen=True, kw_only=True):
     """The TFLite interpreter."""
 
@@ -213,6 +205,7 @@ class Config(Section, frozen=True, kw_only=True):
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
     commands: Commands = Commands()
+    homeassistant: HomeAssistant = HomeAssistant()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:

@@ -32,6 +32,9 @@ _MOST_ASKED = 50
 UPTIME = "$SYS/broker/uptime"
 """mosquitto's, retained: "123 seconds"."""
 
+_BIRTH = b"online"
+"""What Home Assistant says then, if nobody has changed it."""
+
 
 class Opened(Record, frozen=True):
     """A connection without MQTT on it yet: by `deadline` the broker should have answered."""
@@ -73,6 +76,10 @@ class Asked(Record, frozen=True):
     retained: bool
 
 
+class Awake(Record, frozen=True):
+    """Home Assistant says that it has started."""
+
+
 class Manner(Record, frozen=True):
     """How a message goes: quality of service, whether the broker keeps it, and after how many seconds it is stale."""
 
@@ -90,9 +97,11 @@ class Identity(Record, frozen=True):
     """Topic and payload of what the broker publishes, retained, for a client that is lost."""
     commands: str
     """The topic that requests come on, but for its last level; empty: none are wanted."""
+    births: str = ""
+    """The topic that Home Assistant says on that it has started; empty: it does not matter."""
 
 
-News: TypeAlias = Opened | Connected | Away | Acknowledged | Uptime | Asked
+News: TypeAlias = Opened | Connected | Away | Acknowledged | Uptime | Asked | Awake
 
 
 class Connection:
@@ -179,10 +188,15 @@ class Connection:
         client.subscribe(UPTIME, qos=0)
         if self._who.commands:
             client.subscribe(f"{self._who.commands}/+", qos=1)
+        if self._who.births:
+            client.subscribe(self._who.births, qos=1)
         self._tell(Connected(getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)))
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        if message.topic == UPTIME:
+        if message.topic == self._who.births:
+            if message.payload == _BIRTH:
+                self._tell(Awake())
+        elif message.topic == UPTIME:
             if found := re.match(rb"\d{1,10}", message.payload):
                 self._tell(Uptime(int(found[0])))
         elif self.asked < _MOST_ASKED:

@@ -88,13 +88,14 @@ def run(config: Config) -> int:
     verdicts could not be delivered.
     """
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
+    from edge.discovery import Discovery
     from edge.ledger.ledger import Ledger
     from edge.publisher import QUICK_SECONDS, Publisher
 
     folder = state_dir(config)
     ledger = Ledger(folder, config.ledger.events_mib << 20)
     album = Album(folder, config.ledger.pictures_mib << 20)
-    publisher = Publisher(config, new_ulid(), ledger, album)
+    publisher = Publisher(config, new_ulid(), ledger, album, Discovery(config, folder))
     sinks = Sinks(ledger=ledger, publisher=publisher, album=album, evidence=_evidence(config, album, publisher))
     settings = Settings(config, folder)
     end, reason = End.STOPPED, ""

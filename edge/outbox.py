@@ -96,8 +96,8 @@ class Outbox:
             self._lateness.written(last, now)
         self._written = last
 
-    def retain(self, name: str, message: Message) -> None:
-        """Make this the retained message of its name."""
+    def retain(self, name: str, message: bytes) -> None:
+        """Make this the retained message of its name; an empty one takes it back."""
         self._retained.put(name, message)
 
     def reply(self, name: str, reply: Message) -> None:
@@ -157,7 +157,7 @@ class Outbox:
     def send(self, now: float) -> None:
         """Send what may be sent."""
         for name, message in self._retained.due():
-            self._retained.sent(self._publish(name, encode(message), HEALTH if name == "health" else STATE), name)
+            self._retained.sent(self._publish(name, message, HEALTH if name == "health" else STATE), name)
         if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
         if self._outage is None and now >= self._refused_until:

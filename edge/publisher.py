@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from edge.admission import Admission
 from edge.broker import address
 from edge.condition import Condition
-from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News, Uptime
+from edge.connection import Acknowledged, Asked, Awake, Away, Connected, Identity, News, Uptime
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
 from edge.link import Heard, Link
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge.album import Album, Picture
     from edge.config import Config
     from edge.connection import Manner
+    from edge.discovery import Discovery
     from edge.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -79,12 +80,17 @@ _Note: TypeAlias = Heard | _Written | _Retain | _Replay | _Pictured | _Reply | _
 class Publisher:
     """Brings the broker what the ledger holds. Nothing here blocks the caller except `stop`."""
 
-    def __init__(self, config: Config, boot_id: str, ledger: Ledger, album: Album) -> None:
+    def __init__(
+        self, config: Config, boot_id: str, ledger: Ledger, album: Album, discovery: Discovery | None = None
+    ) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.boot_id = boot_id
         self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
         """What is asked of the device and may be obeyed: name and request; each wants a `reply`."""
         self._device = config.device
+        self._discovery = discovery
+        self._elsewhere = discovery.messages if discovery else {}
+        """Retained messages whose names are whole topics, outside our own."""
         self._broker = address(config.mqtt)
         self._ledger = ledger
         self._inbox: SimpleQueue[_Note] = SimpleQueue()
@@ -94,9 +100,14 @@ class Publisher:
         self._admission = Admission(config.commands.allow)
         will = self._topic("status"), encode(self._condition.gone("connection lost"))
         commands = self._topic("cmd") if config.commands.allow else ""
-        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands)
+        births = discovery.births if discovery else ""
+        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands, births)
         self._link = Link(config.mqtt, who, self._inbox.put)
         self._outbox = Outbox(ledger, album, self._publish)
+        for name, payload in self._elsewhere.items():
+            self._outbox.retain(name, payload)
+        if discovery:
+            self._condition.note("homeassistant", discovery.trouble)
         self._stop: _Stop | None = None
         self._told: set[str] = set()
         """What was said of this connection already: a broker refuses often."""
@@ -187,7 +198,7 @@ class Publisher:
             case _Written(last):
                 self._outbox.written(last, time.monotonic())
             case _Retain(name, message):
-                self._outbox.retain(name, message)
+                self._outbox.retain(name, encode(message))
             case _Replay(first, last):
                 self._outbox.replays.put(first, last)
             case _Pictured(picture):
@@ -197,7 +208,7 @@ class Publisher:
                 self._outbox.reply(f"reply/{name}", reply)
             case _Trouble(part, problem):
                 if self._condition.note(part, problem):
-                    self._outbox.retain("status", self._condition.present())
+                    self._outbox.retain("status", encode(self._condition.present()))
             case _Stop():
                 self._stop = note
 
@@ -207,7 +218,7 @@ class Publisher:
             case Connected(allowed):
                 log.info("connected to broker %s", self._broker)
                 self._told.clear()
-                self._outbox.retain("status", self._condition.present())
+                self._outbox.retain("status", encode(self._condition.present()))
                 self._outbox.begin(allowed, now)
             case Away():
                 self._lose(news)
@@ -217,6 +228,13 @@ class Publisher:
                 self._consider(asked)
             case Uptime(seconds):
                 self._outbox.hear_uptime(seconds, now)
+            case Awake():
+                self._introduce_again()
+
+    def _introduce_again(self) -> None:
+        for name, payload in self._elsewhere.items():
+            if payload:  # What is taken back may be answered any moment, and forgotten then.
+                self._outbox.retain(name, payload)
 
     def _consider(self, asked: Asked) -> None:
         found = self._admission.look(asked, time.monotonic())
@@ -236,6 +254,8 @@ class Publisher:
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
         problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
+        if self._discovery and name in self._elsewhere:
+            self._discovery.landed(name)
         if refused:
             self._tell(problem, logging.ERROR)
         self._take(_Trouble(name, problem if refused else ""))
@@ -272,4 +292,4 @@ class Publisher:
             log.warning("could not say offline: %s", error)
 
     def _topic(self, name: str) -> str:
-        return topic(self._device.site, self._device.id, name)
+        return name if name in self._elsewhere else topic(self._device.site, self._device.id, name)

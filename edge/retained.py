@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from edge.contract.messages import Message
-
 
 class Retained:
-    """One message of a name is on its way at a time: a slow link gets the newest, not all that there were."""
+    """One message of a name is on its way at a time: a slow link gets the newest, not all that there were.
+
+    An empty one takes back what the broker keeps of that name; once it was answered, there is nothing more to say.
+    """
 
     def __init__(self) -> None:
-        self._newest: dict[str, Message] = {}
+        self._newest: dict[str, bytes] = {}
         self._unsaid: dict[str, None] = {}
         """In the order in which they changed."""
         self._flying: dict[int, str] = {}
@@ -20,7 +18,7 @@ class Retained:
     def __len__(self) -> int:
         return len(self._newest)
 
-    def put(self, name: str, message: Message) -> None:
+    def put(self, name: str, message: bytes) -> None:
         """Make this the message of its name."""
         self._newest[name] = message
         self._unsaid[name] = None
@@ -30,7 +28,7 @@ class Retained:
         self._unsaid = dict.fromkeys(self._newest)
         self._flying.clear()
 
-    def due(self) -> list[tuple[str, Message]]:
+    def due(self) -> list[tuple[str, bytes]]:
         """Return what is to be sent now and then given to `sent`."""
         flying = set(self._flying.values())
         due = [name for name in self._unsaid if name not in flying]
@@ -44,4 +42,7 @@ class Retained:
 
     def landed(self, packet: int) -> str:
         """Note that a packet was answered; returns its name, empty if it is none of these."""
-        return self._flying.pop(packet, "")
+        name = self._flying.pop(packet, "")
+        if name not in self._unsaid and self._newest.get(name) == b"":
+            del self._newest[name]
+        return name

@@ -184,6 +184,26 @@ def test_a_device_is_confined_to_its_own(shipped: Broker) -> None:
         assert overheard.get() == f"{own}/cmd/pause"
 
 
+def test_a_device_introduces_itself_to_home_assistant_only_as_itself(shipped: Broker) -> None:
+    """A device writes its own introduction and hears Home Assistant's start; it can neither pretend that, nor more."""
+    heard: SimpleQueue[str] = SimpleQueue()
+    device_heard: SimpleQueue[str] = SimpleQueue()
+    own, status = "homeassistant/device/test/dut/config", "homeassistant/status"
+    folder = shipped.settings.parent
+    with client(shipped, folder / "operator.crt") as home, client(shipped, folder / "test.dut.crt") as device:
+        for each in (home, device):
+            log_in(each, shipped)
+        listen(home, heard, "homeassistant/#")
+        listen(device, device_heard, status, "homeassistant/device/#")
+        for topic in ("homeassistant/device/test/other/config", "homeassistant/sensor/x/config", status, own):
+            say(shipped, "test.dut.crt", topic)
+        assert heard.get(timeout=10) == own
+        say(shipped, "operator.crt", status)
+        assert device_heard.get(timeout=10) == status
+    assert heard.get(timeout=10) == status
+    assert heard.empty()
+
+
 def test_certificates_are_made_once(tmp_path: Path) -> None:
     """A second run keeps the CA, so that devices stay let in; keys are for their owner's eyes only."""
     arguments = ("broker", tmp_path, "--host", "broker.hall-1", "--host", "10.0.0.7")

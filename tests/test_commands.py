@@ -79,6 +79,11 @@ def test_each_command_is_obeyed_and_answered(tmp_path: Path, broker: Broker, dem
         recorder.wait_for("event", 10)
         assert boss.ask("pause")["status"] == "ok"
         assert recorder.wait_for_status("degraded")["reason"] == "paused by command"
+        assert recorder.named("status")[-1]["paused"]
+        assert boss.ask("pause", on=False)["status"] == "ok"
+        assert not recorder.wait_for_status("online")["paused"]
+        assert boss.ask("pause")["status"] == "ok"
+        recorder.wait_for_status("degraded")
         judged = boss.ask("health")["data"]["frames_judged"]
         recorder.wait(lambda r: r.named("event")[-1]["seq"] == judged)
         given = boss.ask("history", limit=5)["data"]["events"]

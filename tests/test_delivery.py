@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.contract.messages import Alarm, Gap, Verdict
+from edge.contract.messages import Alarm, Gap, Verdict, encode
 from edge.contract.ulid import new_ulid
 from edge.delivery import IN_FLIGHT, LIVE_SECONDS, SETTLED_SECONDS, Delivery, Lateness
 from edge.ledger.rows import Row
@@ -178,7 +178,7 @@ def alarm(*, active: bool) -> Alarm:
 def test_one_message_of_a_name_is_on_its_way() -> None:
     """Until the broker has answered, newer states wait, and only the newest of them is sent."""
     retained = Retained()
-    states = [alarm(active=active) for active in (True, False, True)]
+    states = [encode(alarm(active=active)) for active in (True, False, True)]
     retained.put("alarm/a", states[0])
     assert retained.due() == [("alarm/a", states[0])]
     retained.sent(1, "alarm/a")
@@ -190,6 +190,27 @@ def test_one_message_of_a_name_is_on_its_way() -> None:
     retained.begin()
     assert retained.due() == [("alarm/a", states[2])], "a new connection hears all again"
     assert retained.landed(1) == ""
+
+
+def test_what_is_taken_back_is_said_once() -> None:
+    """An empty message is forgotten once the broker has answered, and not before."""
+    retained = Retained()
+    retained.put("alarm/a", b"")
+    retained.due()
+    retained.begin()
+    assert retained.due() == [("alarm/a", b"")], "it was not answered"
+    retained.sent(1, "alarm/a")
+    retained.put("alarm/a", b"again")
+    retained.landed(1)
+    assert retained.due() == [("alarm/a", b"again")]
+    retained.sent(2, "alarm/a")
+    retained.landed(2)
+    retained.put("alarm/a", b"")
+    retained.due()
+    retained.sent(3, "alarm/a")
+    assert retained.landed(3) == "alarm/a"
+    retained.begin()
+    assert (retained.due(), len(retained)) == ([], 0)
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))

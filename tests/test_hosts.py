@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge import config
+from edge.contract.names import is_host
 from edge.errors import ConfigError
 
 
@@ -28,7 +29,7 @@ from edge.errors import ConfigError
 )
 def test_what_is_no_host_is_refused(host: str) -> None:
     """An address with a port, a scheme or what no resolver takes is named: the daemon would try it for ever."""
-    assert not config.is_host(host)
+    assert not is_host(host)
     table = {"bundle": "b", "camera": {"kind": "synthetic"}, "mqtt": {"host": host}}
     with pytest.raises(ConfigError) as refused:
         config.parse(table, Path("device.toml"))
@@ -38,4 +39,4 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "10.0.0.7", "::1", "fe80::1%eth0", "broker.hall-2.example.", "bröker"])
 def test_names_and_addresses_are_hosts(host: str) -> None:
     """Names, also with other letters, and addresses of both families are taken as they are."""
-    assert config.is_host(host)
+    assert is_host(host)

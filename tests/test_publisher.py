@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from edge.discovery import Discovery
+
 BOOT = new_ulid()
 
 
 class Line:
     """A ledger and its publisher in this process."""
 
-    def __init__(self, folder: Path, port: int, **mqtt: object) -> None:
+    def __init__(self, folder: Path, port: int, discovery: Discovery | None = None, **mqtt: object) -> None:
         table = {
             "bundle": "b",
             "camera": {"kind": "synthetic"},
@@ -40,7 +42,8 @@ class Line:
         (folder / "state").mkdir(exist_ok=True)
         self.ledger = Ledger(folder / "state", 64 << 20)
         album = Album(folder / "state", 64 << 20)
-        self.publisher = Publisher(configs.parse(table, folder / "device.toml"), BOOT, self.ledger, album)
+        config = configs.parse(table, folder / "device.toml")
+        self.publisher = Publisher(config, BOOT, self.ledger, album, discovery)
         self.publisher.start()
         self.ledger.start(self.publisher.written)
 

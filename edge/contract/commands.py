@@ -45,6 +45,8 @@ class Capture(Request, frozen=True, kw_only=True):
 class Pause(Request, frozen=True, kw_only=True):
     """Judge nothing until `resume` or the next start."""
 
+    on: Annotated[bool, _doc("false: the same as `resume`, for a switch, which has one topic for both")] = True
+
 
 class Resume(Request, frozen=True, kw_only=True):
     """Judge again."""

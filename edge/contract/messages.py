@@ -107,6 +107,7 @@ class Status(Message, frozen=True, kw_only=True):
 
     state: Literal["online", "offline", "degraded"]
     reason: str
+    paused: Annotated[bool, _doc("by command: nothing is judged until it is resumed")] = False
     boot_id: BootId
     time: Time
 

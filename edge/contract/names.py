@@ -1,7 +1,8 @@
-"""What a site, a device or a camera may be called."""
+"""What a site, a device, a camera or a host may be called."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Literal, TypeAlias
 
@@ -15,7 +16,26 @@ CommandName: TypeAlias = Literal[
 ]
 """What may be asked of a device; edge.contract.commands has what each takes."""
 
+_HOST = re.compile(r"[^\s/@\[\]\x00-\x1f]+")
+
 
 def is_clean(text: str) -> bool:
     """Say whether a text has no control characters: nothing that would move a terminal's cursor or break a line."""
     return all(unicodedata.category(character) != "Cc" for character in text)
+
+
+def is_host(text: str) -> bool:
+    """Say whether a text may be a host's name, or an IPv4 or IPv6 address without brackets."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    if ":" not in text:
+        return bool(_HOST.fullmatch(text))
+    from ipaddress import IPv6Address  # Few need it.
+
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -21,6 +21,7 @@ from edge.contract import bundle as bundles
 from edge.contract.preprocess import preprocess
 from edge.contract.ulid import new_ulid
 from edge.daemon import Sinks, inspect, join
+from edge.discovery import Discovery
 from edge.errors import BrokerError
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
@@ -149,7 +150,7 @@ class Bench:
         with TemporaryDirectory() as place:
             folder = Path(place)
             ledger, album = Ledger(folder, self.config.ledger.events_mib << 20), Album(folder, 0)
-            publisher = Publisher(self.config, new_ulid(), ledger, album)
+            publisher = Publisher(self.config, new_ulid(), ledger, album, Discovery(self.config, folder))
             publisher.start()
             ledger.start(publisher.written)
             _wait(lambda: publisher._link.connected is True)

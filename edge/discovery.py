@@ -1,0 +1,83 @@
+"""Where the device has introduced itself to Home Assistant: remembered, so that it can be taken back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.contract.names import NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.config import Config
+
+log = logging.getLogger(__name__)
+
+FILE = "homeassistant.json"
+"""In the state folder: the topics on which it has."""
+BIRTHS = "homeassistant/status"
+"""Where Home Assistant says that it has started, whatever its discovery prefix is, if nobody has changed it."""
+_LARGEST = 64 << 10
+"""Bytes of the file."""
+_TOPIC = re.compile(rf"{NAME}/device/{NAME}/{NAME}/config")
+
+
+class Discovery:
+    """What Home Assistant is to be told, and what is to be taken back, because it was told at an earlier start."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        """Remember in the folder what will be told: whatever happens, a later start can take it back."""
+        self.trouble = ""
+        """Why it cannot be remembered; empty if it can."""
+        self.messages: dict[str, bytes] = {}
+        """Retained messages by their whole topic; an empty one takes back."""
+        self.births = BIRTHS if config.homeassistant.enabled else ""
+        """Where Home Assistant says that it has started; empty: that does not matter."""
+        self._path = folder / FILE
+        self._told = told = self._read()
+        self.messages |= dict.fromkeys(told, b"")
+        if config.homeassistant.enabled:
+            from edge import homeassistant
+
+            self.messages[homeassistant.topic(config)] = msgspec.json.encode(homeassistant.introduction(config))
+            self._remember({*told, homeassistant.topic(config)})
+
+    def landed(self, name: str) -> None:
+        """Note that the broker answered a message. What it refuses to have taken back, it always will."""
+        if self.messages[name] == b"":
+            del self.messages[name]
+            self._remember(self._told - {name})
+
+    def _read(self) -> set[str]:
+        try:
+            with self._path.open("rb") as file:
+                told = msgspec.json.decode(file.read(_LARGEST), type=set[str])
+        except FileNotFoundError:
+            return set()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._complain(error)
+            return set()
+        return {name for name in told if _TOPIC.fullmatch(name)}
+
+    def _remember(self, told: set[str]) -> None:
+        if told == self._told:
+            return
+        fresh = self._path.with_name(f"{FILE}.new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(msgspec.json.encode(sorted(told)))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.rename(self._path)
+        except OSError as error:
+            self._complain(error)
+        self._told = told
+
+    def _complain(self, error: Exception) -> None:
+        self.trouble = f"{self._path} cannot be used ({error}): what Home Assistant was told cannot be taken back"
+        log.warning("%s", self.trouble)
