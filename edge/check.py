@@ -16,8 +16,8 @@ from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import Tiles
-from edge.daemon import state_dir
 from edge.errors import BundleError, CameraError, DataError
+from edge.state import state_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import threading
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edge.alarm import AlarmState
@@ -21,13 +19,15 @@ from edge.album import Album
 from edge.capture import Capture
 from edge.commands import Commands
 from edge.contract.ulid import new_ulid
-from edge.errors import BrokerError, ConfigError
+from edge.errors import BrokerError
 from edge.evidence import Evidence
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
+from edge.ledger.audit import audit_of
 from edge.record import Record
 from edge.settings import Settings
+from edge.state import state_dir
 from edge.supervision import notify
 
 if TYPE_CHECKING:
@@ -84,11 +84,14 @@ def run(config: Config) -> int:
     """
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
     from edge.ledger.ledger import Ledger
+    from edge.ledger.retention import Retention
     from edge.publisher import QUICK_SECONDS, Publisher
 
     folder = state_dir(config)
-    ledger = Ledger(folder, config.ledger.events_mib << 20)
+    retention = Retention(config.ledger.keep_days)
+    ledger = Ledger(folder, config.ledger.events_mib << 20, retention)
     album = Album(folder, config.ledger.pictures_mib << 20)
+    retention.on_removed = album.forget
     publisher = Publisher(config, new_ulid(), ledger, album)
     sinks = Sinks(ledger=ledger, publisher=publisher, evidence=_evidence(config, album, publisher))
     settings = Settings(config, folder)
@@ -159,7 +162,9 @@ def _obey(line: Line) -> None:
     requests = line.sinks.publisher.requests
     while not requests.empty():
         name, request = requests.get()
-        line.sinks.publisher.reply(name, line.commands.obey(name, request))
+        reply = line.commands.obey(name, request)
+        line.sinks.ledger.record(audit_of(name, reply, reply.status, line.sinks.publisher.boot_id))
+        line.sinks.publisher.reply(name, reply)
 
 
 def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | None:
@@ -264,28 +269,3 @@ class _StopSignals:
         if self._opening:
             self._opening = False
             raise _StoppedEarlyError
-
-
-def state_dir(config: Config) -> Path:
-    """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or the user's own.
-
-    Raises ConfigError if it cannot be made: verdicts are kept there.
-    """
-    folder = config.state_dir
-    try:
-        folder = folder or _default_state_dir()
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home.
-        where = folder or "for what is remembered between starts"
-        raise ConfigError(f"the folder {where} cannot be made ({error}); set state_dir to one that can") from error
-    return folder
-
-
-def _default_state_dir() -> Path:
-    """Return systemd's folder for this service, or the one of the XDG Base Directory Specification."""
-    if from_systemd := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(from_systemd)
-    base = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not base.is_absolute():  # A relative one is to be ignored, says the specification.
-        base = Path("~/.local/state").expanduser()
-    return base / "edge-inspect"

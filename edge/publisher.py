@@ -13,12 +13,13 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from edge.admission import Admission
+from edge.admission import Admission, Overlooked, Refused, Repeated
 from edge.broker import address
 from edge.condition import Condition
 from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News, Uptime
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
+from edge.ledger.audit import audit_of
 from edge.link import Heard, Link
 from edge.outbox import STATE, Outbox
 from edge.record import Record
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edge.album import Album, Picture
     from edge.config import Config
     from edge.connection import Manner
+    from edge.ledger.audit import Outcome
     from edge.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -215,12 +217,22 @@ class Publisher:
 
     def _consider(self, asked: Asked) -> None:
         found = self._admission.look(asked, time.monotonic())
-        if isinstance(found, Request):
-            self.requests.put((asked.name, found))
-        elif found is not None:
-            log.warning("command %.60r refused: %s", asked.name, found.error)
-            if asked.name in COMMANDS:
-                self._outbox.reply(f"reply/{asked.name}", found)
+        match found:
+            case Request():
+                self.requests.put((asked.name, found))
+            case Refused(reply):
+                log.warning("command %.60r refused: %s", asked.name, reply.error)
+                self._answer(asked.name, reply, "refused")
+            case Repeated(reply):
+                self._answer(asked.name, reply, "repeated")
+            case Overlooked():
+                self._answer(asked.name, None, "overlooked")
+
+    def _answer(self, name: str, reply: Reply | None, outcome: Outcome) -> None:
+        """Give a request that is not obeyed its answer, if it gets one, and have it recorded."""
+        self._ledger.record(audit_of(name, reply or Reply(transaction="", status="refused"), outcome, self.boot_id))
+        if reply is not None and name in COMMANDS:
+            self._outbox.reply(f"reply/{name}", reply)
 
     def _lose(self, away: Away) -> None:
         self._outbox.lose(time.monotonic())

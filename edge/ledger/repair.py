@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap, Reason
 from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.audit import Audited
 from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
@@ -17,6 +19,8 @@ from edge.ledger.wal import is_whole, log_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from edge.ledger.audit import Audit
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +83,13 @@ def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def _fill(fresh: Path, found: Iterable[Row | Gap | Marks], claimed: int) -> int:
+def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: int) -> int:
     """Write what was found, each row once, and gaps where there are none; returns how many rows that are."""
     store = Store(fresh)
     try:
         rows: list[Row] = []
         gaps: list[Gap] = []
+        audits: dict[int, Audit] = {}
         marks = Marks()
         for entry in found:
             match entry:
@@ -95,13 +100,16 @@ def _fill(fresh: Path, found: Iterable[Row | Gap | Marks], claimed: int) -> int:
                     gaps.append(entry)
                 case Marks():
                     marks = marks.further(entry)
+                case Audited(number, audit):
+                    audits[number] = audit
             if len(rows) == _BATCH:
                 store.restore(rows)
                 rows.clear()
         store.restore(rows)
         gaps = widest(gaps)
         store.exclude(gaps)
-        store.add((), [*gaps, *_missing(store, gaps, marks)], marks)
+        commands = [audit for _, audit in sorted(audits.items(), key=itemgetter(0))]
+        store.add((), [*gaps, *_missing(store, gaps, marks)], marks, commands)
         if store.last < claimed:
             store.add((), [Gap(first=store.last + 1, last=claimed, reason=DAMAGED, verdicts={})])
         return store.count
@@ -121,11 +129,11 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
 def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
     """Return the gaps among the verdicts that the broker does not have, known ones left out."""
     known = {gap.first: gap.last for gap in gaps}
-    ranges = (left for hole in store.holes(marks.delivered) for left in _without(*hole, known))
+    ranges = (left for hole in store.holes(marks.delivered) for left in without(*hole, known))
     return [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
 
 
-def _without(first: int, last: int, known: dict[int, int]) -> list[tuple[int, int]]:
+def without(first: int, last: int, known: dict[int, int]) -> list[tuple[int, int]]:
     """Return what is left of a range of numbers without known ranges, which are given as last by first."""
     left, at = [], first
     for begin, end in sorted(known.items()):
