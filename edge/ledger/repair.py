@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect
 from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from edge.ledger.store import Span, Store
 from edge.ledger.wal import is_whole, log_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edge.ledger.audit import Audit
@@ -129,19 +130,20 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
 def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
     """Return the gaps among the verdicts that the broker does not have, known ones left out."""
     known = {gap.first: gap.last for gap in gaps}
-    ranges = (left for hole in store.holes(marks.delivered) for left in without(*hole, known))
+    ranges = (left for hole in store.holes(marks.delivered) for left in unnamed(*hole, known, list(known)))
     return [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
 
 
-def without(first: int, last: int, known: dict[int, int]) -> list[tuple[int, int]]:
-    """Return what is left of a range of numbers without known ranges, which are given as last by first."""
-    left, at = [], first
-    for begin, end in sorted(known.items()):
-        if first <= begin <= last:
-            if begin > at:
-                left.append((at, begin - 1))
-            at = end + 1
-    return [*left, (at, last)] if at <= last else left
+def unnamed(first: int, last: int, known: Mapping[int, int], starts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield what is left of a range of numbers without known ranges: last by first, and the first ones in order."""
+    while first <= last:
+        if first in known:
+            first = known[first] + 1
+            continue
+        behind = bisect(starts, first)
+        end = min(last, starts[behind] - 1) if behind < len(starts) else last
+        yield first, end
+        first = end + 1
 
 
 def _set_aside(path: Path) -> Path:

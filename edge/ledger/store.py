@@ -142,7 +142,7 @@ class Store:
         rows = self._all(
             "SELECT seq, verdict, body FROM event WHERE seq > ? AND seq <= ? AND verdict = ifnull(?, verdict)"
             " ORDER BY seq LIMIT ?",
-            *(span.after, span.upto, _number(verdict), limit),
+            *(span.after, span.upto, number_of(verdict), limit),
         )
         gaps = self._all(
             "SELECT * FROM gap WHERE first > ? AND first <= ? ORDER BY first LIMIT ?", span.after, span.upto, limit
@@ -155,7 +155,7 @@ class Store:
         rows = self._all(
             "SELECT seq, verdict, body FROM event WHERE seq < ? AND verdict = ifnull(?, verdict)"
             " ORDER BY seq DESC LIMIT ?",
-            *(before, _number(verdict), limit),
+            *(before, number_of(verdict), limit),
         )
         return [self._row(row) for row in rows]
 
@@ -289,5 +289,6 @@ class Store:
             raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
 
 
-def _number(verdict: Verdict | None) -> int | None:
+def number_of(verdict: Verdict | None) -> int | None:
+    """Return by which number a kind of verdict stands in the file; None for all."""
     return None if verdict is None else _NUMBERS[verdict]
