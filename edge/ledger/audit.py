@@ -55,11 +55,16 @@ def audit_of(name: str, reply: Reply, outcome: Outcome, boot_id: str) -> Audit:
         time=clock.now(),
         clock_synced=clock.is_synchronized(),
         boot_id=boot_id,
-        name=name[:_NAME],
-        transaction=reply.transaction[:_TRANSACTION],
+        name=_text(name, _NAME),
+        transaction=_text(reply.transaction, _TRANSACTION),
         outcome=outcome,
-        error=reply.error[:_ERROR],
+        error=_text(reply.error, _ERROR),
     )
+
+
+def _text(text: str, most: int) -> str:
+    """Return a text's beginning as UTF-8 can hold it: the name of a file may be one that it cannot."""
+    return text[:most].encode("utf-8", "backslashreplace").decode()[:most]
 
 
 class Trail:

@@ -42,7 +42,7 @@ _NUMBERS = ("score", "threshold", *(f"{_LATENCY}{stage}_ms" for stage in ("wait"
 _COLUMNS = ("seq", "time", *_TEXTS, *_FLAGS, *_NUMBERS)
 _GROUP = 5_000
 """Rows in one group of a Parquet file."""
-_FORMULA = re.compile(r"(^|[;,|\t\r\n])('*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
+_FORMULA = re.compile(r"(^|[;,|\x22\t\r\n])('*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet may begin a formula: at a cell's begin, or behind what it may take for the end of one."""
 
 
