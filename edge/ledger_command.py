@@ -72,15 +72,19 @@ def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what is asked; raises LedgerError, or ConfigError for a configuration without a ledger."""
+    from edge.errors import DamagedLedgerError, LedgerError
     from edge.ledger.reading import ledger_file, opened
 
     file, budget = _place(arguments)
     file = ledger_file(file)
     if arguments.action == "verify":
         return _verify(file, budget)
-    with ended_as_interrupted(), opened(file) as store:
-        act = {"list": _list, "export": _export, "audit": _audit}[arguments.action]
-        return act(arguments, store)
+    try:
+        with ended_as_interrupted(), opened(file) as store:
+            act = {"list": _list, "export": _export, "audit": _audit}[arguments.action]
+            return act(arguments, store)
+    except DamagedLedgerError as error:
+        raise LedgerError(f"{error}; edge-inspect ledger verify says what else is, and what to do") from error
 
 
 def _list(arguments: argparse.Namespace, store: Reader) -> int:

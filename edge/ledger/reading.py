@@ -13,18 +13,20 @@ from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.audit import Audit
 from edge.ledger.retention import stamp_of
-from edge.ledger.rows import Row, last_of
+from edge.ledger.rows import Row, decode, last_of
 from edge.ledger.store import Span, Store, number_of
 from edge.ledger.wal import log_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from edge.contract.messages import Gap, Verdict
+    from edge.contract.messages import Verdict
 
 T = TypeVar("T")
 
@@ -58,18 +60,27 @@ class Reader(Store):
     def checked(self, after: int, limit: int) -> list[tuple[int, Row | DamagedLedgerError]]:
         """Return the first `limit` verdicts behind a number, or what is wrong with them, by number."""
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
-        return [(row[0], self._try(row)) for row in rows]
+        return [(row[0], _tried(self._row, row)) for row in rows]
+
+    def checked_gaps(self) -> list[Gap | DamagedLedgerError]:
+        """Return all gaps in order, or what is wrong with them."""
+        return [_tried(lambda row: decode(row, Gap), row) for row in self._all("SELECT * FROM gap ORDER BY first")]
+
+    def checked_audits(self) -> list[Audit | DamagedLedgerError]:
+        """Return all records of commands in order, or what is wrong with them."""
+        return [_tried(lambda row: decode(row, Audit), row) for row in self._all("SELECT * FROM audit ORDER BY id")]
 
     def faults(self) -> list[str]:
         """Return what SQLite finds wrong with the file's structure."""
         found = [str(text) for (text,) in self._all(f"PRAGMA integrity_check({_MOST_FAULTS})")]
         return [] if found == ["ok"] else found
 
-    def _try(self, row: tuple[int, int, bytes]) -> Row | DamagedLedgerError:
-        try:
-            return self._row(row)
-        except DamagedLedgerError as error:
-            return error
+
+def _tried(read: Callable[[Any], T], row: Any) -> T | DamagedLedgerError:
+    try:
+        return read(row)
+    except DamagedLedgerError as error:
+        return error
 
 
 def ledger_file(path: Path) -> Path:

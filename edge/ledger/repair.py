@@ -80,6 +80,11 @@ def finish_repair(path: Path) -> None:
         _fresh(path).rename(path)
 
 
+def asked_for(path: Path) -> Path:
+    """Return the file that asks the next start for a repair: a start looks at the newest verdicts only."""
+    return path.with_suffix(".repair")
+
+
 def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 

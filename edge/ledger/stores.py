@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import DAMAGED, finish_repair, looks_whole, repair
+from edge.ledger.repair import DAMAGED, asked_for, finish_repair, looks_whole, repair
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.rows import VERDICTS, Marks, Row, last_of
 from edge.ledger.shed import order, remove_some
@@ -71,8 +71,9 @@ class Stores:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until the next start."""
         try:
             finish_repair(self._path)
-            if not looks_whole(self._path):
+            if asked_for(self._path).exists() or not looks_whole(self._path):
                 repair(self._path, self._numbers.claimed)
+                asked_for(self._path).unlink(missing_ok=True)
             self._on_file(lambda _: None)
         except (LedgerError, OSError) as error:
             self._fall_back(error)

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
-from edge.ledger.listing import describe, event_of
-from edge.ledger.reading import BATCH, counted, entries, opened
-from edge.ledger.repair import unnamed, widest
+from edge.ledger.listing import describe
+from edge.ledger.reading import BATCH, counted, opened
+from edge.ledger.repair import asked_for, unnamed, widest
 from edge.ledger.rows import Row
-from edge.ledger.store import Span
 from edge.ledger.wal import is_whole, log_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from edge.contract.messages import Verdict
     from edge.ledger.reading import Reader
 
-_MENDED = "start the daemon anew: it repairs the ledger and keeps this file aside"
-_ASKED_FOR = "ask for it by cmd/replay: the daemon repairs what it cannot read, and keeps this file aside"
+T = TypeVar("T")
 _COPIED = "start the daemon anew; of a copy: stop the daemon, then copy the file and its -wal"
-_ANY = 1 << 62
 _LOOKS = 3
 _BETWEEN_SECONDS = 0.1
 """A running daemon may be writing the log while it is read."""
@@ -34,7 +30,11 @@ _BETWEEN_SECONDS = 0.1
 class Findings:
     """What was found, line by line."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.remedy = (
+            f"touch {asked_for(path)}, start the daemon anew: it repairs the ledger, this file stays beside it"
+        )
+        """For what a repair mends."""
         self.lines: list[tuple[str, str]] = []
         """What is there: a title and a text."""
         self.problems: list[str] = []
@@ -51,7 +51,7 @@ class Findings:
 
 def verify(path: Path, budget: int | None) -> Findings:
     """Read a ledger's file to its end; `budget` is how many bytes it may hold, if that is known."""
-    found = Findings()
+    found = Findings(path)
     found.note("ledger", str(path))
     if not any(_looks_whole(path, again) for again in range(_LOOKS)):
         found.blame(f"{log_of(path).name} is damaged", _COPIED)
@@ -60,7 +60,7 @@ def verify(path: Path, budget: int | None) -> Findings:
             _check(store, found)
             _tell_room(store.used, budget, found)
     except DamagedLedgerError as error:
-        found.blame(str(error), _MENDED)
+        found.blame(str(error), found.remedy)
     aside = sorted(path.parent.glob(f"{path.stem}-damaged-*{path.suffix}"))
     for file in aside:
         found.note("set aside", f"{file.name}, {_mib(file.stat().st_size)}: damaged, and repaired; kept until removed")
@@ -75,7 +75,7 @@ def _looks_whole(path: Path, again: int) -> bool:
 
 def _check(store: Reader, found: Findings) -> None:
     for fault in store.faults():
-        found.blame(fault.partition("\n")[0], _MENDED)
+        found.blame(fault.partition("\n")[0], found.remedy)
     kinds: Counter[Verdict] = Counter()
     holes: list[tuple[int, int]] = []
     delivered = store.marks.delivered
@@ -84,14 +84,14 @@ def _check(store: Reader, found: Findings) -> None:
         if seq != before + 1 and seq > delivered:
             holes.append((before + 1, seq - 1))
         before = seq
-        match _checked(row):
+        match row:
             case Row(verdict=verdict):
                 kinds[verdict] += 1
             case problem:
-                found.blame(str(problem), _ASKED_FOR)
+                found.blame(str(problem), found.remedy)
     found.note("verdicts", _counted(kinds, before))
     _check_gaps(store, holes, found)
-    found.note("commands", f"{len(store.audits(_ANY, _ANY))} recorded")
+    found.note("commands", f"{len(_readable(store.checked_audits(), found))} recorded")
 
 
 def _all_rows(store: Reader) -> Iterator[tuple[int, Row | DamagedLedgerError]]:
@@ -101,32 +101,31 @@ def _all_rows(store: Reader) -> Iterator[tuple[int, Row | DamagedLedgerError]]:
         after = rows[-1][0]
 
 
-def _checked(row: Row | DamagedLedgerError) -> Row | DamagedLedgerError:
-    if isinstance(row, DamagedLedgerError):
-        return row
-    try:
-        event = event_of(row)
-    except DamagedLedgerError as error:
-        return error
-    if (event.seq, event.verdict) != (row.seq, row.verdict):
-        return DamagedLedgerError(f"row {row.seq} holds verdict {event.seq}, {event.verdict}")
-    return row
-
-
 def _check_gaps(store: Reader, holes: list[tuple[int, int]], found: Findings) -> None:
     """Look at the gaps last: of a running daemon's verdicts some may have been shed meanwhile."""
     delivered = store.marks.delivered
-    gaps = [entry for entry in entries(store, Span(0, _ANY)) if isinstance(entry, Gap)]
+    gaps = _readable(store.checked_gaps(), found)
     known = {gap.first: gap.last for gap in widest(gaps)}
     starts = list(known)
     for first, last in holes:
         # Where nothing is known to be delivered, the first verdict here is where they begin.
         begin = max(first, delivered + 1) if delivered or first > 1 else last + 1
         for low, high in unnamed(begin, last, known, starts):
-            found.blame(f"no verdict has the numbers {low} to {high}, and no gap says why", _MENDED)
+            found.blame(f"no verdict has the numbers {low} to {high}, and no gap says why", found.remedy)
     for gap in gaps:
         found.note("gap", f"{gap.first} to {gap.last}: {describe(gap)}")
     found.note("delivered", f"up to {delivered}; {store.count_behind(delivered)} wait for the broker")
+
+
+def _readable(records: Iterable[T | DamagedLedgerError], found: Findings) -> list[T]:
+    """Return those that are whole, and blame the others."""
+    whole: list[T] = []
+    for record in records:
+        if isinstance(record, DamagedLedgerError):
+            found.blame(str(record), found.remedy)
+        else:
+            whole.append(record)
+    return whole
 
 
 def _tell_room(used: int, budget: int | None, found: Findings) -> None:
