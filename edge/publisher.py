@@ -19,7 +19,7 @@ from edge.condition import Condition
 from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News, Uptime
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
-from edge.ledger.audit import audit_of
+from edge.ledger.audit import audit_of, unheard
 from edge.link import Heard, Link
 from edge.outbox import STATE, Outbox
 from edge.record import Record
@@ -216,6 +216,8 @@ class Publisher:
                 self._outbox.hear_uptime(seconds, now)
 
     def _consider(self, asked: Asked) -> None:
+        if asked.unheard:
+            self._ledger.record(unheard(asked.unheard, self.boot_id))
         found = self._admission.look(asked, time.monotonic())
         match found:
             case Request():
@@ -230,7 +232,7 @@ class Publisher:
 
     def _answer(self, name: str, reply: Reply | None, outcome: Outcome) -> None:
         """Give a request that is not obeyed its answer, if it gets one, and have it recorded."""
-        self._ledger.record(audit_of(name, reply or Reply(transaction="", status="refused"), outcome, self.boot_id))
+        self._ledger.record(audit_of(name, reply, outcome, self.boot_id))
         if reply is not None and name in COMMANDS:
             self._outbox.reply(f"reply/{name}", reply)
 

@@ -151,6 +151,22 @@ def test_what_reached_the_device_is_recorded(tmp_path: Path, broker: Broker, dem
     assert "hunter2" not in done.stdout
 
 
+def test_a_flood_is_counted_whole(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Of hundreds of requests at once each is obeyed, refused or counted, and verdicts go on."""
+    with commanded(tmp_path, broker, demo_bundle, "health") as (boss, recorder, daemon):
+        for _ in range(800):
+            boss._client.publish("inspect/v1/test/dut/cmd/pause", b"{}", qos=1)
+        boss.say("pause", b"{}")
+        seen = len(recorder.named("event"))
+        recorder.wait_for("event", seen + 20)
+        assert boss.ask("health")["status"] == "ok"  # Behind the flood: what went unheard was told.
+        stop(daemon)
+    done = run_inspect("ledger", "audit", "--config", tmp_path / "device.toml", "--json", "-n", "1000")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(each["count"] for each in found) == 802
+    assert len(found) < 2 * BURST
+
+
 def test_a_record_keeps_little_of_what_a_stranger_sent() -> None:
     """However long the words of a request are, its record is small."""
     long = Reply(transaction="t" * 5_000, status="refused", error="e" * 5_000)

@@ -49,17 +49,22 @@ class Audited(Record, frozen=True):
     audit: Audit
 
 
-def audit_of(name: str, reply: Reply, outcome: Outcome, boot_id: str) -> Audit:
-    """Return the record of a request that gets, or got, this reply."""
+def audit_of(name: str, reply: Reply | None, outcome: Outcome, boot_id: str) -> Audit:
+    """Return the record of a request that gets, or got, this reply; None: none yet, or never one."""
     return Audit(
         time=clock.now(),
         clock_synced=clock.is_synchronized(),
         boot_id=boot_id,
         name=_text(name, _NAME),
-        transaction=_text(reply.transaction, _TRANSACTION),
+        transaction=_text(reply.transaction, _TRANSACTION) if reply else "",
         outcome=outcome,
-        error=_text(reply.error, _ERROR),
+        error=_text(reply.error, _ERROR) if reply else "",
     )
+
+
+def unheard(count: int, boot_id: str) -> Audit:
+    """Return the record of requests that were let go by."""
+    return msgspec.structs.replace(audit_of("", None, "overlooked", boot_id), count=count)
 
 
 def _text(text: str, most: int) -> str:

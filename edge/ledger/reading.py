@@ -87,8 +87,9 @@ def ledger_file(path: Path) -> Path:
     """Return the file of a ledger that is named by its file or folder; raises LedgerError if there is none."""
     from edge.ledger.ledger import FILE  # With all that writes; most ways to look need nothing of it.
 
-    file = path / FILE if path.is_dir() else path
+    file = path
     try:
+        file = path / FILE if path.is_dir() else path
         with file.open("rb") as opened:
             start = opened.read(len(_MAGIC))
     except FileNotFoundError:
@@ -140,13 +141,14 @@ def entries(store: Reader, span: Span, verdict: Verdict | None = None, batch: in
 
 
 def counted(things: Iterable[T], doing: str) -> Iterator[T]:
-    """Pass things on, and say on stderr each second how far it is."""
+    """Pass things on, and say on stderr now and then how far it is: on a terminal in one line."""
+    seconds, end = (_PROGRESS_SECONDS, "\r") if sys.stderr.isatty() else (10 * _PROGRESS_SECONDS, "\n")
     said = time.monotonic()
     for count, thing in enumerate(things, start=1):
         yield thing
-        if time.monotonic() - said > _PROGRESS_SECONDS:
+        if time.monotonic() - said > seconds:
             said = time.monotonic()
-            print(f"{doing}: {count} verdicts so far", file=sys.stderr)
+            print(f"{doing}: {count} verdicts so far", end=end, file=sys.stderr, flush=True)
 
 
 def newest(store: Reader, span: Span, count: int, verdict: Verdict | None) -> Span:
