@@ -10,8 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,7 +32,7 @@ from edge.ledger.store import Store
 from edge.ledger.wal import log_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 NOBODY = 65_534
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -49,6 +51,14 @@ def write(path: Path, events: list[Event], delivered: int = 0, gaps: tuple[Gap, 
     store.close()
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Return a folder that everybody may read: pytest's own are this user's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file of a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -60,6 +70,7 @@ def test_a_live_ledger_is_shown_and_left_alone(tmp_path: Path) -> None:
         for number in range(1, 101):
             ledger.append(event(number))
         heard.wait_for(100)
+        ledger.flush(20)
         before = sorted(contents(tmp_path))
         assert seqs(run_inspect("ledger", "list", "--ledger", tmp_path, "--json")) == list(range(81, 101))
         verified = run_inspect("ledger", "verify", "--ledger", tmp_path / FILE)
@@ -72,16 +83,15 @@ def test_a_live_ledger_is_shown_and_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 @pytest.mark.parametrize("beside", ["live", "crashed", "log", "closed"])
-def test_whoever_may_read_may_look(tmp_path: Path, beside: str) -> None:
+def test_whoever_may_read_may_look(open_path: Path, beside: str) -> None:
     """A user who may read the files and write nowhere sees all, of a running daemon, a killed one or a copy."""
-    state, copied = tmp_path / "state", tmp_path / "copied"
+    state, copied = open_path / "state", open_path / "copied"
     state.mkdir()
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
     with writing(state) as (ledger, heard):
         for number in range(1, 31):
             ledger.append(event(number))
         heard.wait_for(30)
+        ledger.flush(20)
         shutil.copytree(state, copied)
         if beside == "live":
             assert seqs(as_nobody("ledger", "list", "--ledger", state, "--json", "-n", 30)) == list(range(1, 31))
@@ -109,6 +119,7 @@ def test_a_copy_is_read_and_stays_as_it_is(tmp_path: Path) -> None:
         for number in range(1, 31):
             ledger.append(event(number))
         heard.wait_for(30)
+        ledger.flush(20)
         for suffix in ("", "-wal"):
             shutil.copy(tmp_path / "a" / f"{FILE}{suffix}", tmp_path / "b" / f"{FILE}{suffix}")
     shutil.copy(tmp_path / "a" / FILE, tmp_path / "c" / "x.db")
