@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 
-from edge import ledger_command
 from edge.command import add_command, make_parser, run_command, to_path
 
 _EXAMPLES = """examples:
@@ -59,6 +58,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
         return check.run(arguments.config, live=arguments.live)
     if arguments.command == "ledger":
+        from edge import ledger_command
+
         return ledger_command.run(arguments)
     from edge import demo
 
@@ -77,7 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     check = add_command(commands, "check", summary="validate configuration and bundle without starting")
     check.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
     check.add_argument("--live", action="store_true", help="also take a frame and log in to the broker")
-    ledger_command.add_ledger(commands)
+    ledger = add_command(commands, "ledger", summary="list, export or verify the verdicts on disk")
+    if sys.argv[1:2] == ["ledger"]:  # A start of the daemon would pay for each of its parsers.
+        from edge import ledger_command
+
+        ledger_command.add_actions(ledger)
     demo = add_command(commands, "demo", summary="broker, daemon and a live table of verdicts, in one terminal")
     demo.add_argument("--frames", type=to_path, metavar="DIR", help="judge these pictures instead of rendered ones")
     demo.add_argument("--bundle", type=to_path, metavar="BUNDLE", help="instead of the built-in demo bundle")

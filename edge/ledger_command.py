@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from edge.command import add_command, ended_as_interrupted, to_path
+from edge.command import EXIT_CODES, add_command, ended_as_interrupted, to_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +53,9 @@ many as 20 at once and one a minute; the rest is counted (overlooked). The newes
 """
 
 
-def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and its own commands to a program's."""
-    ledger = add_command(commands, "ledger", summary="list, export or verify the verdicts on disk", examples=_EXAMPLES)
+def add_actions(ledger: argparse.ArgumentParser) -> None:
+    """Add the command's own commands to its parser."""
+    ledger.epilog = _EXAMPLES + EXIT_CODES
     actions = ledger.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = add_command(actions, "list", summary="print the newest verdicts, the last one last", examples=_LIST)
     _add_selection(listing)
