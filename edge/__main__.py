@@ -16,6 +16,7 @@ _EXAMPLES = """examples:
   edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
   edge-inspect check --config device.toml --live      is this device ready?
   edge-inspect run --config device.toml               inspect until stopped
+  edge-inspect ledger list --config device.toml       the last verdicts
 
 """
 
@@ -56,6 +57,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from edge import check
 
         return check.run(arguments.config, live=arguments.live)
+    if arguments.command == "ledger":
+        from edge import ledger_command
+
+        return ledger_command.run(arguments)
     from edge import demo
 
     return demo.run(arguments)
@@ -73,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     check = add_command(commands, "check", summary="validate configuration and bundle without starting")
     check.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
     check.add_argument("--live", action="store_true", help="also take a frame and log in to the broker")
+    ledger = add_command(commands, "ledger", summary="list, export or verify the verdicts on disk")
+    if sys.argv[1:2] == ["ledger"]:  # A start of the daemon would pay for each of its parsers.
+        from edge import ledger_command
+
+        ledger_command.add_actions(ledger)
     demo = add_command(commands, "demo", summary="broker, daemon and a live table of verdicts, in one terminal")
     demo.add_argument("--frames", type=to_path, metavar="DIR", help="judge these pictures instead of rendered ones")
     demo.add_argument("--bundle", type=to_path, metavar="BUNDLE", help="instead of the built-in demo bundle")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
+from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,11 +17,30 @@ if TYPE_CHECKING:
 
 PER_SECOND = 5.0
 BURST = 20
-"""So many requests are looked at in a second, and so many at once; the rest is counted and gets no answer."""
+"""So many requests are looked at in a second, and so many at once; the rest gets no answer."""
 _REMEMBERED = 200
 """Answers that are given again instead of obeying twice: a broker may deliver a request twice."""
 _SHOWN = 120
 """Characters of what a stranger sent."""
+
+
+class Refused(Record, frozen=True):
+    """It is not obeyed, and this is why."""
+
+    reply: Reply
+
+
+class Repeated(Record, frozen=True):
+    """It came before, and is not obeyed again; None: the answer is on its way."""
+
+    reply: Reply | None
+
+
+class Overlooked(Record, frozen=True):
+    """It is one of too many: neither looked at nor answered."""
+
+
+Found: TypeAlias = Request | Refused | Repeated | Overlooked
 
 
 class Admission:
@@ -28,36 +48,46 @@ class Admission:
 
     def __init__(self, allowed: Collection[str]) -> None:
         """Name the commands that are allowed; the others are refused."""
-        self.overlooked = 0
-        """Requests beyond the rate: not looked at, not answered."""
         self._allowed = frozenset(allowed)
-        self._answers: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], Reply | None] = OrderedDict()
+        """By name and transaction; None: it is being obeyed."""
         self._tokens = float(BURST)
         self._at: float | None = None
 
-    def look(self, asked: Asked, now: float) -> Request | Reply | None:
-        """Return the request to obey, or the answer that it gets at once; None: neither, there are too many."""
+    def look(self, asked: Asked, now: float) -> Found:
+        """Return the request to obey, or what it gets instead."""
         if not self._has_token(now):
-            self.overlooked += 1
-            return None
-        if asked.retained:
-            return _refused("a retained command is not obeyed: it would be at each start; publish it without retain")
-        if asked.name not in self._allowed:
-            known = asked.name in COMMANDS
-            return _refused(
-                f"{asked.name[:_SHOWN]!r} is not {'allowed; see [commands] allow' if known else 'a command'}"
-            )
-        if len(asked.payload) > LARGEST:
-            return _refused(f"{len(asked.payload)} bytes are too many: {LARGEST} at most")
+            return Overlooked()
+        if why := self._objection(asked):
+            return _refused(why)
         try:
             request = msgspec.json.decode(asked.payload, type=COMMANDS[asked.name])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _refused(f"not a request for {asked.name} ({str(error)[:_SHOWN]})", _transaction(asked.payload))
-        return self._answers.get((asked.name, request.transaction), request)
+        asked_before = asked.name, request.transaction
+        if asked_before in self._answers:
+            return Repeated(self._answers[asked_before])
+        self._keep(asked_before, None)
+        return request
 
     def remember(self, name: str, reply: Reply) -> None:
         """Keep the answer to a request that was obeyed."""
-        self._answers[name, reply.transaction] = reply
+        self._keep((name, reply.transaction), reply)
+
+    def _objection(self, asked: Asked) -> str:
+        """Return why a message is not even read; empty: it is."""
+        if asked.retained:
+            return "a retained command is not obeyed: it would be at each start; publish it without retain"
+        if asked.name not in COMMANDS:
+            return f"{asked.name[:_SHOWN]!r} is not a command"
+        if asked.name not in self._allowed:
+            return f"{asked.name!r} is not allowed; see [commands] allow"
+        if len(asked.payload) > LARGEST:
+            return f"{len(asked.payload)} bytes are too many: {LARGEST} at most"
+        return ""
+
+    def _keep(self, asked: tuple[str, str], reply: Reply | None) -> None:
+        self._answers[asked] = reply
         while len(self._answers) > _REMEMBERED:
             self._answers.popitem(last=False)
 
@@ -83,5 +113,5 @@ def _transaction(payload: bytes) -> str:
         return ""
 
 
-def _refused(error: str, transaction: str = "") -> Reply:
-    return Reply(transaction=transaction, status="refused", error=error)
+def _refused(error: str, transaction: str = "") -> Refused:
+    return Refused(Reply(transaction=transaction, status="refused", error=error))

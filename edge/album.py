@@ -12,6 +12,7 @@ from edge.ledger.rows import VERDICTS
 from edge.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,17 @@ class Album:
                     log.warning("the picture of %s cannot be moved: %s", picture.event, error)
                     return
                 self._sent[picture] = size
+
+    def forget(self, events: Collection[str]) -> None:
+        """Remove the pictures of these events that were sent: their time is over."""
+        with self._lock:
+            for picture in [each for each in self._sent if each.event in events]:
+                try:
+                    (self._folder / _SENT / picture.name).unlink(missing_ok=True)
+                except OSError as error:
+                    log.warning("the picture of %s cannot be removed: %s", picture.event, error)
+                    continue
+                del self._sent[picture]
 
     def _write(self, picture: Picture, jpeg: bytes) -> None:
         fresh = self._folder / f"{picture.name}.new"

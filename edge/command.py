@@ -133,6 +133,11 @@ def to_positive(unit: str) -> Callable[[str], float]:
     return read
 
 
+def printable(text: str) -> str:
+    """Return a text as one line that a terminal survives."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _interrupt(*_: object) -> None:
     for each in _STOPS:
         if signal.getsignal(each) is _interrupt:
@@ -156,8 +161,7 @@ def _remedy(error: OSError) -> str | None:
 
 def _say(program: str, message: str) -> None:
     """Print one line, whatever a file's name or a stranger's file put into it."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    print(f"{program}: {line}", file=sys.stderr)
+    print(f"{program}: {printable(message)}", file=sys.stderr)
 
 
 def _stand_in_for_closed_streams() -> None:

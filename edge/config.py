@@ -159,6 +159,9 @@ class Ledger(Section, frozen=True, kw_only=True):
     pictures_mib: Annotated[
         int, _doc("room for pictures of DEFECT and UNKNOWN; then what was sent goes first; 0: none are made", ge=0)
     ] = 512
+    keep_days: Annotated[
+        int, _doc("days that verdicts and their pictures stay once the broker has them", ge=1, le=36_500)
+    ] = 30
 
 
 class Commands(Section, frozen=True, kw_only=True):

@@ -74,6 +74,8 @@ class Asked(Record, frozen=True):
     name: str
     payload: bytes
     retained: bool
+    unheard: int = 0
+    """So many others before it were let go by: there were too many."""
 
 
 class Awake(Record, frozen=True):
@@ -111,8 +113,7 @@ class Connection:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.asked = 0
         """Requests that were told and not dealt with yet; who deals with them counts them down."""
-        self.unheard = 0
-        """Requests that were not told, because too many of them wait."""
+        self._unheard = 0
         self._mqtt = mqtt
         self._who = who
         self._tell = tell
@@ -201,9 +202,10 @@ class Connection:
                 self._tell(Uptime(int(found[0])))
         elif self.asked < _MOST_ASKED:
             self.asked += 1
-            self._tell(Asked(message.topic.rpartition("/")[2], message.payload, message.retain))
+            self._tell(Asked(message.topic.rpartition("/")[2], message.payload, message.retain, self._unheard))
+            self._unheard = 0
         else:  # Somebody floods the device.
-            self.unheard += 1
+            self._unheard += 1
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._over.set()

@@ -24,6 +24,7 @@ from edge.evidence import Evidence
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
+from edge.ledger.audit import audit_of
 from edge.record import Record
 from edge.settings import Settings
 from edge.state import state_dir
@@ -32,7 +33,6 @@ from edge.supervision import notify
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable
 
     from edge.album import Picture
     from edge.camera.base import BadFrame, Frame
@@ -90,11 +90,14 @@ def run(config: Config) -> int:
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
     from edge.discovery import Discovery
     from edge.ledger.ledger import Ledger
+    from edge.ledger.retention import Retention
     from edge.publisher import QUICK_SECONDS, Publisher
 
     folder = state_dir(config)
-    ledger = Ledger(folder, config.ledger.events_mib << 20)
+    retention = Retention(config.ledger.keep_days)
+    ledger = Ledger(folder, config.ledger.events_mib << 20, retention)
     album = Album(folder, config.ledger.pictures_mib << 20)
+    retention.on_removed = album.forget
     publisher = Publisher(config, new_ulid(), ledger, album, Discovery(config, folder))
     sinks = Sinks(ledger=ledger, publisher=publisher, album=album, evidence=_evidence(config, album, publisher))
     settings = Settings(config, folder)
@@ -158,8 +161,8 @@ def _judge(line: Line, frame: Frame | BadFrame) -> None:
     if sinks.evidence is not None:
         asked = bool(line.commands.captures)
         pictured = sinks.evidence.take(event, frame, asked=asked)
-        if asked:
-            _answer(line, line.commands.judged(event, pictured=pictured))
+        for reply in line.commands.judged(event, pictured=pictured) if asked else ():
+            _answer(line, "capture", reply)
     line.tally.count(event)
     notify("WATCHDOG=1")
 
@@ -169,14 +172,14 @@ def _obey(line: Line) -> None:
     while not requests.empty():
         name, request = requests.get()
         if (reply := line.commands.obey(name, request)) is not None:
-            line.sinks.publisher.reply(name, reply)
-    _answer(line, line.commands.given_up(time.monotonic()))
+            _answer(line, name, reply)
+    for reply in line.commands.given_up(time.monotonic()):
+        _answer(line, "capture", reply)
 
 
-def _answer(line: Line, replies: Iterable[Reply]) -> None:
-    """Answer those who asked for a frame."""
-    for reply in replies:
-        line.sinks.publisher.reply("capture", reply)
+def _answer(line: Line, name: str, reply: Reply) -> None:
+    line.sinks.ledger.record(audit_of(name, reply, reply.status, line.sinks.publisher.boot_id))
+    line.sinks.publisher.reply(name, reply)
 
 
 def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | None:

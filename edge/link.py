@@ -48,17 +48,12 @@ class Link:
         self._mqtt = mqtt
         self._who = who
         self._tell = tell
-        self._number = self._failures = self._unheard = 0
+        self._number = self._failures = 0
         self._since = inf
         """When the last connection began."""
         self._opening = True
         """Whether the present connection was begun; else it is waited for."""
         self._connection = self._prepare()
-
-    @property
-    def unheard(self) -> int:
-        """Requests that no connection told, because too many waited."""
-        return self._unheard + self._connection.unheard
 
     def open(self) -> None:
         """Begin to connect, in the background."""
@@ -109,8 +104,6 @@ class Link:
     def _end(self, least: float) -> None:
         now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing
         self._connection.drop()
-        self._unheard += self._connection.unheard
-        self._connection.unheard = 0
         self._number += 1
         self._opening = False
         if self.connected and now - self._since > LASTED_SECONDS:

@@ -13,12 +13,13 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from edge.admission import Admission
+from edge.admission import Admission, Overlooked, Refused, Repeated
 from edge.broker import address
 from edge.condition import Condition
 from edge.connection import Acknowledged, Asked, Awake, Away, Connected, Identity, News, Uptime
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
+from edge.ledger.audit import audit_of, unheard
 from edge.link import Heard, Link
 from edge.outbox import STATE, Outbox
 from edge.record import Record
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.connection import Manner
     from edge.discovery import Discovery
+    from edge.ledger.audit import Outcome
     from edge.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ class Publisher:
         self.boot_id = boot_id
         self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
         """What is asked of the device and may be obeyed: name and request; each wants a `reply`."""
+        self.overlooked = 0
+        """Requests that were not even looked at: there were too many."""
         self._device = config.device
         self._discovery = discovery
         self._elsewhere = discovery.messages if discovery else {}
@@ -113,11 +117,6 @@ class Publisher:
         """What was said of this connection already: a broker refuses often."""
         self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
-
-    @property
-    def overlooked(self) -> int:
-        """How many requests were not even looked at: there were too many."""
-        return self._admission.overlooked + self._link.unheard
 
     def start(self) -> None:
         """Begin to connect, in the background."""
@@ -237,13 +236,27 @@ class Publisher:
                 self._outbox.retain(name, payload)
 
     def _consider(self, asked: Asked) -> None:
+        if asked.unheard:
+            self.overlooked += asked.unheard
+            self._ledger.record(unheard(asked.unheard, self.boot_id))
         found = self._admission.look(asked, time.monotonic())
-        if isinstance(found, Request):
-            self.requests.put((asked.name, found))
-        elif found is not None:
-            log.warning("command %.60r refused: %s", asked.name, found.error)
-            if asked.name in COMMANDS:
-                self._outbox.reply(f"reply/{asked.name}", found)
+        match found:
+            case Request():
+                self.requests.put((asked.name, found))
+            case Refused(reply):
+                log.warning("command %.60r refused: %s", asked.name, reply.error)
+                self._answer(asked.name, reply, "refused")
+            case Repeated(reply):
+                self._answer(asked.name, reply, "repeated")
+            case Overlooked():
+                self.overlooked += 1
+                self._answer(asked.name, None, "overlooked")
+
+    def _answer(self, name: str, reply: Reply | None, outcome: Outcome) -> None:
+        """Give a request that is not obeyed its answer, if it gets one, and have it recorded."""
+        self._ledger.record(audit_of(name, reply, outcome, self.boot_id))
+        if reply is not None and name in COMMANDS:
+            self._outbox.reply(f"reply/{name}", reply)
 
     def _lose(self, away: Away) -> None:
         self._outbox.lose(time.monotonic())

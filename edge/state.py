@@ -11,6 +11,9 @@ from edge.errors import ConfigError
 if TYPE_CHECKING:
     from edge.config import Config
 
+OF_THE_SERVICE = Path("/var/lib/edge-inspect")
+"""systemd's folder for the service, which only the service itself is told of."""
+
 
 def state_dir(config: Config) -> Path:
     """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or the user's own.
@@ -25,6 +28,22 @@ def state_dir(config: Config) -> Path:
         where = folder or "for what is remembered between starts"
         raise ConfigError(f"the folder {where} cannot be made ({error}); set state_dir to one that can") from error
     return folder
+
+
+def find_state(config: Config, name: str) -> Path:
+    """Return where the daemon's file of this name is, for whoever is not the daemon; no folder is made.
+
+    Raises ConfigError if it is nowhere.
+    """
+    try:
+        folders = [config.state_dir] if config.state_dir else [_default_state_dir(), OF_THE_SERVICE]
+    except RuntimeError:  # A user without a home.
+        folders = [OF_THE_SERVICE]
+    for folder in folders:
+        if os.path.lexists(folder / name):
+            return folder / name
+    where = " and ".join(map(str, folders))
+    raise ConfigError(f"no {name} in {where}; has the daemon run, and may this user look there (sudo)?")
 
 
 def _default_state_dir() -> Path:

@@ -37,9 +37,21 @@ ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
     *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "av"},
     *{"rich", "amqtt"},
+    *{"pyarrow"},
 }
-"""The core install; then what a device has if it needs it; then the demo's."""
-LATE = ("tensorflow", "keras", "PIL", "paho", "cryptography", "picamera2", "av", "ai_edge_litert", "tflite_runtime")
+"""The core install; then what a device has if it needs it; the demo's; a workstation's, for a device's ledger."""
+LATE = (
+    "tensorflow",
+    "keras",
+    "PIL",
+    "paho",
+    "cryptography",
+    "picamera2",
+    "av",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "pyarrow",
+)
 """What no start needs before its stage opens."""
 DEEPEST = 6
 

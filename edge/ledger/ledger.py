@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.contract.messages import Gap, Verdict, encode
 from edge.errors import ConfigError
+from edge.ledger.audit import Trail
 from edge.ledger.pending import Pending
+from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
 from edge.ledger.shed import SHED
 from edge.ledger.stores import Stores
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.messages import Event
+    from edge.ledger.audit import Audit
     from edge.ledger.store import Span
 
 FILE = "ledger.db"
@@ -33,12 +37,17 @@ IDLE_SECONDS = 0.5
 class Ledger:
     """Every verdict, until the broker has it. Nothing here blocks the caller but `close`."""
 
-    def __init__(self, folder: Path, budget: int) -> None:
-        """Take a folder, and how many bytes of verdicts it may hold; raises ConfigError if another process has it."""
+    def __init__(self, folder: Path, budget: int, retention: Retention | None = None) -> None:
+        """Take a folder, how many bytes of verdicts it may hold, and for how long (None: as long as there is room).
+
+        Raises ConfigError if another process has it.
+        """
         self.delivered = 0
         """The number up to which the broker has all; who delivers keeps it up to date."""
         self._claim = _claim(folder)
-        self._stores = Stores(folder / FILE, budget)
+        self._retention = retention or Retention()
+        self._stores = Stores(folder / FILE, budget, self._retention)
+        self._trail = Trail()
         self._pending = Pending()
         self._closing = False
         self._error: BaseException | None = None
@@ -72,6 +81,10 @@ class Ledger:
         if self._error is not None:
             raise self._error
         self._pending.add(event)
+
+    def record(self, audit: Audit) -> None:
+        """Take the record of a command; it is written with the next verdicts, or in IDLE_SECONDS."""
+        self._trail.add(audit, time.monotonic())
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
         """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more."""
@@ -109,18 +122,26 @@ class Ledger:
                 if self._write(self._pending.take(GROUP)):
                     on_written(self._stores.last)
                 self._stores.tend()
-            self._stores.close()
+            self._stores.marks = self._stores.marks.further(Marks(self.delivered))
+            self._stores.close(self._trail.take(None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
             self._error = error
 
     def _write(self, items: list[Event | Verdict]) -> bool:
-        delivered = self.delivered
+        delivered, now = self.delivered, time.monotonic()
+        audits = self._trail.take(now)
         if items:
-            self._stores.write(*numbered(items, self._stores.last + 1, delivered), None)
+            self._note_times(items, now)
+            self._stores.write(*numbered(items, self._stores.last + 1, delivered), None, audits)
             self._stores.marks = self._stores.marks.further(Marks(delivered))
-        elif delivered != self._stores.marks.delivered:
-            self._stores.write((), (), self._stores.marks.further(Marks(delivered)))
+        elif audits or delivered != self._stores.marks.delivered:
+            self._stores.write((), (), self._stores.marks.further(Marks(delivered)), audits)
         return bool(items)
+
+    def _note_times(self, items: Iterable[Event | Verdict], now: float) -> None:
+        for item in items:
+            if not isinstance(item, Verdict) and item.clock_synced:
+                self._retention.note(item.time, now)
 
 
 def _claim(folder: Path) -> int:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap, Reason
 from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.audit import Audited
 from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
 from edge.ledger.wal import is_whole, log_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from edge.ledger.audit import Audit
 
 log = logging.getLogger(__name__)
 
@@ -75,16 +80,22 @@ def finish_repair(path: Path) -> None:
         _fresh(path).rename(path)
 
 
+def asked_for(path: Path) -> Path:
+    """Return the file that asks the next start for a repair: a start looks at the newest verdicts only."""
+    return path.with_suffix(".repair")
+
+
 def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def _fill(fresh: Path, found: Iterable[Row | Gap | Marks], claimed: int) -> int:
+def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: int) -> int:
     """Write what was found, each row once, and gaps where there are none; returns how many rows that are."""
     store = Store(fresh)
     try:
         rows: list[Row] = []
         gaps: list[Gap] = []
+        audits: dict[int, Audit] = {}
         marks = Marks()
         for entry in found:
             match entry:
@@ -95,13 +106,16 @@ def _fill(fresh: Path, found: Iterable[Row | Gap | Marks], claimed: int) -> int:
                     gaps.append(entry)
                 case Marks():
                     marks = marks.further(entry)
+                case Audited(number, audit):
+                    audits[number] = audit
             if len(rows) == _BATCH:
                 store.restore(rows)
                 rows.clear()
         store.restore(rows)
         gaps = widest(gaps)
         store.exclude(gaps)
-        store.add((), [*gaps, *_missing(store, gaps, marks)], marks)
+        commands = [audit for _, audit in sorted(audits.items(), key=itemgetter(0))]
+        store.add((), [*gaps, *_missing(store, gaps, marks)], marks, commands)
         if store.last < claimed:
             store.add((), [Gap(first=store.last + 1, last=claimed, reason=DAMAGED, verdicts={})])
         return store.count
@@ -121,19 +135,20 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
 def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
     """Return the gaps among the verdicts that the broker does not have, known ones left out."""
     known = {gap.first: gap.last for gap in gaps}
-    ranges = (left for hole in store.holes(marks.delivered) for left in _without(*hole, known))
+    ranges = (left for hole in store.holes(marks.delivered) for left in unnamed(*hole, known, list(known)))
     return [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
 
 
-def _without(first: int, last: int, known: dict[int, int]) -> list[tuple[int, int]]:
-    """Return what is left of a range of numbers without known ranges, which are given as last by first."""
-    left, at = [], first
-    for begin, end in sorted(known.items()):
-        if first <= begin <= last:
-            if begin > at:
-                left.append((at, begin - 1))
-            at = end + 1
-    return [*left, (at, last)] if at <= last else left
+def unnamed(first: int, last: int, known: Mapping[int, int], starts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield what is left of a range of numbers without known ranges: last by first, and the first ones in order."""
+    while first <= last:
+        if first in known:
+            first = known[first] + 1
+            continue
+        behind = bisect(starts, first)
+        end = min(last, starts[behind] - 1) if behind < len(starts) else last
+        yield first, end
+        first = end + 1
 
 
 def _set_aside(path: Path) -> Path:

@@ -6,13 +6,18 @@ Each row stands alone: whatever happens to other parts of the file, a row that c
 from __future__ import annotations
 
 import zlib
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
 from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge.ledger.audit import Audit
 
 T = TypeVar("T")
 
@@ -72,8 +77,8 @@ def last_of(entry: Row | Gap) -> int:
     return entry.last if isinstance(entry, Gap) else entry.seq
 
 
-def encode(number: int, value: Gap | Marks) -> bytes:
-    """Return what the ledger stores for a gap or the marks under this number."""
+def encode(number: int, value: Gap | Marks | Audit) -> bytes:
+    """Return what the ledger stores for a gap, the marks or a command under this number."""
     return pack(number, msgspec.json.encode(value))
 
 
@@ -83,6 +88,23 @@ def decode(row: tuple[int, bytes], kind: type[T]) -> T:
         return msgspec.json.decode(unpack(*row), type=kind)
     except msgspec.DecodeError as error:
         raise DamagedLedgerError(f"row {row[0]} is damaged ({error})") from error
+
+
+def joined(one: Gap, other: Gap) -> Gap:
+    """Return two gaps that touch as one."""
+    counts = {v: one.verdicts.get(v, 0) + other.verdicts.get(v, 0) for v in VERDICTS}
+    verdicts = {verdict: count for verdict, count in counts.items() if count}
+    first, last = min(one.first, other.first), max(one.last, other.last)
+    return Gap(first=first, last=last, reason=one.reason, verdicts=verdicts)
+
+
+def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and last of each run of neighbours in ascending numbers."""
+    first = 0
+    for at, number in enumerate(numbers):
+        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
+            yield numbers[first], number
+            first = at + 1
 
 
 def pack_row(row: Row) -> bytes:

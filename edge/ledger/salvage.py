@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
+from edge.ledger.audit import Audit, Audited
 from edge.ledger.rows import LARGEST, VERDICTS, Marks, Row, decode, unpack, unpack_row
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, log_of
 
@@ -37,7 +38,7 @@ class _TornError(Exception):
     """Bytes that are no cell; the next one may be whole."""
 
 
-def salvage(path: Path) -> Iterator[Row | Gap | Marks]:
+def salvage(path: Path) -> Iterator[Row | Gap | Marks | Audited]:
     """Yield all that can be read of a file and its log, in no order; earlier states of a row may come too.
 
     Raises OSError if the file or its log is there but cannot be read at all.
@@ -93,7 +94,7 @@ def _header(number: int) -> int:
     return _FILE_HEADER if number == 1 else 0
 
 
-def _entries(pages: _Pages, page: bytes, at: int) -> Iterator[Row | Gap | Marks]:
+def _entries(pages: _Pages, page: bytes, at: int) -> Iterator[Row | Gap | Marks | Audited]:
     count = int.from_bytes(page[at + 3 : at + 5])
     pointers = page[at + _POINTERS : at + _POINTERS + 2 * count]
     for pointer in range(0, len(pointers) - 1, 2):
@@ -103,12 +104,15 @@ def _entries(pages: _Pages, page: bytes, at: int) -> Iterator[Row | Gap | Marks]
             continue
 
 
-def _entry(number: int, columns: list[int | bytes]) -> Row | Gap | Marks:
+def _entry(number: int, columns: list[int | bytes]) -> Row | Gap | Marks | Audited:
     match columns:
         case [0, int(verdict), bytes(body)] if verdict < len(VERDICTS):
             return unpack_row(number, VERDICTS[verdict], body)
         case [0, bytes(body)]:
-            gap = b'"first"' in unpack(number, body)
+            json = unpack(number, body)
+            if json.startswith(b'{"time":'):
+                return Audited(number, decode((number, body), Audit))
+            gap = json.startswith(b'{"first":')
             return decode((number, body), Gap) if gap else decode((number, body), Marks)
     raise _TornError
 

@@ -1,4 +1,4 @@
-"""The ledger's file: SQLite, one row a verdict, one a gap. Decides nothing; any thread may call it."""
+"""The ledger's file: SQLite, one row a verdict, a gap or a command. Decides nothing; any thread may call it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
-from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, pack_row, unpack_row
+from edge.ledger.audit import OBEYED, Audit, Audited
+from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, joined, pack_row, runs, unpack_row
 from edge.ledger.wal import PAGE
 from edge.record import Record
 
@@ -36,6 +37,7 @@ BEGIN IMMEDIATE;
 CREATE TABLE event (seq INTEGER PRIMARY KEY, verdict INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE gap (first INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE marks (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE audit (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 COMMIT;
@@ -49,6 +51,15 @@ _KINDS = {
 _MARKS_ID = 1
 _ANY = 1 << 62
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
+_AUDITS = {True: (1_000, 256 << 10), False: (200, 64 << 10)}
+"""Most records of commands, and most bytes of them: of those that were obeyed, and of the others."""
+_TRIM = """
+DELETE FROM audit WHERE id IN (
+  SELECT id FROM (
+    SELECT id, count(*) OVER newest AS rows, sum(length(body)) OVER newest AS bytes
+    FROM audit WHERE id % 2 = ? WINDOW newest AS (ORDER BY id DESC)
+  ) WHERE rows > ? OR bytes > ?
+)"""
 _BUSY_SECONDS = 5.0
 """A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""
 
@@ -63,14 +74,16 @@ class Span(Record, frozen=True):
 class Store:
     """An open file; every call raises LedgerError, DamagedLedgerError where what is in the file is not right."""
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False, settled: bool = False) -> None:
         """Open the file, or make it; None: a ledger in memory, that ends with the process.
 
-        Read-only, not even its log is moved to the file: what is there stays as it is, byte for byte.
+        Read-only, not even its log is moved to the file: what is there stays as it is, byte for byte. Where it is also
+        settled, with no log and nobody who writes, no file is made beside it and no lock is taken either.
         """
         self._name = str(path or ":memory:")
         self._lock = threading.RLock()
-        where = f"{path.absolute().as_uri()}?mode=ro" if path and read_only else self._name
+        manner = "mode=ro&immutable=1" if settled else "mode=ro"
+        where = f"{path.absolute().as_uri()}?{manner}" if path and read_only else self._name
         with self._translated():
             self._db = sqlite3.connect(
                 where, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=read_only
@@ -106,7 +119,13 @@ class Store:
         pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
         return pages * self._one("PRAGMA page_size")
 
-    def add(self, rows: Iterable[Row], gaps: Iterable[Gap] = (), marks: Marks | None = None) -> None:
+    def add(
+        self,
+        rows: Iterable[Row],
+        gaps: Iterable[Gap] = (),
+        marks: Marks | None = None,
+        audits: Sequence[Audit] = (),
+    ) -> None:
         """Add all of these, or on an error none of them."""
         with self._transaction() as run:
             for row in rows:
@@ -115,12 +134,15 @@ class Store:
                 self._join(gap)
             if marks is not None:
                 run("INSERT OR REPLACE INTO marks VALUES (?, ?)", _MARKS_ID, encode(_MARKS_ID, marks))
+            if audits:
+                self._record(audits)
 
-    def read(self, span: Span, limit: int) -> list[Row | Gap]:
-        """Return the first `limit` verdicts and gaps of a span, in order."""
+    def read(self, span: Span, limit: int, verdict: Verdict | None = None) -> list[Row | Gap]:
+        """Return the first `limit` verdicts, of one kind or of all, and gaps of a span, in order."""
         rows = self._all(
-            "SELECT seq, verdict, body FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-            *(span.after, span.upto, limit),
+            "SELECT seq, verdict, body FROM event WHERE seq > ? AND seq <= ? AND verdict = ifnull(?, verdict)"
+            " ORDER BY seq LIMIT ?",
+            *(span.after, span.upto, number_of(verdict), limit),
         )
         gaps = self._all(
             "SELECT * FROM gap WHERE first > ? AND first <= ? ORDER BY first LIMIT ?", span.after, span.upto, limit
@@ -130,13 +152,27 @@ class Store:
 
     def newest(self, before: int, limit: int, verdict: Verdict | None = None) -> list[Row]:
         """Return the last `limit` verdicts, of one kind or of all, numbered below `before`, the newest first."""
-        number = None if verdict is None else _NUMBERS[verdict]
         rows = self._all(
             "SELECT seq, verdict, body FROM event WHERE seq < ? AND verdict = ifnull(?, verdict)"
             " ORDER BY seq DESC LIMIT ?",
-            *(before, number, limit),
+            *(before, number_of(verdict), limit),
         )
         return [self._row(row) for row in rows]
+
+    def audits(self, before: int, limit: int) -> list[Audited]:
+        """Return the last `limit` records of commands numbered below `before`, the newest first."""
+        rows = self._all("SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
+        return [Audited(row[0], decode(row, Audit)) for row in rows]
+
+    def expire(self, upto: int, limit: int) -> list[Row]:
+        """Remove the first `limit` verdicts up to a number, with the gaps before them, and return them."""
+        rows = self._all("SELECT seq, verdict, body FROM event WHERE seq <= ? ORDER BY seq LIMIT ?", upto, limit)
+        gone = [self._row(row) for row in rows]
+        if gone:
+            with self._transaction() as run:
+                run("DELETE FROM event WHERE seq <= ?", gone[-1].seq)
+                run("DELETE FROM gap WHERE first <= ?", gone[-1].seq)
+        return gone
 
     def remove(self, span: Span, verdict: Verdict, limit: int, reason: Reason | None) -> int:
         """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many."""
@@ -146,7 +182,7 @@ class Store:
                 *(span.after, span.upto, _NUMBERS[verdict], limit),
             ).fetchall()
             numbers = [seq for (seq,) in found]
-            for first, last in _runs(numbers):
+            for first, last in runs(numbers):
                 run("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
                 if reason:
                     self._join(Gap(first=first, last=last, reason=reason, verdicts={verdict: last - first + 1}))
@@ -205,6 +241,15 @@ class Store:
             raise DamagedLedgerError(f"{self._name}: row {seq} is damaged")
         return unpack_row(seq, VERDICTS[number], body)
 
+    def _record(self, audits: Sequence[Audit]) -> None:
+        """Write records of commands, the oldest giving way: odd numbers are those that were obeyed."""
+        newest = self._one("SELECT max(id) FROM audit") // 2
+        for count, audit in enumerate(audits, start=newest + 1):
+            number = 2 * count + (audit.outcome in OBEYED)
+            self._db.execute("INSERT INTO audit VALUES (?, ?)", (number, encode(number, audit)))
+        for obeyed, most in _AUDITS.items():
+            self._db.execute(_TRIM, (int(obeyed), *most))
+
     def _join(self, gap: Gap) -> None:
         """Write a gap, as one with the gap before and the gap behind it where they touch and have its reason."""
         before = self._all("SELECT * FROM gap WHERE first < ? ORDER BY first DESC LIMIT 1", gap.first)
@@ -212,7 +257,7 @@ class Store:
         for other in (decode(row, Gap) for row in (*before, *behind)):
             if other.reason == gap.reason and (other.last + 1 == gap.first or gap.last + 1 == other.first):
                 self._db.execute("DELETE FROM gap WHERE first = ?", (other.first,))
-                gap = _joined(gap, other)
+                gap = joined(gap, other)
         self._db.execute("INSERT INTO gap VALUES (?, ?)", (gap.first, encode(gap.first, gap)))
 
     def _one(self, query: str, *values: Any) -> int:
@@ -244,17 +289,6 @@ class Store:
             raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
 
 
-def _joined(one: Gap, other: Gap) -> Gap:
-    counts = {v: one.verdicts.get(v, 0) + other.verdicts.get(v, 0) for v in VERDICTS}
-    verdicts = {verdict: count for verdict, count in counts.items() if count}
-    first, last = min(one.first, other.first), max(one.last, other.last)
-    return Gap(first=first, last=last, reason=one.reason, verdicts=verdicts)
-
-
-def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last of each run of neighbours in ascending numbers."""
-    first = 0
-    for at, number in enumerate(numbers):
-        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
-            yield numbers[first], number
-            first = at + 1
+def number_of(verdict: Verdict | None) -> int | None:
+    """Return by which number a kind of verdict stands in the file; None for all."""
+    return None if verdict is None else _NUMBERS[verdict]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import DAMAGED, finish_repair, looks_whole, repair
+from edge.ledger.repair import DAMAGED, asked_for, finish_repair, looks_whole, repair
+from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.rows import VERDICTS, Marks, Row, last_of
 from edge.ledger.shed import order, remove_some
 from edge.ledger.store import Span, Store
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.contract.messages import Verdict
+    from edge.ledger.audit import Audit
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +36,15 @@ RESERVE_BYTES = 1 << 20
 _ROOM_BYTES = 256 << 10
 """Freed at a time on a full disk."""
 _BATCH = 500
+_CHUNK = 200
+"""Looked at, or removed, in one go for their age."""
+_ANY = _ALL = 1 << 62
 
 
 class Stores:
     """Where verdicts go: always somewhere. One thread calls it, but for `take`, which another may call."""
 
-    def __init__(self, path: Path, budget: int) -> None:
+    def __init__(self, path: Path, budget: int, retention: Retention) -> None:
         """Name the file; `budget` is how many bytes of verdicts it may hold."""
         self.trouble = ""
         """Why the file takes nothing at present; empty if it does."""
@@ -53,6 +58,7 @@ class Stores:
         self._reserve = path.with_suffix(".reserve")
         self._numbers = Numbers(path.with_suffix(".numbers"))
         self._budget = self._cap = budget
+        self._retention = retention
         self._file: Store | None = None
         self._spare: Store | None = None
         self._damaged = False
@@ -65,32 +71,35 @@ class Stores:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until the next start."""
         try:
             finish_repair(self._path)
-            if not looks_whole(self._path):
+            if asked_for(self._path).exists() or not looks_whole(self._path):
                 repair(self._path, self._numbers.claimed)
+                asked_for(self._path).unlink(missing_ok=True)
             self._on_file(lambda _: None)
         except (LedgerError, OSError) as error:
             self._fall_back(error)
 
-    def close(self) -> None:
-        """Write the marks and let go of the file."""
+    def close(self, audits: Sequence[Audit]) -> None:
+        """Write the marks and the last commands, and let go of the file."""
         if self._file is None:
             return
         try:
-            self._file.add((), (), self.marks)
+            self._file.add((), (), self.marks, audits)
             self._file.close()
         except LedgerError as error:
             log.warning("the ledger could not be closed in order: %s", error)
 
-    def write(self, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None) -> None:
-        """Write verdicts and gaps, whose numbers follow `last`, and the marks if they are given."""
+    def write(
+        self, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None, audits: Sequence[Audit] = ()
+    ) -> None:
+        """Write verdicts and gaps, whose numbers follow `last`, commands, and the marks if they are given."""
         self.marks = marks or self.marks
         if self._spare is None:
             try:
-                self._on_file(lambda file: self._add(file, rows, gaps, marks))
+                self._on_file(lambda file: self._add(file, rows, gaps, marks, audits))
             except LedgerError as error:
                 self._fall_back(error)
         if self._spare is not None:
-            self._spare.add(rows, gaps)
+            self._spare.add(rows, gaps, None, audits)
             self._shed(self._spare, SPARE_BYTES)
         self._numbers.cover(self.last + len(rows) + len(gaps))
         self.last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
@@ -129,7 +138,7 @@ class Stores:
         return found
 
     def tend(self) -> None:
-        """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to the budget."""
+        """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
         try:
             if self._damaged:
                 self._mend()
@@ -138,6 +147,7 @@ class Stores:
             if self._spare is None:
                 self._look_for_room()
                 self._on_file(lambda file: self._shed(file, min(self._budget, self._cap)))
+                self._on_file(self._expire)
         except LedgerError as error:
             self._fall_back(error)
 
@@ -170,16 +180,18 @@ class Stores:
             self._file = file
         return self._file
 
-    def _add(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None) -> None:
+    def _add(
+        self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None, audits: Sequence[Audit] = ()
+    ) -> None:
         try:
-            file.add(rows, gaps, marks)
+            file.add(rows, gaps, marks, audits)
         except FullLedgerError:
             self._reserve.unlink(missing_ok=True)
             file.checkpoint()
             self._cap = file.used - _ROOM_BYTES  # The file cannot grow: what is new takes the place of what goes.
             self._shed(file, self._cap)
             file.checkpoint()
-            file.add(rows, gaps, marks)
+            file.add(rows, gaps, marks, audits)
 
     def _shed(self, store: Store, budget: int) -> None:
         while store.used > budget:
@@ -189,6 +201,17 @@ class Stores:
             if step is None:
                 return
             self.lost[step.verdict] += count if step.reason else 0
+
+    def _expire(self, file: Store) -> None:
+        """Remove some of what is old enough and delivered, or else look for it: one step at a time."""
+        retention, now = self._retention, time.monotonic()
+        upto = min(retention.upto, self.marks.delivered)
+        if upto > retention.removed:
+            gone = file.expire(upto, _CHUNK)
+            retention.removed = gone[-1].seq if len(gone) == _CHUNK else upto
+            retention.on_removed({stamp_of(row).id for row in gone})
+        elif retention.is_due(now):
+            retention.look(file.read(Span(retention.looked, self.last), _CHUNK), now)
 
     def _fall_back(self, error: Exception) -> None:
         self._complain(f"{error}; verdicts are kept in memory")
@@ -205,6 +228,7 @@ class Stores:
             rows = [entry for entry in batch if isinstance(entry, Row)]
             self._add(file, rows, [entry for entry in batch if isinstance(entry, Gap)], self.marks)
             spare.forget(last_of(batch[-1]))
+        self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
         spare.close()
         self._spare, self.trouble = None, ""
         log.warning("the ledger %s takes verdicts again", self._path)

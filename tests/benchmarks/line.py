@@ -24,6 +24,7 @@ from edge.daemon import Sinks, inspect, join
 from edge.discovery import Discovery
 from edge.errors import BrokerError
 from edge.ledger.ledger import Ledger
+from edge.ledger.retention import Retention
 from edge.publisher import Publisher
 from edge.runtime import open_interpreter
 from edge.settings import Settings
@@ -149,7 +150,7 @@ class Bench:
         """Open what verdicts go to, as the daemon does, but for pictures: nobody looks at a hundred a second."""
         with TemporaryDirectory() as place:
             folder = Path(place)
-            ledger, album = Ledger(folder, self.config.ledger.events_mib << 20), Album(folder, 0)
+            ledger, album = Ledger(folder, self.config.ledger.events_mib << 20, Retention(30)), Album(folder, 0)
             publisher = Publisher(self.config, new_ulid(), ledger, album, Discovery(self.config, folder))
             publisher.start()
             ledger.start(publisher.written)

@@ -1,0 +1,183 @@
+"""Opens a ledger to look at it: of a running daemon, of one that was killed, or a copy; nothing there is changed.
+
+SQLite would make files beside a ledger that has none open, and asks for the right to (sqlite.org/wal.html, "Read-Only
+Databases"): which of its ways fits is decided by what lies beside the file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge.contract.messages import Gap
+from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.audit import Audit
+from edge.ledger.retention import stamp_of
+from edge.ledger.rows import Row, decode, last_of
+from edge.ledger.store import Span, Store, number_of
+from edge.ledger.wal import log_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from edge.contract.messages import Verdict
+
+T = TypeVar("T")
+
+BATCH = 500
+"""Rows read at once: a longer look would keep the daemon's log from beginning anew."""
+_FEW = 20
+_MOST_FAULTS = 10
+_PROGRESS_SECONDS = 1.0
+_MAGIC = b"SQLite format 3\0"
+
+
+class Reader(Store):
+    """A ledger that is looked at, and not changed."""
+
+    def __init__(self, path: Path, *, settled: bool = False) -> None:
+        """Open it; see Store."""
+        super().__init__(path, read_only=True, settled=settled)
+
+    def nth_newest(self, span: Span, count: int, verdict: Verdict | None = None) -> int:
+        """Return the number of the last verdict but `count - 1` of a kind in a span; 0 if there are not so many."""
+        return self._one(
+            "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ifnull(?, verdict)"
+            " ORDER BY seq DESC LIMIT 1 OFFSET ?",
+            *(span.after, span.upto, number_of(verdict), count - 1),
+        )
+
+    def count_behind(self, number: int) -> int:
+        """Return how many verdicts have higher numbers."""
+        return self._one("SELECT count(*) FROM event WHERE seq > ?", number)
+
+    def checked(self, after: int, limit: int) -> list[tuple[int, Row | DamagedLedgerError]]:
+        """Return the first `limit` verdicts behind a number, or what is wrong with them, by number."""
+        rows = self._all("SELECT seq, verdict, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
+        return [(row[0], _tried(self._row, row)) for row in rows]
+
+    def checked_gaps(self) -> list[Gap | DamagedLedgerError]:
+        """Return all gaps in order, or what is wrong with them."""
+        return [_tried(lambda row: decode(row, Gap), row) for row in self._all("SELECT * FROM gap ORDER BY first")]
+
+    def checked_audits(self) -> list[Audit | DamagedLedgerError]:
+        """Return all records of commands in order, or what is wrong with them."""
+        return [_tried(lambda row: decode(row, Audit), row) for row in self._all("SELECT * FROM audit ORDER BY id")]
+
+    def faults(self) -> list[str]:
+        """Return what SQLite finds wrong with the file's structure."""
+        found = [str(text) for (text,) in self._all(f"PRAGMA integrity_check({_MOST_FAULTS})")]
+        return [] if found == ["ok"] else found
+
+
+def _tried(read: Callable[[Any], T], row: Any) -> T | DamagedLedgerError:
+    try:
+        return read(row)
+    except DamagedLedgerError as error:
+        return error
+
+
+def ledger_file(path: Path) -> Path:
+    """Return the file of a ledger that is named by its file or folder; raises LedgerError if there is none."""
+    from edge.ledger.ledger import FILE  # With all that writes; most ways to look need nothing of it.
+
+    file = path
+    try:
+        file = path / FILE if path.is_dir() else path
+        with file.open("rb") as opened:
+            start = opened.read(len(_MAGIC))
+    except FileNotFoundError:
+        raise LedgerError(f"{file}: no such ledger; name a daemon's state_dir, or a ledger's file") from None
+    except OSError as error:
+        raise LedgerError(f"{file} cannot be read ({error.strerror}); may this user (sudo)?") from error
+    if start != _MAGIC:
+        raise LedgerError(f"{file} is no ledger{'' if start else ' yet: it is empty'}; name a ledger's file or folder")
+    return file
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Reader]:
+    """Open a ledger's file to read; raises LedgerError."""
+    log, index = log_of(path), path.with_name(f"{path.name}-shm")
+    if not log.exists():
+        store = Reader(path, settled=True)
+    elif index.exists():
+        store = Reader(path)
+    else:  # A copy without the log's index, which can be made of the log, but only by writing it beside.
+        with _copied(path) as copy:
+            yield copy
+        return
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[Reader]:
+    with TemporaryDirectory(prefix="edge-inspect-") as folder:
+        copy = Path(folder, path.name)
+        shutil.copyfile(path, copy)
+        shutil.copyfile(log_of(path), log_of(copy))
+        store = Reader(copy)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def entries(store: Reader, span: Span, verdict: Verdict | None = None, batch: int = BATCH) -> Iterator[Row | Gap]:
+    """Yield a span's verdicts, of one kind or of all, and its gaps, but for those that surely have none of the kind."""
+    after = span.after
+    while found := store.read(Span(after, span.upto), batch, verdict):
+        yield from (entry for entry in found if isinstance(entry, Row) or _may_name(entry, verdict))
+        after = last_of(found[-1])
+
+
+def counted(things: Iterable[T], doing: str) -> Iterator[T]:
+    """Pass things on, and say on stderr now and then how far it is: on a terminal in one line."""
+    seconds, end = (_PROGRESS_SECONDS, "\r") if sys.stderr.isatty() else (10 * _PROGRESS_SECONDS, "\n")
+    said = time.monotonic()
+    for count, thing in enumerate(things, start=1):
+        yield thing
+        if time.monotonic() - said > seconds:
+            said = time.monotonic()
+            print(f"{doing}: {count} verdicts so far", end=end, file=sys.stderr, flush=True)
+
+
+def newest(store: Reader, span: Span, count: int, verdict: Verdict | None) -> Span:
+    """Return the end of a span that has so many verdicts of the kind, and the gaps between them."""
+    first = store.nth_newest(span, count, verdict)
+    return Span(first - 1, span.upto) if first else span
+
+
+def first_at(store: Reader, moment: float) -> int:
+    """Return the number from which on verdicts were given at this time (seconds since 1970) or later.
+
+    Those with a clock that was not synchronised are taken to be as old as the next one with a clock that was.
+    """
+    low, high = 1, store.last + 1
+    while low < high:
+        middle = (low + high) // 2
+        if _time_from(store, middle) >= moment:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _time_from(store: Reader, number: int) -> float:
+    for entry in entries(store, Span(number - 1, store.last), batch=_FEW):
+        if isinstance(entry, Row) and (stamp := stamp_of(entry)).clock_synced:
+            return stamp.time.timestamp()
+    return inf
+
+
+def _may_name(gap: Gap, verdict: Verdict | None) -> bool:
+    return verdict is None or not gap.verdicts or verdict in gap.verdicts
