@@ -230,7 +230,9 @@ class Publisher:
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
-        problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
+        problem = (
+            f"the broker refuses {self._topic(name)} ({refused}); check its access rules, and whose mqtt.cert_file is"
+        )
         if refused:
             self._tell(problem, logging.ERROR)
         self._take(_Trouble(name, problem if refused else ""))

@@ -138,7 +138,7 @@ class Stores:
             if self._spare is None:
                 self._look_for_room()
                 self._on_file(lambda file: self._shed(file, min(self._budget, self._cap)))
-        except LedgerError as error:
+        except (LedgerError, OSError) as error:  # OSError: a dying disk does not even tell how full it is.
             self._fall_back(error)
 
     def _on_file(self, act: Callable[[Store], None]) -> None:
