@@ -176,7 +176,8 @@ class Stores:
         except FullLedgerError:
             self._reserve.unlink(missing_ok=True)
             file.checkpoint()
-            self._cap = file.used - _ROOM_BYTES  # The file cannot grow: what is new takes the place of what goes.
+            # The file cannot grow: what is new takes the place of what goes. A small one has the reserve's room.
+            self._cap = max(file.used - _ROOM_BYTES, RESERVE_BYTES // 2)
             self._shed(file, self._cap)
             file.checkpoint()
             file.add(rows, gaps, marks)
