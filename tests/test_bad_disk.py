@@ -44,7 +44,7 @@ def disk_image(file: Path, place: Path, megabytes: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def judging(tmp_path: Path, broker: Broker, bundle: Path, state: Path) -> Iterator[Recorder]:
-    """Run a daemon that keeps its state on a disk; in the end all its numbers must have arrived, in order."""
+    """Run a daemon that keeps its state on a disk; in the end all its numbers must have arrived, in order, no gap."""
     config = write_config(
         tmp_path / "device.toml",
         bundle=bundle,
@@ -53,7 +53,7 @@ def judging(tmp_path: Path, broker: Broker, bundle: Path, state: Path) -> Iterat
         state_dir=str(state / "state"),
     )
     with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
-        recorder.wait_for("event", 50)
+        recorder.wait_for("event", 20)
         yield recorder
         log = stop(daemon)
         assert daemon.returncode == 0, log
@@ -81,6 +81,18 @@ def test_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path, figure: 
         wait_for_more(recorder, 100)
         recorder.wait_for_status("online")
     figure(f"{len(recorder.named('event'))} verdicts, 700 of them on a full disk ({told['state']}): 0 lost")
+
+
+def test_a_start_on_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Started where not a byte is free the line judges from memory, and takes to the disk once there is room."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=6m", "disk") as disk:
+        (disk / "state" / "pictures" / "sent").mkdir(parents=True)
+        hog = fill(disk)
+        with judging(tmp_path, broker, demo_bundle, disk) as recorder:
+            assert "kept in memory" in recorder.wait_for_status("degraded")["reason"]
+            hog.unlink()
+            recorder.wait_for_status("online")
+            wait_for_more(recorder, 20)
 
 
 def test_a_disk_that_turns_read_only(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:

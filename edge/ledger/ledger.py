@@ -109,6 +109,7 @@ class Ledger:
                 if self._write(self._pending.take(GROUP)):
                     on_written(self._stores.last)
                 self._stores.tend()
+            self._write([])  # What was delivered since.
             self._stores.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
             self._error = error

@@ -13,7 +13,7 @@ from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.numbers import Numbers
 from edge.ledger.repair import DAMAGED, finish_repair, looks_whole, repair
-from edge.ledger.rows import VERDICTS, Marks, Row, last_of
+from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of
 from edge.ledger.shed import order, remove_some
 from edge.ledger.store import Span, Store
 
@@ -62,13 +62,11 @@ class Stores:
         """What is being read for the broker is not shed meanwhile, and not afterwards."""
 
     def open(self) -> None:
-        """Open the file, repaired where it is damaged; where that cannot be, memory has to do until the next start."""
+        """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
         try:
-            finish_repair(self._path)
-            if not looks_whole(self._path):
-                repair(self._path, self._numbers.claimed)
-            self._on_file(lambda _: None)
+            self._look_through()
         except (LedgerError, OSError) as error:
+            self.last = max(self.last, self._numbers.claimed)  # What the file holds has numbers up to this.
             self._fall_back(error)
 
     def close(self) -> None:
@@ -133,13 +131,26 @@ class Stores:
         try:
             if self._damaged:
                 self._mend()
-            if self._spare is not None and self._file is not None and time.monotonic() >= self._retry_at:
-                self._return_to_file(self._file, self._spare)
+            if self._spare is not None and time.monotonic() >= self._retry_at:
+                if self._file is None:
+                    self._look_through()
+                self._return_to_file(self._open_file(), self._spare)
             if self._spare is None:
                 self._look_for_room()
                 self._on_file(lambda file: self._shed(file, min(self._budget, self._cap)))
         except (LedgerError, OSError) as error:  # OSError: a dying disk does not even tell how full it is.
             self._fall_back(error)
+
+    def _look_through(self) -> None:
+        finish_repair(self._path)
+        if not looks_whole(self._path):
+            repair(self._path, self._before_spare() or self._numbers.claimed)
+        self._on_file(lambda _: None)
+
+    def _before_spare(self) -> int:
+        """Return the number up to which verdicts can be in the file because those in memory follow; 0: none are."""
+        kept = self._spare.read(Span(0, self.last), 1) if self._spare is not None else []
+        return first_of(kept[0]) - 1 if kept else 0
 
     def _on_file(self, act: Callable[[Store], None]) -> None:
         """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
@@ -155,7 +166,7 @@ class Stores:
             with suppress(LedgerError):  # It is damaged; what it says now is no news.
                 self._file.close()
             self._file = None
-        repair(self._path, self._numbers.claimed)
+        repair(self._path, self._before_spare() or self._numbers.claimed)
         file = self._open_file()
         self._damaged = False
         return file
@@ -163,10 +174,10 @@ class Stores:
     def _open_file(self) -> Store:
         if self._file is None:
             file = Store(self._path)
-            last = max(self.last, file.last or self._numbers.claimed)
+            last = self._before_spare() or max(self.last, file.last or self._numbers.claimed)
             if file.last < last:  # Not even the numbers of the last verdicts were left of a damaged one.
                 file.add((), [Gap(first=file.last + 1, last=last, reason=DAMAGED, verdicts={})])
-            self.last, self.marks = last, self.marks.further(file.marks)
+            self.last, self.marks = max(self.last, last), self.marks.further(file.marks)
             self._file = file
         return self._file
 
