@@ -200,7 +200,7 @@ class Publisher:
         now = time.monotonic()
         match news:
             case Connected(allowed):
-                log.info("connected to broker %s", self._broker)
+                log.info("connected to broker %s; %d attempts failed since the start", self._broker, self._link.failed)
                 self._told.clear()
                 self._outbox.retain("status", self._condition.present())
                 self._outbox.begin(allowed, now)
