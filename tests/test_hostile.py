@@ -18,7 +18,7 @@ from test_publisher import BOOT
 from edge import admission, connection
 from edge import config as configs
 from edge.album import Album
-from edge.contract.commands import COMMANDS, LARGEST
+from edge.contract.commands import COMMANDS, LARGEST, Request
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
 
@@ -100,6 +100,22 @@ class Crowd:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def test_admission_agrees_with_the_published_schema(figure: Callable[[str], None], *, soak: bool) -> None:
+    """Of near misses in bulk none raises, and none is obeyed that the schema which is published refuses."""
+    count = 300_000 if soak else 10_000
+    dice = random.Random(14)  # noqa: S311 - payloads, not secrets
+    gate = admission.Admission(ALLOWED)
+    obeyed = 0
+    for number in range(count):
+        name, payload = near_miss(dice)
+        found = gate.look(connection.Asked(name, payload, retained=False), number / admission.PER_SECOND)
+        assert found is not None
+        if isinstance(found, Request):
+            obeyed += 1
+            assert is_valid(name, payload), (name, payload)
+    figure(f"{count} near misses: {obeyed} valid and obeyed, {count - obeyed} refused, 0 raised")
 
 
 def test_only_what_the_schema_allows_gets_through(
