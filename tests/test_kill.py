@@ -53,7 +53,8 @@ def test_kills_lose_nothing(
         folder = {"kind": "folder", "path": str(pictures)}
         last = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=folder, mqtt=mqtt, ledger=ledger)
         with running_daemon(last) as daemon:  # Its camera ends, so that it ends when all is delivered.
-            end(daemon)
+            end(daemon, 60)
+            assert daemon.returncode == 0
         store = Store(tmp_path / "state" / FILE, read_only=True)
         rows = store.read(Span(0, store.last), store.last)
         store.close()

@@ -144,13 +144,18 @@ class Stores:
     def _look_through(self) -> None:
         finish_repair(self._path)
         if not looks_whole(self._path):
-            repair(self._path, self._before_spare() or self._numbers.claimed)
+            repair(self._path, self._used())
         self._on_file(lambda _: None)
 
-    def _before_spare(self) -> int:
-        """Return the number up to which verdicts can be in the file because those in memory follow; 0: none are."""
+    def _before_spare(self) -> int | None:
+        """Return the number up to which verdicts can be in the file because those in memory follow; None: none do."""
         kept = self._spare.read(Span(0, self.last), 1) if self._spare is not None else []
-        return first_of(kept[0]) - 1 if kept else 0
+        return first_of(kept[0]) - 1 if kept else None
+
+    def _used(self) -> int:
+        """Return the number up to which a damaged file may have had verdicts."""
+        before = self._before_spare()
+        return self._numbers.claimed if before is None else before
 
     def _on_file(self, act: Callable[[Store], None]) -> None:
         """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
@@ -166,7 +171,7 @@ class Stores:
             with suppress(LedgerError):  # It is damaged; what it says now is no news.
                 self._file.close()
             self._file = None
-        repair(self._path, self._before_spare() or self._numbers.claimed)
+        repair(self._path, self._used())
         file = self._open_file()
         self._damaged = False
         return file
@@ -174,7 +179,8 @@ class Stores:
     def _open_file(self) -> Store:
         if self._file is None:
             file = Store(self._path)
-            last = self._before_spare() or max(self.last, file.last or self._numbers.claimed)
+            before = self._before_spare()
+            last = max(self.last, file.last or self._numbers.claimed) if before is None else before
             if file.last < last:  # Not even the numbers of the last verdicts were left of a damaged one.
                 file.add((), [Gap(first=file.last + 1, last=last, reason=DAMAGED, verdicts={})])
             self.last, self.marks = max(self.last, last), self.marks.further(file.marks)
