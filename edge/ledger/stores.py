@@ -68,6 +68,7 @@ class Stores:
         except (LedgerError, OSError) as error:
             self.last = max(self.last, self._numbers.claimed)  # What the file holds has numbers up to this.
             self._fall_back(error)
+            self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
     def close(self) -> None:
         """Write the marks and let go of the file."""
