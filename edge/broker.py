@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -14,22 +15,38 @@ from edge.config import LONGEST_PASSWORD
 from edge.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.config import Config, Mqtt
 
 CONNECT_SECONDS = 5.0
 _LOGIN = "mqtt.username and the password"
 _REMEDIES = {"protocol": "mqtt.protocol", "identifier": "device.id", "user name": _LOGIN, "authori": _LOGIN}
 """What to check, by a word in the broker's reason."""
+_HANDSHAKE_REMEDIES = {
+    "verify failed": "is mqtt.ca_file the CA of this broker, mqtt.host a name in its certificate, and the clock right?",
+    "certificate required": "it wants a certificate: set mqtt.cert_file and mqtt.key_file",
+    "unknown ca": "mqtt.cert_file is of another CA: give the device one of the broker's (edge-deploy certify)",
+    "certificate expired": "give the device a new mqtt.cert_file (edge-deploy certify), unless a clock is wrong",
+    "version": "does this port expect TLS, 1.2 at least? See mqtt.tls and mqtt.port",
+}
+"""What to do, by words in what OpenSSL says: of the broker's certificate, or of the alert that the broker sent."""
 
 
 def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:
     """Return a client with protocol, login and TLS as configured; raises ConfigError for unusable files."""
     protocol = paho.MQTTv5 if mqtt.protocol == "5" else paho.MQTTv311
+    alerts: list[str] = []
     client = paho.Client(
-        CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, reconnect_on_failure=False
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        userdata=alerts,
+        protocol=protocol,
+        reconnect_on_failure=False,
     )
     client.suppress_exceptions = True  # An exception in a callback would end paho's thread; it is logged instead.
     client.enable_logger(_paho_log())
+    client.on_log = _note_alert
     client.connect_timeout = CONNECT_SECONDS
     if mqtt.username:
         client.username_pw_set(mqtt.username, _password(mqtt))
@@ -48,8 +65,8 @@ def log_in(client: paho.Client, mqtt: Mqtt) -> None:
     def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         answer.put(refusal(mqtt, reason) if reason.is_failure else "")
 
-    def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        answer.put(hung_up(mqtt, reason))
+    def on_disconnect(_client: Any, alerts: list[str], _flags: Any, reason: Any, _properties: Any) -> None:
+        answer.put(hung_up(mqtt, reason, alerts))
 
     client.on_connect, client.on_disconnect = on_connect, on_disconnect
     try:
@@ -85,6 +102,11 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(("Client is not connected", "failed to receive on socket"))
 
 
+def _note_alert(_client: Any, alerts: list[str], _level: Any, text: str) -> None:
+    """Keep the TLS alert of a broker: paho reports a connection that it ends by one as an unspecified error."""
+    alerts += re.findall(r"\balert ([a-z ]+)", text)
+
+
 def check_broker(config: Config) -> None:
     """Log in once and leave again; raises BrokerError with what the broker or the network said."""
     client = make_client(config.mqtt, f"edge-inspect-check-{config.device.id}")
@@ -99,6 +121,8 @@ def address(mqtt: Mqtt) -> str:
 
 def unreachable(mqtt: Mqtt, error: BaseException | None) -> str:
     """Say in one line that the broker cannot be reached, why, and what to check."""
+    if isinstance(error, ssl.SSLError):
+        return _no_handshake(mqtt, str(error))
     return f"broker {address(mqtt)} cannot be reached ({error}); check mqtt.host, mqtt.port and the network"
 
 
@@ -108,12 +132,20 @@ def silent(mqtt: Mqtt) -> str:
     return f"broker {address(mqtt)} accepts the connection but does not answer; {remedy}"
 
 
-def hung_up(mqtt: Mqtt, reason: Any) -> str:
-    """Say in one line that a broker ended a connection before it answered."""
+def hung_up(mqtt: Mqtt, reason: Any, alerts: Sequence[str]) -> str:
+    """Say in one line that a broker ended a connection before it answered, with the TLS alerts that it sent."""
+    if alerts:
+        return _no_handshake(mqtt, alerts[-1].strip())
     if _is_timeout(reason):  # It was paho that gave up waiting.
         return silent(mqtt)
     remedy = "check mqtt.tls, mqtt.cert_file and the broker's log"
     return f"broker {address(mqtt)} hangs up before a login ({reason}); {remedy}"
+
+
+def _no_handshake(mqtt: Mqtt, what: str) -> str:
+    found = (remedy for words, remedy in _HANDSHAKE_REMEDIES.items() if words in what.lower())
+    remedy = next(found, "check mqtt.cert_file and the broker's log")
+    return f"broker {address(mqtt)}: no TLS handshake ({what}); {remedy}"
 
 
 def closed(mqtt: Mqtt, reason: Any) -> str:

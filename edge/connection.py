@@ -186,6 +186,7 @@ class Connection:
             self._tell(Away(refusal(self._mqtt, reason)))
             return
         self._connected = True
+        client.on_log = None  # It was for the handshake; from here on it would cost each message a line of text.
         client.subscribe(UPTIME, qos=0)
         if self._who.commands:
             client.subscribe(f"{self._who.commands}/+", qos=1)
@@ -207,11 +208,11 @@ class Connection:
         else:  # Somebody floods the device.
             self._unheard += 1
 
-    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_disconnect(self, _client: Any, alerts: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._over.set()
         if not self._refused and not self._dropped:
-            explain = closed if self._connected else hung_up
-            self._tell(Away(explain(self._mqtt, reason), is_rival(reason)))
+            why = closed(self._mqtt, reason) if self._connected else hung_up(self._mqtt, reason, alerts)
+            self._tell(Away(why, is_rival(reason)))
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._tell(Acknowledged(mid, str(reason) if reason.is_failure else ""))

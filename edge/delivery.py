@@ -72,8 +72,8 @@ class Delivery:
 
     @property
     def hungry(self) -> bool:
-        """Whether more may be put here."""
-        return len(self._waiting) < IN_FLIGHT
+        """Whether more may be put here: a backlog shows here as one, so that a long way gets its whole window."""
+        return len(self._waiting) < IN_FLIGHT * _SHARE
 
     def put(self, entries: Iterable[Row | Gap]) -> None:
         """Put what follows `read` here, in order."""

@@ -45,6 +45,8 @@ class Link:
         """None: the first attempt is still under way."""
         self.deadline: float | None = None
         """When `tick` has something to do: a connection was silent too long, or the next one is due."""
+        self.failed = 0
+        """Attempts that ended before the broker let us in, since the start."""
         self._mqtt = mqtt
         self._who = who
         self._tell = tell
@@ -105,6 +107,7 @@ class Link:
         now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing
         self._connection.drop()
         self._number += 1
+        self.failed += not self.connected
         self._opening = False
         if self.connected and now - self._since > LASTED_SECONDS:
             self.deadline = now + least + chance * AT_ONCE_SECONDS

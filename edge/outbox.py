@@ -70,9 +70,10 @@ class Outbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the broker has every verdict, as far as can be told now."""
-        holding = self._connected and self._outage is not None
-        return self._delivery.idle and self._delivery.read >= self._written and not holding
+        """Whether the broker has every verdict, as far as can be told now: not while the ledger is opening."""
+        if self._lateness is None or not self._ledger.idle or (self._connected and self._outage is not None):
+            return False
+        return self._delivery.idle and self._delivery.read >= self._written
 
     def deadline(self, now: float) -> float | None:
         """Return when `send` or `note_delivered` has something to do, though nothing happens; None: it has not."""

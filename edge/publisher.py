@@ -215,7 +215,7 @@ class Publisher:
         now = time.monotonic()
         match news:
             case Connected(allowed):
-                log.info("connected to broker %s", self._broker)
+                log.info("connected to broker %s; %d attempts failed since the start", self._broker, self._link.failed)
                 self._told.clear()
                 self._outbox.retain("status", encode(self._condition.present()))
                 self._outbox.begin(allowed, now)
@@ -266,7 +266,9 @@ class Publisher:
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
-        problem = f"the broker refuses {self._topic(name)} ({refused}); check its access rules and its log"
+        problem = (
+            f"the broker refuses {self._topic(name)} ({refused}); check its access rules, and whose mqtt.cert_file is"
+        )
         if self._discovery and name in self._elsewhere:
             self._discovery.landed(name)
         if refused:

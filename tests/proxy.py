@@ -9,20 +9,30 @@ import struct
 import threading
 import time
 from queue import SimpleQueue
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that ends a connection by a reset."""
 _CHUNK = 65_536
+RETRANSMIT_SECONDS = 0.2
+"""After which Linux sends a packet that was lost again, at least (TCP_RTO_MIN of net/tcp.h)."""
 
 
 class Proxy:
     """Stands between clients and a port of this machine."""
 
-    def __init__(self, target: int, *, delay: float = 0.0, jitter: float = 0.0, seed: int = 1) -> None:
-        """Forward to `target`; each direction takes `delay` seconds, give or take `jitter`, and keeps its order."""
+    def __init__(
+        self, target: int, *, delay: float = 0.0, jitter: float = 0.0, loss: float = 0.0, seed: int = 1
+    ) -> None:
+        """Forward to `target`; each direction takes `delay` seconds, give or take `jitter`, and keeps its order.
+
+        A share `loss` of what passes comes late as if its packet had been lost once, and holds up what is behind it.
+        """
         self._target = target
-        self._delay, self._jitter = delay, jitter
+        self._delay, self._jitter, self._loss = delay, jitter, loss
         self._dice = random.Random(seed)  # noqa: S311 - weather, not a secret
         self._links: list[_Link] = []
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -68,13 +78,14 @@ class Proxy:
             self._links.append(_Link(client, server, self._wait))
 
     def _wait(self) -> float:
-        return max(0.0, self._delay + self._dice.uniform(-self._jitter, self._jitter))
+        again = RETRANSMIT_SECONDS + 2 * self._delay if self._dice.random() < self._loss else 0.0
+        return max(0.0, self._delay + self._dice.uniform(-self._jitter, self._jitter)) + again
 
 
 class _Link:
     """One client's connection and its way back."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, wait: object) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, wait: Callable[[], float]) -> None:
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ends = client, server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,6 +51,8 @@ class Recorder:
         A `certificate` has its key and its CA, ca.crt, beside it.
         """
         self.messages: list[Received] = []
+        self._bodies: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        """By name: looking through all messages at each new one would take a soak's time."""
         self._changed = threading.Condition()
         self._subscribed = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
@@ -76,13 +79,14 @@ class Recorder:
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the bodies of all messages of one kind, in order of arrival."""
-        return [message.body for message in self.messages if message.name == name]
+        return self._bodies[name].copy()
 
     def wait(self, condition: Callable[[Recorder], bool], seconds: float = 20) -> None:
         """Wait until the messages so far satisfy a condition."""
         with self._changed:
             met = self._changed.wait_for(lambda: condition(self), seconds)
-        assert met, f"not within {seconds} s; received {[m.name for m in self.messages]}"
+        names = [message.name for message in self.messages]
+        assert met, f"not within {seconds} s; received {dict(Counter(names))}, at last {names[-20:]}"
 
     def wait_for(self, name: str, count: int = 1, seconds: float = 20) -> list[dict[str, Any]]:
         """Wait until at least `count` messages of one kind are here, and return them."""
@@ -99,11 +103,12 @@ class Recorder:
         received = Received(
             message.topic,
             name,
-            {} if name == "image" else json.loads(message.payload or b"{}"),
+            {} if name in ("image", "cmd") else json.loads(message.payload or b"{}"),
             retained=bool(message.retain),
             qos=int(message.qos),
             payload=bytes(message.payload),
         )
         with self._changed:
             self.messages.append(received)
+            self._bodies[name].append(received.body)
             self._changed.notify_all()

@@ -143,7 +143,7 @@ def start_station(folder: Path) -> Station:
     """Boot a fresh station; skips where that cannot be."""
     rootfs = _rootfs()
     key = make_key(folder)
-    gateway, address, namespace = _plug()
+    gateway, address, namespace = lay_cable()
     command = (
         *("systemd-nspawn", "-q", "-D", str(rootfs), "--volatile=overlay", "--boot", f"--machine={namespace}"),
         *("--register=no", "--keep-unit", "--console=pipe", f"--network-namespace-path=/run/netns/{namespace}"),
@@ -234,7 +234,7 @@ def _finish_rootfs(root: Path) -> None:
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {STATION}\n")
 
 
-def _plug() -> tuple[str, str, str]:
+def lay_cable() -> tuple[str, str, str]:
     """Lay a cable into a network namespace of its own; both ends' addresses and the namespace's name."""
     number = next((n for n in range(250) if _succeeds("ip", "netns", "add", f"inspect{n}")), None)
     if number is None:

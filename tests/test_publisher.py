@@ -16,6 +16,7 @@ from edge import config as configs
 from edge import connection, outbox
 from edge.album import Album
 from edge.contract.ulid import new_ulid
+from edge.ledger import stores
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
 
@@ -86,6 +87,20 @@ def test_verdicts_wait_over_restarts_and_arrive_in_order(tmp_path: Path) -> None
     broker.stop()
     assert [each["seq"] for each in events] == list(range(1, 327))
     assert [each["historical"] for each in events] == [True] * 325 + [False]
+
+
+def test_an_end_waits_for_a_ledger_that_is_opening(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged while a busy machine still looks through a large ledger is written and delivered all the same."""
+    opening = threading.Event()
+    monkeypatch.setattr(stores, "looks_whole", lambda _: opening.wait(10))
+    with Recorder(broker.port) as recorder:
+        line = Line(tmp_path, broker.port)
+        line.ledger.append(event())
+        threading.Timer(1, opening.set).start()
+        assert line.stop(10) == 0
+        recorder.wait_for("event")
 
 
 def test_a_refused_verdict_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

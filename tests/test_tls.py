@@ -71,7 +71,7 @@ def test_a_device_without_its_certificate_is_refused(
 ) -> None:
     """A broker that asks for a certificate refuses a device that has none."""
     config = config_for(tmp_path, demo_bundle, tls_broker.port, ca_file=str(authority.certificate))
-    assert_one_clear_line(run_inspect("check", "--config", config, "--live"), 7, "hangs up", "cert_file")
+    assert_one_clear_line(run_inspect("check", "--config", config, "--live"), 7, "mqtt.cert_file")
 
 
 def test_missing_tls_files(tmp_path: Path, demo_bundle: Path) -> None:

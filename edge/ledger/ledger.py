@@ -59,6 +59,11 @@ class Ledger:
         return len(self._pending) + max(0, self._stores.last - self.delivered)
 
     @property
+    def idle(self) -> bool:
+        """Whether all that was appended is written and was said to be, or never will be."""
+        return self._pending.empty or self._error is not None
+
+    @property
     def lost(self) -> int:
         """How many were shed before the broker had them, since the start."""
         return sum(self._stores.lost.values())

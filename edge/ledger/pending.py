@@ -66,6 +66,12 @@ class Pending:
             while not self._urgent and (left := self._due(deadline) - time.monotonic()) > 0:
                 self._changed.wait(left)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left and who took the last of it has come back to `wait`."""
+        with self._changed:
+            return not self._waiting and not self._busy
+
     def wait_empty(self, seconds: float) -> None:
         """Return when nothing is left and who took the last of it has come back to `wait`, or after this time."""
         with self._changed:

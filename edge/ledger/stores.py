@@ -14,7 +14,7 @@ from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.numbers import Numbers
 from edge.ledger.repair import DAMAGED, asked_for, finish_repair, looks_whole, repair
 from edge.ledger.retention import Retention, stamp_of
-from edge.ledger.rows import VERDICTS, Marks, Row, last_of
+from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of
 from edge.ledger.shed import order, remove_some
 from edge.ledger.store import Span, Store
 
@@ -68,15 +68,13 @@ class Stores:
         """What is being read for the broker is not shed meanwhile, and not afterwards."""
 
     def open(self) -> None:
-        """Open the file, repaired where it is damaged; where that cannot be, memory has to do until the next start."""
+        """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
         try:
-            finish_repair(self._path)
-            if asked_for(self._path).exists() or not looks_whole(self._path):
-                repair(self._path, self._numbers.claimed)
-                asked_for(self._path).unlink(missing_ok=True)
-            self._on_file(lambda _: None)
+            self._look_through()
         except (LedgerError, OSError) as error:
+            self.last = max(self.last, self._numbers.claimed)  # What the file holds has numbers up to this.
             self._fall_back(error)
+            self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
     def close(self, audits: Sequence[Audit]) -> None:
         """Write the marks and the last commands, and let go of the file."""
@@ -142,14 +140,33 @@ class Stores:
         try:
             if self._damaged:
                 self._mend()
-            if self._spare is not None and self._file is not None and time.monotonic() >= self._retry_at:
-                self._return_to_file(self._file, self._spare)
+            if self._spare is not None and time.monotonic() >= self._retry_at:
+                if self._file is None:
+                    self._look_through()
+                self._return_to_file(self._open_file(), self._spare)
             if self._spare is None:
                 self._look_for_room()
                 self._on_file(lambda file: self._shed(file, min(self._budget, self._cap)))
                 self._on_file(self._expire)
-        except LedgerError as error:
+        except (LedgerError, OSError) as error:  # OSError: a dying disk does not even tell how full it is.
             self._fall_back(error)
+
+    def _look_through(self) -> None:
+        finish_repair(self._path)
+        if asked_for(self._path).exists() or not looks_whole(self._path):
+            repair(self._path, self._used())
+            asked_for(self._path).unlink(missing_ok=True)
+        self._on_file(lambda _: None)
+
+    def _before_spare(self) -> int | None:
+        """Return the number up to which verdicts can be in the file because those in memory follow; None: none do."""
+        kept = self._spare.read(Span(0, self.last), 1) if self._spare is not None else []
+        return first_of(kept[0]) - 1 if kept else None
+
+    def _used(self) -> int:
+        """Return the number up to which a damaged file may have had verdicts."""
+        before = self._before_spare()
+        return self._numbers.claimed if before is None else before
 
     def _on_file(self, act: Callable[[Store], None]) -> None:
         """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
@@ -165,7 +182,7 @@ class Stores:
             with suppress(LedgerError):  # It is damaged; what it says now is no news.
                 self._file.close()
             self._file = None
-        repair(self._path, self._numbers.claimed)
+        repair(self._path, self._used())
         file = self._open_file()
         self._damaged = False
         return file
@@ -173,10 +190,11 @@ class Stores:
     def _open_file(self) -> Store:
         if self._file is None:
             file = Store(self._path)
-            last = max(self.last, file.last or self._numbers.claimed)
+            before = self._before_spare()
+            last = max(self.last, file.last or self._numbers.claimed) if before is None else before
             if file.last < last:  # Not even the numbers of the last verdicts were left of a damaged one.
                 file.add((), [Gap(first=file.last + 1, last=last, reason=DAMAGED, verdicts={})])
-            self.last, self.marks = last, self.marks.further(file.marks)
+            self.last, self.marks = max(self.last, last), self.marks.further(file.marks)
             self._file = file
         return self._file
 
@@ -188,7 +206,8 @@ class Stores:
         except FullLedgerError:
             self._reserve.unlink(missing_ok=True)
             file.checkpoint()
-            self._cap = file.used - _ROOM_BYTES  # The file cannot grow: what is new takes the place of what goes.
+            # The file cannot grow: what is new takes the place of what goes. A small one has the reserve's room.
+            self._cap = max(file.used - _ROOM_BYTES, RESERVE_BYTES // 2)
             self._shed(file, self._cap)
             file.checkpoint()
             file.add(rows, gaps, marks, audits)

@@ -1,0 +1,124 @@
+"""The daemon on a disk that fills up, turns read-only or fails: it judges on, says so, and comes back by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from device import running_daemon, stop, write_config
+from recorder import Recorder
+from rigs import need
+from test_ledger_disk import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Broker
+
+
+@contextlib.contextmanager
+def mounted(place: Path, *options: str) -> Iterator[Path]:
+    """Mount something in a new folder; skip where that is not allowed."""
+    place.mkdir()
+    done = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+@contextlib.contextmanager
+def disk_image(file: Path, place: Path, megabytes: int) -> Iterator[Path]:
+    """Mount a file as a disk of ext4, through the kernel's block layer."""
+    with file.open("wb") as image:
+        image.truncate(megabytes << 20)
+    subprocess.run([need("mkfs.ext4", "e2fsprogs"), "-q", "-F", file], check=True, capture_output=True)
+    with mounted(place, "-o", "loop", str(file)):
+        yield place
+
+
+@contextlib.contextmanager
+def judging(tmp_path: Path, broker: Broker, bundle: Path, state: Path) -> Iterator[Recorder]:
+    """Run a daemon that keeps its state on a disk; in the end all its numbers must have arrived, in order, no gap."""
+    config = write_config(
+        tmp_path / "device.toml",
+        bundle=bundle,
+        camera={"kind": "synthetic", "rate": 100, "width": 64, "height": 64},
+        mqtt={"host": "127.0.0.1", "port": broker.port},
+        state_dir=str(state / "state"),
+    )
+    with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+        recorder.wait_for("event", 20)
+        yield recorder
+        log = stop(daemon)
+        assert daemon.returncode == 0, log
+        assert "Traceback" not in log
+    seqs = list(dict.fromkeys(event["seq"] for event in recorder.named("event")))
+    assert recorder.named("gap") == [], "there was room, or memory, for all that had not arrived yet"
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def wait_for_more(recorder: Recorder, count: int) -> None:
+    """Wait until so many verdicts more have arrived."""
+    recorder.wait_for("event", len(recorder.named("event")) + count)
+
+
+def test_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path, figure: Callable[[str], None]) -> None:
+    """While others leave no byte free the line judges and delivers on, and with room its state is what it was."""
+    with (
+        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=6m", "disk") as disk,
+        judging(tmp_path, broker, demo_bundle, disk) as recorder,
+    ):
+        hog = fill(disk)
+        wait_for_more(recorder, 700)
+        told = recorder.named("status")[-1]
+        hog.unlink()
+        wait_for_more(recorder, 100)
+        recorder.wait_for_status("online")
+    figure(f"{len(recorder.named('event'))} verdicts, 700 of them on a full disk ({told['state']}): 0 lost")
+
+
+def test_a_start_on_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Started where not a byte is free the line judges from memory, and takes to the disk once there is room."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=6m", "disk") as disk:
+        (disk / "state" / "pictures" / "sent").mkdir(parents=True)
+        hog = fill(disk)
+        with judging(tmp_path, broker, demo_bundle, disk) as recorder:
+            assert "kept in memory" in recorder.wait_for_status("degraded")["reason"]
+            hog.unlink()
+            recorder.wait_for_status("online")
+            wait_for_more(recorder, 20)
+
+
+def test_a_disk_that_turns_read_only(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """When the kernel makes a disk read-only after an error, verdicts go on from memory, and the status says why."""
+    with (
+        disk_image(tmp_path / "image", tmp_path / "disk", 32) as disk,
+        judging(tmp_path, broker, demo_bundle, disk) as recorder,
+    ):
+        # As ext4_abort does after a failed write of the journal: files that are open for writing do not keep it.
+        subprocess.run(["mount", "-o", "remount,abort", disk], check=True, capture_output=True)
+        reason = recorder.wait_for_status("degraded")["reason"]
+        wait_for_more(recorder, 300)
+    assert "kept in memory" in reason
+
+
+def test_a_disk_with_write_errors(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """When writes fail with I/O errors verdicts go on from memory; once they succeed again so does the disk."""
+    with (
+        mounted(tmp_path / "below", "-t", "tmpfs", "-o", "size=12m", "below") as below,
+        disk_image(below / "image", tmp_path / "disk", 64) as disk,
+        judging(tmp_path, broker, demo_bundle, disk) as recorder,
+    ):
+        hog = fill(below)  # The disk's blocks have nowhere to be kept: its writes fail.
+        (disk / "trouble").write_bytes(bytes(1 << 20))
+        reason = recorder.wait_for_status("degraded")["reason"]
+        wait_for_more(recorder, 200)
+        hog.unlink()
+        wait_for_more(recorder, 200)
+    assert "kept in memory" in reason
