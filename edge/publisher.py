@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from edge.admission import Admission
 from edge.broker import address
 from edge.condition import Condition
-from edge.connection import Acknowledged, Asked, Away, Connected, Identity, News, Uptime
+from edge.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
 from edge.link import Heard, Link
@@ -92,10 +92,10 @@ class Publisher:
         self._reported: dict[str, str] = {}
         """What `report` has passed on."""
         self._admission = Admission(config.commands.allow)
-        will = self._topic("status"), encode(self._condition.gone("connection lost"))
-        commands = self._topic("cmd") if config.commands.allow else ""
-        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands)
-        self._link = Link(config.mqtt, who, self._inbox.put)
+        will = Will(self._topic("status"), encode(self._condition.gone("connection lost")))
+        commands = ((self._topic("cmd/+"), 1),) if config.commands.allow else ()
+        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, ((UPTIME, 0), *commands))
+        self._link = Link(config.mqtt, lambda: who, self._inbox.put)
         self._outbox = Outbox(ledger, album, self._publish)
         self._stop: _Stop | None = None
         self._told: set[str] = set()
