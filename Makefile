@@ -25,7 +25,7 @@ DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench bench-training soak rig demo-model schemas docs picture lock clean mosquitto
+.PHONY: help demo install test check bench bench-training soak rig demo-model schemas proto docs picture lock clean mosquitto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ demo-model: $(VENV)/.installed ## train the demo's bundle again, from rendered p
 
 schemas: $(VENV)/.installed ## write the messages' JSON Schemas again
 	$(RUN) -m edge.contract.messages
+
+proto: $(VENV)/.installed ## write the code for Sparkplug's payload again, from sparkplug_b.proto
+	$(RUN) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. edge/sparkplug/sparkplug_b.proto
 
 docs: $(VENV)/.installed ## write CONFIGURATION.md again
 	$(RUN) tests/configuration_page.py

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import threading
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edge.alarm import AlarmState
@@ -21,21 +19,25 @@ from edge.album import Album
 from edge.capture import Capture
 from edge.commands import Commands
 from edge.contract.ulid import new_ulid
-from edge.errors import BrokerError, ConfigError
+from edge.errors import BrokerError
 from edge.evidence import Evidence
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.record import Record
 from edge.settings import Settings
+from edge.state import state_dir
 from edge.supervision import notify
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge.album import Picture
     from edge.camera.base import BadFrame, Frame
     from edge.config import Config
     from edge.ledger.ledger import Ledger
     from edge.publisher import Publisher
+    from edge.sparkplug.node import Node
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
 RESTART = 75
 """Exit code that asks the service manager for a new start (EX_TEMPFAIL of sysexits.h)."""
+LAST_SECONDS = 0.2
+"""For the Sparkplug node, which leaves at the same time, when the publisher has left."""
 PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
 
@@ -63,6 +67,7 @@ class Sinks(Record, frozen=True, kw_only=True):
     ledger: Ledger
     publisher: Publisher
     evidence: Evidence | None
+    sparkplug: Node | None
 
 
 class Line(Record, frozen=True, kw_only=True):
@@ -90,13 +95,13 @@ def run(config: Config) -> int:
     ledger = Ledger(folder, config.ledger.events_mib << 20)
     album = Album(folder, config.ledger.pictures_mib << 20)
     publisher = Publisher(config, new_ulid(), ledger, album)
-    sinks = Sinks(ledger=ledger, publisher=publisher, evidence=_evidence(config, album, publisher))
+    node = _sparkplug(config, ledger, folder)
+    sinks = Sinks(ledger=ledger, publisher=publisher, evidence=_evidence(config, album, publisher), sparkplug=node)
     settings = Settings(config, folder)
     end, reason = End.STOPPED, ""
     with _StopSignals() as signals:
         try:
-            publisher.start()
-            ledger.start(publisher.written)
+            _start(sinks)
             end = _inspect(settings, sinks, signals)
         except _StoppedEarlyError:
             pass
@@ -113,7 +118,12 @@ def run(config: Config) -> int:
             if ended:  # Without this systemd would wait for TimeoutStopSec only.
                 notify(f"EXTEND_TIMEOUT_USEC={round((PATIENT_SECONDS + QUICK_SECONDS) * 1e6)}")
             ledger.flush(QUICK_SECONDS)
-            publisher.stop(reason or end, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
+            patience = PATIENT_SECONDS if ended else QUICK_SECONDS
+            if node is not None:
+                node.leave(patience)
+            publisher.stop(reason or end, patience, signals.stop)
+            if node is not None:
+                node.stop(LAST_SECONDS)
             waiting = ledger.waiting
             if unwritten := ledger.close(QUICK_SECONDS):
                 log.error("%d verdicts were lost: the disk did not take them in time", unwritten)
@@ -139,6 +149,8 @@ def inspect(line: Line, stop: threading.Event) -> End:
         if frame is None and line.capture.ended:
             return End.NO_MORE_FRAMES
         line.sinks.publisher.report("ledger", line.sinks.ledger.trouble)
+        if line.sinks.sparkplug is not None:
+            line.sinks.publisher.report("sparkplug", line.sinks.sparkplug.trouble())
         if line.tally.due:
             line.sinks.publisher.retain("health", line.tally.report(line.capture, line.sinks.ledger))
     return End.STOPPED
@@ -160,6 +172,27 @@ def _obey(line: Line) -> None:
     while not requests.empty():
         name, request = requests.get()
         line.sinks.publisher.reply(name, line.commands.obey(name, request))
+
+
+def _sparkplug(config: Config, ledger: Ledger, folder: Path) -> Node | None:
+    if not config.sparkplug.group_id:
+        return None
+    from edge.sparkplug.node import Node  # protobuf: 5 MiB, for those who want it.
+
+    return Node(config, ledger, folder)
+
+
+def _start(sinks: Sinks) -> None:
+    sinks.publisher.start()
+    if sinks.sparkplug is not None:
+        sinks.sparkplug.start()
+
+    def on_written(last: int) -> None:
+        sinks.publisher.written(last)
+        if sinks.sparkplug is not None:
+            sinks.sparkplug.written(last)
+
+    sinks.ledger.start(on_written)
 
 
 def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | None:
@@ -264,28 +297,3 @@ class _StopSignals:
         if self._opening:
             self._opening = False
             raise _StoppedEarlyError
-
-
-def state_dir(config: Config) -> Path:
-    """Return the folder for what outlives a start: configured, or systemd's StateDirectory, or the user's own.
-
-    Raises ConfigError if it cannot be made: verdicts are kept there.
-    """
-    folder = config.state_dir
-    try:
-        folder = folder or _default_state_dir()
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home.
-        where = folder or "for what is remembered between starts"
-        raise ConfigError(f"the folder {where} cannot be made ({error}); set state_dir to one that can") from error
-    return folder
-
-
-def _default_state_dir() -> Path:
-    """Return systemd's folder for this service, or the one of the XDG Base Directory Specification."""
-    if from_systemd := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(from_systemd)
-    base = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not base.is_absolute():  # A relative one is to be ignored, says the specification.
-        base = Path("~/.local/state").expanduser()
-    return base / "edge-inspect"

@@ -18,10 +18,10 @@ from edge import config as configs
 from edge.alarm import AlarmState
 from edge.album import Album
 from edge.contract.messages import Verdict
-from edge.daemon import state_dir
 from edge.health import rss_mib
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
+from edge.state import state_dir
 
 AT_ONCE = 2_000
 """Verdicts appended before they are waited for: memory must not be what holds them."""

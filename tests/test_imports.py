@@ -36,10 +36,14 @@ MAY_IMPORT = {
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
     *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "av"},
+    *{"google"},
     *{"rich", "amqtt"},
 }
-"""The core install; then what a device has if it needs it; then the demo's."""
-LATE = ("tensorflow", "keras", "PIL", "paho", "cryptography", "picamera2", "av", "ai_edge_litert", "tflite_runtime")
+"""The core install; then what a device has if it needs it; protobuf, for Sparkplug; then the demo's."""
+LATE = (
+    *("tensorflow", "keras", "PIL", "paho", "cryptography", "picamera2", "av", "ai_edge_litert", "tflite_runtime"),
+    "google",
+)
 """What no start needs before its stage opens."""
 DEEPEST = 6
 
