@@ -20,6 +20,14 @@ GROUP, NODE, HOST = "Line 1", "dut", "scada"
 REBIRTH = "Node Control/Rebirth"
 
 
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for what nobody announces."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.01)
+
+
 @dataclass(frozen=True)
 class Heard:
     """One message of the node: its kind, flags, payload, and its metrics' values by name, None for null."""

@@ -74,7 +74,11 @@ class Memory:
 
 
 class Progress:
-    """Up to where the broker has read the verdicts. Times are seconds on the monotonic clock."""
+    """Up to where the broker has read the verdicts, and since when, over all connections of a start.
+
+    What goes once more counts from its first time: a link that keeps breaking must not have it sent for ever. Times
+    are seconds on the monotonic clock.
+    """
 
     def __init__(self, reached: int) -> None:
         self._reached: deque[tuple[int, float]] = deque([(reached, -inf)])
@@ -87,7 +91,8 @@ class Progress:
     def reach(self, number: int, now: float) -> None:
         """Note that the broker has read everything up to a number."""
         self.settled(now)
-        self._reached.append((number, now))
+        if number > self.last:
+            self._reached.append((number, now))
 
     def settled(self, now: float) -> int:
         """Return the number up to which that was SETTLED_SECONDS ago."""

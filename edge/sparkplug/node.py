@@ -207,8 +207,7 @@ class Node:
         self._session.end()
         self._mark = None
         if self._progress is not None:
-            self._progress = Progress(self._progress.settled(now))
-            self._reader.after = self._progress.last
+            self._reader.after = self._progress.settled(now)
 
     def _complain(self, problem: str, now: float) -> None:
         known, since = self._problem
@@ -220,7 +219,8 @@ class Node:
         """Remember how far it went, now and then; None: all of it, for an end in order."""
         if self._progress is None or (now is not None and now < self._kept_at + KEEP_SECONDS):
             return
-        cursor = self._progress.last if now is None else self._progress.settled(now)
+        sure = min(self._progress.last, self._reader.after)
+        cursor = sure if now is None else self._progress.settled(now)
         if cursor != self._memory.kept.cursor:
             self._memory.keep(msgspec.structs.replace(self._memory.kept, cursor=cursor))
             self._kept_at = time.monotonic()
