@@ -1,80 +1,31 @@
-"""The Sparkplug node against a real broker: certificates, sequence numbers, backlogs, hosts, and hostile commands."""
+"""The Sparkplug node against a real broker: certificates, sequence numbers, and that nothing is lost."""
 
 from __future__ import annotations
 
 import random
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import make_broker
-from device import end, running_daemon, stop, write_config
+from device import end, running_daemon, write_config
 from ledger_samples import event
 from PIL import Image
 from proxy import Proxy
 from spark_host import GROUP, HOST, REBIRTH, SparkHost, until
+from spark_line import Line, check_verdicts
 
-from edge import config as configs
-from edge.ledger.ledger import FILE, Ledger
+from edge.ledger.ledger import FILE
 from edge.ledger.rows import Row
 from edge.ledger.store import Span, Store
 from edge.sparkplug import payload
-from edge.sparkplug.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Broker
-
-MIB = 1 << 20
-
-
-class Line:
-    """A ledger and its node in this process; all it judges is judged at once."""
-
-    def __init__(self, folder: Path, port: int, **sparkplug: Any) -> None:
-        table = {
-            "bundle": "b",
-            "camera": {"kind": "synthetic"},
-            "device": {"site": "test", "id": "dut"},
-            "mqtt": {"host": "127.0.0.1", "port": port},
-            "sparkplug": {"group_id": GROUP, **sparkplug},
-        }
-        self.ledger = Ledger(folder, 64 * MIB)
-        self.node = Node(configs.parse(table, folder / "device.toml"), self.ledger, folder)
-        self.node.start()
-        self.ledger.start(self.node.written)
-
-    def judge(self, count: int) -> None:
-        """Append so many verdicts and have them written."""
-        for _ in range(count):
-            self.ledger.append(event())
-        self.ledger.flush(10)
-
-    def rows(self) -> list[Row]:
-        """Return all verdicts in the ledger."""
-        return [entry for entry in self.ledger.look(Span(0, 1 << 40), 1 << 40) if isinstance(entry, Row)]
-
-    def stop(self, seconds: float = 10) -> None:
-        """Deliver what waits, and end."""
-        self.node.stop(seconds)
-        assert self.node.trouble() == ""
-        assert self.ledger.close(10) == 0
-
-
-def check_verdicts(host: SparkHost, rows: list[Row]) -> None:
-    """Check that each of these verdicts was heard, as it was given, and for the first time in its turn."""
-    first_heard: dict[int, dict[str, Any]] = {}
-    for each in host.verdicts():
-        first_heard.setdefault(int(each.values["Inspection/Sequence"]), each.values)
-        times = {metric.timestamp for metric in each.payload.metrics if metric.alias == each.payload.metrics[0].alias}
-        assert len(times) == 1
-    assert list(first_heard) == [row.seq for row in rows]
-    for row in rows:
-        told = payload.sample(row, historical=False).values
-        assert {name: value for name, value in first_heard[row.seq].items() if name in told} == told
 
 
 def ledger_of(folder: Path) -> list[Row]:
@@ -187,99 +138,6 @@ def test_a_backlog_arrives_complete_in_order_and_historical(tmp_path: Path) -> N
     broker.stop()
 
 
-def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
-    """While the primary host is not online nothing is published; afterwards all is, and an old word counts nothing."""
-    with SparkHost(broker.port) as host:
-        line = Line(tmp_path, broker.port, primary_host_id=HOST)
-        line.judge(3)
-        host.send("spBv1.0/STATE/other", b'{"online": true, "timestamp": 1}', retain=True)
-        for nonsense in (b"ONLINE", b"{}", b'{"online": "true", "timestamp": 1}', b"[" * 5_000, b"\xff", b""):
-            host.send(f"spBv1.0/STATE/{HOST}", nonsense, retain=False)
-        host.say(online=False, timestamp=1_000)
-        assert host.heard == []
-        host.say(online=True, timestamp=2_000)
-        host.wait_for("NBIRTH")
-        host.wait(lambda h: h.numbers() == [1, 2, 3])
-        host.say(online=False, timestamp=1_999)
-        line.judge(1)
-        host.wait(lambda h: h.numbers()[-1] == 4)
-        assert not host.of("NDEATH")
-        host.say(online=False, timestamp=2_000)
-        host.wait_for("NDEATH", 2)
-        known = len(host.heard)
-        line.judge(30)
-        until(lambda: broker.log().count("as edge-inspect/test/dut/sparkplug") == 2)
-        assert len(host.heard) == known
-        host.say(online=True, timestamp=3_000)
-        host.wait(lambda h: h.numbers()[-1] == 34)
-        assert [each.bd_seq for each in host.of("NBIRTH")] == [0, 1]
-        rows = line.rows()
-        line.stop()
-        check_verdicts(host, rows)
-        host.check_session()
-
-
-def test_a_host_that_is_not_there_is_a_trouble(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That verdicts wait for a host is told, with its name, and an end does not wait for it."""
-    monkeypatch.setattr("edge.sparkplug.node.PATIENCE_SECONDS", 0.0)
-    with SparkHost(broker.port) as host:
-        host.say(online=False)
-        line = Line(tmp_path, broker.port, primary_host_id=HOST)
-        line.judge(1)
-        until(lambda: HOST in line.node.trouble())
-        began = time.monotonic()
-        line.node.stop(10)
-        assert time.monotonic() - began < 5
-        line.ledger.close(10)
-
-
-def test_a_rebirth_tells_everything_again_and_cannot_be_abused(tmp_path: Path, broker: Broker) -> None:
-    """A rebirth has the connection's bdSeq and begins at seq 0; many that are asked for at once are one or two."""
-    with SparkHost(broker.port) as host:
-        line = Line(tmp_path, broker.port)
-        line.judge(600)
-        host.wait(lambda h: len(h.numbers()) == 600)
-        host.ask_rebirth()
-        host.wait_for("NBIRTH", 2)
-        for _ in range(100):
-            host.ask_rebirth()
-        line.judge(5)
-        host.wait(lambda h: h.numbers()[-1] == 605)
-        births = host.of("NBIRTH")
-        assert len(births) in {2, 3}
-        assert {birth.bd_seq for birth in births} == {0}
-        assert births[1].values["Inspection/Sequence"] == 600
-        rows = line.rows()
-        line.stop()
-        check_verdicts(host, rows)
-        host.check_session()
-
-
-def test_hostile_commands_change_nothing(tmp_path: Path, broker: Broker) -> None:
-    """Random bytes, damaged rebirths, retained ones and other commands neither end the node nor are obeyed."""
-    dice = random.Random(7)  # noqa: S311 - payloads, not secrets
-    with SparkHost(broker.port) as host:
-        valid = payload.Payload(timestamp=1)
-        valid.metrics.add(name=REBIRTH, boolean_value=True)
-        proper = valid.SerializeToString()
-        host.command(proper, retain=True)  # As such it is told only to who comes later.
-        line = Line(tmp_path, broker.port)
-        host.wait_for("NBIRTH")
-        for _ in range(300):
-            damaged = bytearray(proper)
-            damaged[dice.randrange(4, len(proper) - 2)] ^= dice.randrange(1, 256)
-            host.command(dice.choice([bytes(damaged), dice.randbytes(dice.randrange(2_000)), proper[:-1]]))
-        host.command(proper + b"\x2a\x80\x80\x08" + bytes(1 << 17))
-        for name, value in ((REBIRTH, False), ("Node Control/Reboot", True), (f"{REBIRTH} ", True)):
-            other = payload.Payload()
-            other.metrics.add(name=name, boolean_value=value)
-            host.command(other.SerializeToString())
-        line.judge(3)
-        host.wait(lambda h: h.numbers() == [1, 2, 3])
-        line.stop()
-        assert len(host.of("NBIRTH")) == 1
-
-
 def test_cut_links_lose_nothing(tmp_path: Path, broker: Broker, figure: Callable[[str], None], *, soak: bool) -> None:
     """Over links that are cut or hang all the time every verdict arrives, in order, and each connection is numbered."""
     cuts = 500 if soak else 6
@@ -333,21 +191,3 @@ def test_what_the_ledger_shed_is_told_as_a_gap(tmp_path: Path) -> None:
         gap = host.of("NDATA")[4].values
         assert (gap["Gap/First"], gap["Gap/Last"], gap["Gap/Reason"]) == (5, 9, "shed")
     broker.stop()
-
-
-def test_a_daemon_stops_in_time(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """With a node that waits for its host SIGTERM ends the daemon as quickly as without."""
-    camera = {"kind": "synthetic", "rate": 20, "width": 64, "height": 64}
-    config = write_config(
-        tmp_path / "device.toml",
-        bundle=demo_bundle,
-        camera=camera,
-        mqtt={"host": "127.0.0.1", "port": broker.port},
-        sparkplug={"group_id": GROUP, "primary_host_id": HOST},
-    )
-    with SparkHost(broker.port) as host, running_daemon(config) as daemon:
-        until(lambda: "as edge-inspect/test/dut/sparkplug" in broker.log())
-        began = time.monotonic()
-        assert "Traceback" not in stop(daemon)
-        assert time.monotonic() - began < 3
-        assert {each.kind for each in host.heard} <= {"NDEATH"}
