@@ -132,6 +132,7 @@ def test_a_backlog_arrives_complete_in_order_and_historical(tmp_path: Path) -> N
         live = {number for number, each in zip(host.numbers(), host.verdicts(), strict=True) if not each.historical}
         assert live == {451, *range(702, 722)}
         assert host.of("NBIRTH")[1].values["Inspection/Sequence"] == 701
+        assert [each.bd_seq for each in host.of("NBIRTH")] == [0, 1], "only what was sent to a broker counts"
         stamps = [each.payload.metrics[0].timestamp for each in host.verdicts()[:450]]
         assert stamps == sorted(stamps)
         assert stamps[0] < stamps[-1] <= host.of("NBIRTH")[0].payload.timestamp

@@ -6,6 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from conftest import make_broker
 from device import running_daemon, stop, write_config
 from recorder import Recorder
 from spark_host import GROUP, HOST, REBIRTH, SparkHost, until
@@ -129,3 +130,40 @@ def test_a_daemon_stops_in_time(tmp_path: Path, broker: Broker, demo_bundle: Pat
         assert "Traceback" not in stop(daemon)
         assert time.monotonic() - began < 3
         assert {each.kind for each in host.heard} <= {"NDEATH"}
+
+
+def test_access_rules_that_forbid_it_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a broker drops what the node says without a word, verdicts wait, and that is told; mended, all arrive."""
+    monkeypatch.setattr("edge.sparkplug.node.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("edge.sparkplug.session.ECHO_SECONDS", 0.3)
+    rules = tmp_path / "acl"
+    rules.write_text("topic read spBv1.0/#\n")
+    rules.chmod(0o600)
+    broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
+    broker.start()
+    with SparkHost(broker.port) as host:
+        line = Line(tmp_path, broker.port)
+        line.judge(30)
+        until(lambda: "rules" in line.node.trouble())
+        rules.write_text("topic readwrite spBv1.0/#\n")
+        broker.reload()
+        host.wait(lambda h: 30 in h.numbers())
+        rows = line.rows()
+        line.stop()
+        check_verdicts(host, rows)
+        assert "NBIRTH/dut does not come back" in caplog.text
+    broker.stop()
+
+
+def test_a_rival_of_the_same_name_is_told(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes of one name at a broker: both say so, by what to change."""
+    monkeypatch.setattr("edge.sparkplug.node.PATIENCE_SECONDS", 0.1)
+    with SparkHost(broker.port) as host:
+        line = Line(tmp_path, broker.port)
+        host.wait_for("NBIRTH")
+        host.send(f"spBv1.0/{GROUP}/NBIRTH/dut", payload.birth(3, []), retain=False)
+        until(lambda: "sparkplug.edge_node_id" in line.node.trouble())
+        line.node.stop(5)
+        line.ledger.close(5)

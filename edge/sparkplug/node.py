@@ -78,7 +78,8 @@ class Node:
         self._mark: tuple[int, int] | None = None
         """The packet whose answer is waited for, and up to where it stands for."""
         self._problem = "", 0.0
-        """What keeps verdicts from going out, and since when."""
+        """What keeps verdicts from going out, and since when; and what was said of it in the log."""
+        self._said = ""
         self._stop: _Stop | None = None
         self._error: BaseException | None = None
         self._inbox: SimpleQueue[_Note] = SimpleQueue()
@@ -100,7 +101,7 @@ class Node:
         if self._error is not None:
             raise self._error
         problem, since = self._problem
-        lasting = problem if time.monotonic() - since > PATIENCE_SECONDS else ""
+        lasting = problem if time.monotonic() - since >= PATIENCE_SECONDS else ""
         return lasting or self._memory.trouble
 
     def leave(self, timeout: float) -> None:
@@ -126,6 +127,8 @@ class Node:
                     self._lose(away, now)
                 if self._link.connected and self._progress is not None:
                     self._work(now)
+                else:
+                    self._note(self._problem[0], now)
                 self._keep(now)
             if self._session.born:
                 self._session.die(self._memory.kept.bd_seq)
@@ -147,7 +150,6 @@ class Node:
             case Opened():
                 self._bd_seq_used = True
             case Connected():
-                self._problem = "", 0.0
                 self._host.begin()
             case Away():
                 self._lose(news, now)
@@ -160,6 +162,8 @@ class Node:
         if asked.topic == self._topics.of("NCMD"):
             if not asked.retained and payload.asks_rebirth(asked.payload):
                 self._session.ask_rebirth()
+        elif asked.topic == self._topics.of("NBIRTH"):
+            self._session.hear_birth(asked.payload)
         elif asked.topic == self._topics.state(self._host.name):
             self._host.hear(asked.payload)
 
@@ -185,7 +189,7 @@ class Node:
         session = self._session
         if not session.born or (session.rebirth_at is not None and now >= session.rebirth_at):
             session.begin(self._memory.kept.bd_seq, now)
-            self._problem = "", 0.0
+        self._note(session.trouble, now)
         if session.rebirth_at is None and self._mark is None and (entries := self._reader.read(BATCH)):
             session.send(entries)
             if (packet := self._link.mark()) is not None:
@@ -196,11 +200,11 @@ class Node:
             self._session.die(self._memory.kept.bd_seq)
             self._rewind(now)
             self._link.renew(LEAVING_SECONDS)
-        self._complain(f"the Sparkplug host {self._host.name} is not online; verdicts wait in the ledger", now)
+        self._note(f"the Sparkplug host {self._host.name} is not online; verdicts wait in the ledger", now)
 
     def _lose(self, away: Away, now: float) -> None:
         self._rewind(now)
-        self._complain(f"Sparkplug: {away.reason}; verdicts wait in the ledger", now)
+        self._note(f"Sparkplug: {away.reason}; verdicts wait in the ledger", now)
 
     def _rewind(self, now: float) -> None:
         """End the session: the next one begins where all has surely arrived."""
@@ -209,11 +213,15 @@ class Node:
         if self._progress is not None:
             self._reader.after = self._progress.settled(now)
 
-    def _complain(self, problem: str, now: float) -> None:
+    def _note(self, problem: str, now: float) -> None:
+        """Note what keeps verdicts from going out, empty: nothing, and say it when it lasts."""
         known, since = self._problem
-        if problem != known:
+        self._problem = problem, since if known and problem else now
+        if not problem:
+            self._said = ""
+        elif now - self._problem[1] >= PATIENCE_SECONDS and problem != self._said:
             log.warning("%s", problem)
-        self._problem = problem, since if known else now
+            self._said = problem
 
     def _keep(self, now: float | None) -> None:
         """Remember how far it went, now and then; None: all of it, for an end in order."""
@@ -230,6 +238,9 @@ class Node:
         deadlines = [self._link.deadline, self._session.rebirth_at, self._stop.deadline if self._stop else None]
         if self._progress is not None and self._progress.last != self._memory.kept.cursor:
             deadlines.append(now + KEEP_SECONDS)
+        problem, since = self._problem
+        if problem != self._said:
+            deadlines.append(since + PATIENCE_SECONDS)
         due = [deadline for deadline in deadlines if deadline is not None]
         return max(0.0, min(due) - now) if due else None
 
@@ -249,4 +260,4 @@ class Node:
         death = payload.death(self._memory.kept.bd_seq)
         will = Will(self._topics.of("NDEATH"), death, retain=False, always=True)
         state = ((self._topics.state(self._host.name), 1),) if self._host.name else ()
-        return Identity(self._client_id, will, ((self._topics.of("NCMD"), 1), *state))
+        return Identity(self._client_id, will, ((self._topics.of("NCMD"), 1), (self._topics.of("NBIRTH"), 0), *state))

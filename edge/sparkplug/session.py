@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from math import inf
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 REBIRTH_SECONDS = 1.0
 """Between two births on one connection, at least: a host that keeps asking must not keep verdicts from going out."""
+ECHO_SECONDS = 30.0
+"""A birth certificate that did not come back for so long is published again: access rules may have been mended."""
 LEAVING_SECONDS = 0.5
 """For a death certificate to be acknowledged; where it is not, the broker's copy of it speaks."""
 _SEQS = 256
@@ -59,7 +61,11 @@ class Session:
     def __init__(self, config: Config, ledger: Ledger, reader: Reader, link: Link) -> None:
         self.topics = Topics.by(config)
         self.born = False
-        self._rebirth = False
+        self.rival = False
+        """Whether another node was born that has this one's name."""
+        self._rebirth = self._confirmed = False
+        self._certificates: deque[bytes] = deque(maxlen=3)
+        """The last ones that were published."""
         self._born_at = -inf
         self._device = config.device
         self._ledger = ledger
@@ -73,16 +79,35 @@ class Session:
 
     @property
     def rebirth_at(self) -> float | None:
-        """When the node is to be born again; until then it may say nothing (data-commands-rebirth-action-1)."""
-        return self._born_at + REBIRTH_SECONDS if self._rebirth else None
+        """When the node is to be born again; until then it may say nothing; None: it need not be.
+
+        So it is while a rebirth is asked for (data-commands-rebirth-action-1), and while its birth certificate did not
+        come back: to what a broker's access rules forbid it says nothing where that is QoS 0.
+        """
+        if self._rebirth:
+            return self._born_at + REBIRTH_SECONDS
+        return self._born_at + ECHO_SECONDS if self.born and not self._confirmed else None
+
+    @property
+    def trouble(self) -> str:
+        """What keeps this session from being one; empty: nothing."""
+        topic = self.topics.of("NBIRTH")
+        if self.rival:
+            return f"another device publishes {topic}; give each its own sparkplug.edge_node_id"
+        return "" if self._confirmed else f"{topic} does not come back; do the broker's rules let us write and read it?"
 
     def ask_rebirth(self) -> None:
         """Have the node born again soon, once, however often this is asked."""
         self._rebirth = self.born
 
+    def hear_birth(self, certificate: bytes) -> None:
+        """Note a birth certificate on this node's topic: its own, come back, or that of another with its name."""
+        self._confirmed = self._confirmed or certificate in self._certificates
+        self.rival = self.rival or certificate not in self._certificates
+
     def end(self) -> None:
-        """Note that the connection ended, or begins."""
-        self.born = self._rebirth = False
+        """Note that the connection ended."""
+        self.born = self._rebirth = self._confirmed = self.rival = False
 
     def begin(self, bd_seq: int, now: float) -> None:
         """Publish an NBIRTH: all metrics as they are, the newest verdict's too; all before that is historical now."""
@@ -93,7 +118,8 @@ class Session:
         samples = [payload.Sample(own | self._told, clock.now())]
         if (newest := self._reader.newest()) is not None:
             samples.append(payload.sample(newest, historical=False))
-        self._link.publish(self.topics.of("NBIRTH"), payload.birth(bd_seq, samples), _DATA)
+        self._certificates.append(payload.birth(bd_seq, samples))
+        self._link.publish(self.topics.of("NBIRTH"), self._certificates[-1], _DATA)
         self.born, self._born_at, self._rebirth, self._seq = True, now, False, 0
         log.info("Sparkplug node %s is born, bdSeq %d", self.topics.of("+"), bd_seq)
 
