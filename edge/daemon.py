@@ -177,7 +177,7 @@ def _obey(line: Line) -> None:
 def _sparkplug(config: Config, ledger: Ledger, folder: Path) -> Node | None:
     if not config.sparkplug.group_id:
         return None
-    from edge.sparkplug.node import Node  # protobuf: 5 MiB, for those who want it.
+    from edge.sparkplug.node import Node  # With protobuf 2 MiB and more, for those who want it.
 
     return Node(config, ledger, folder)
 

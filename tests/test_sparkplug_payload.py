@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from device import end, running_daemon, write_config
+from device import end, run_inspect, running_daemon, write_config
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import row
@@ -192,3 +192,12 @@ def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     for name in GENERATED:
         fresh = tmp_path / "edge" / "sparkplug" / name
         assert fresh.read_text() == (PROJECT / "edge" / "sparkplug" / name).read_text()
+
+
+def test_a_check_names_the_node(tmp_path: Path, demo_bundle: Path) -> None:
+    """`edge-inspect check` says under which topics SCADA finds this device."""
+    camera, mqtt, sparkplug = {"kind": "synthetic"}, {"port": 1883}, {"group_id": "Line 1"}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt, sparkplug=sparkplug)
+    checked = run_inspect("check", "--config", config)
+    assert checked.returncode == 0, checked.stderr
+    assert "ok  sparkplug      spBv1.0/Line 1/+/dut\n" in checked.stdout

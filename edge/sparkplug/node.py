@@ -43,6 +43,8 @@ BATCH = 100
 """Verdicts between two questions whether the broker has read them."""
 KEEP_SECONDS = 10.0
 """Between two times that the cursor is written; after a kill, verdicts of this time go twice."""
+RETRY_SECONDS = 1.0
+"""Before a ledger that could not be read is asked again."""
 PATIENCE_SECONDS = 5.0
 """A connection that is away, or a host, for no longer than this is no trouble yet."""
 
@@ -55,6 +57,14 @@ class _Written(Record, frozen=True):
 
 class _Stop(Record, frozen=True):
     deadline: float
+
+
+class _Mark(Record, frozen=True):
+    """A packet that the broker has to answer when it has read the verdicts up to a number, and when it was sent."""
+
+    packet: int
+    upto: int
+    since: float
 
 
 _Note: TypeAlias = Heard | _Written | _Stop
@@ -75,11 +85,11 @@ class Node:
         self._kept_at = 0.0
         self._progress: Progress | None = None
         """None: the ledger is not open yet."""
-        self._mark: tuple[int, int] | None = None
-        """The packet whose answer is waited for, and up to where it stands for."""
+        self._mark: _Mark | None = None
         self._problem = "", 0.0
-        """What keeps verdicts from going out, and since when; and what was said of it in the log."""
+        """What keeps verdicts from going out, and since when."""
         self._said = ""
+        """What of that the log says."""
         self._stop: _Stop | None = None
         self._error: BaseException | None = None
         self._inbox: SimpleQueue[_Note] = SimpleQueue()
@@ -177,8 +187,8 @@ class Node:
                 self._memory.keep(msgspec.structs.replace(kept, cursor=last))
 
     def _reach(self, packet: int, now: float) -> None:
-        if self._mark is not None and self._mark[0] == packet and self._progress is not None:
-            self._progress.reach(self._mark[1], now)
+        if self._mark is not None and self._mark.packet == packet and self._progress is not None:
+            self._progress.reach(self._mark.upto, now)
             self._mark = None
 
     def _work(self, now: float) -> None:
@@ -189,11 +199,15 @@ class Node:
         session = self._session
         if not session.born or (session.rebirth_at is not None and now >= session.rebirth_at):
             session.begin(self._memory.kept.bd_seq, now)
-        self._note(session.trouble, now)
+        mute = self._mark is not None and now - self._mark.since > PATIENCE_SECONDS
+        self._note(
+            session.trouble or ("Sparkplug: the broker does not answer any more; check the network" if mute else ""),
+            now,
+        )
         if session.rebirth_at is None and self._mark is None and (entries := self._reader.read(BATCH)):
             session.send(entries)
             if (packet := self._link.mark()) is not None:
-                self._mark = packet, self._reader.after
+                self._mark = _Mark(packet, self._reader.after, now)
 
     def _wait_for_host(self, now: float) -> None:
         if self._session.born:  # The host's end ends the session (...-edge-node-birth-publish-phid-offline).
@@ -238,6 +252,8 @@ class Node:
         deadlines = [self._link.deadline, self._session.rebirth_at, self._stop.deadline if self._stop else None]
         if self._progress is not None and self._progress.last != self._memory.kept.cursor:
             deadlines.append(now + KEEP_SECONDS)
+        if self._session.born and self._mark is None and self._reader.waiting:
+            deadlines.append(now + RETRY_SECONDS)
         problem, since = self._problem
         if problem != self._said:
             deadlines.append(since + PATIENCE_SECONDS)

@@ -74,7 +74,7 @@ _FIELDS = {
 _LARGEST = 64 << 10
 """Bytes of a command; a host that asks for a rebirth needs 50."""
 _TEXT = 10_000
-"""Characters of a text, at most: a trigger or a source is what somebody else wrote."""
+"""Characters of a text, at most: a broker hangs up on a packet that is too large, and would each time it comes."""
 
 
 class Sample(Record, frozen=True):
