@@ -163,6 +163,34 @@ def test_cut_links_lose_nothing(tmp_path: Path, broker: Broker, figure: Callable
         figure(f"{cuts} cuts, {len(rows)} verdicts: 0 lost, {len(host.numbers()) - len(rows)} twice")
 
 
+def test_what_was_not_settled_goes_again_however_long_the_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verdict that a broker read just before it went is sent once more, after failed attempts and a start too."""
+    monkeypatch.setattr("edge.sparkplug.memory.SETTLED_SECONDS", 1.5)
+    broker = make_broker(tmp_path)
+    broker.start()
+    line = Line(tmp_path, broker.port, primary_host_id=HOST)
+    with SparkHost(broker.port) as host:
+        host.say(online=True)
+        line.judge(5)
+        host.wait(lambda h: h.numbers() == [1, 2, 3, 4, 5])
+        until(lambda: line.node._progress is not None and line.node._progress.last == 5)
+        broker.kill()
+        until(lambda: line.node._link._failures >= 4)
+        line.node.stop(0.1)
+        line.ledger.close(10)
+        broker.start()
+        until(lambda: broker.log().count("as host") == 2)
+        line = Line(tmp_path, broker.port, primary_host_id=HOST)
+        host.say(online=True)
+        host.wait(lambda h: len(h.numbers()) == 10)
+        line.stop()
+        assert host.numbers() == [1, 2, 3, 4, 5] * 2
+        assert [each.historical for each in host.verdicts()[5:]] == [True] * 5
+    broker.stop()
+
+
 def test_bd_seq_goes_on_over_starts_and_wraps(tmp_path: Path, broker: Broker) -> None:
     """Each start has the next bdSeq, and 0 follows 255."""
     (tmp_path / "sparkplug.json").write_text('{"bd_seq": 253, "cursor": 0}')

@@ -47,6 +47,7 @@ RETRY_SECONDS = 1.0
 """Before a ledger that could not be read is asked again."""
 PATIENCE_SECONDS = 5.0
 """A connection that is away, or a host, for no longer than this is no trouble yet."""
+_MUTE = "Sparkplug: the broker does not answer any more; check the network"
 
 
 class _Written(Record, frozen=True):
@@ -199,11 +200,8 @@ class Node:
         session = self._session
         if not session.born or (session.rebirth_at is not None and now >= session.rebirth_at):
             session.begin(self._memory.kept.bd_seq, now)
-        mute = self._mark is not None and now - self._mark.since > PATIENCE_SECONDS
-        self._note(
-            session.trouble or ("Sparkplug: the broker does not answer any more; check the network" if mute else ""),
-            now,
-        )
+        is_mute = self._mark is not None and now - self._mark.since > PATIENCE_SECONDS
+        self._note(session.trouble or (_MUTE if is_mute else ""), now)
         if session.rebirth_at is None and self._mark is None and (entries := self._reader.read(BATCH)):
             session.send(entries)
             if (packet := self._link.mark()) is not None:
@@ -225,7 +223,9 @@ class Node:
         self._session.end()
         self._mark = None
         if self._progress is not None:
-            self._reader.after = self._progress.settled(now)
+            # Not further than it was: what is to go again does not settle while there is no connection.
+            self._reader.after = min(self._reader.after, self._progress.settled(now))
+            self._keep(None)
 
     def _note(self, problem: str, now: float) -> None:
         """Note what keeps verdicts from going out, empty: nothing, and say it when it lasts."""
@@ -238,11 +238,10 @@ class Node:
             self._said = problem
 
     def _keep(self, now: float | None) -> None:
-        """Remember how far it went, now and then; None: all of it, for an end in order."""
+        """Remember how far it went, now and then; None: at once."""
         if self._progress is None or (now is not None and now < self._kept_at + KEEP_SECONDS):
             return
-        sure = min(self._progress.last, self._reader.after)
-        cursor = sure if now is None else self._progress.settled(now)
+        cursor = min(self._progress.last, self._reader.after)
         if cursor != self._memory.kept.cursor:
             self._memory.keep(msgspec.structs.replace(self._memory.kept, cursor=cursor))
             self._kept_at = time.monotonic()
