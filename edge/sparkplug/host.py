@@ -9,7 +9,7 @@ _LARGEST = 10_000
 
 
 class _State(msgspec.Struct):
-    """STATE (6.4.31): `timestamp` is in milliseconds, of the host's clock."""
+    """STATE (payloads-state-birth-payload): `timestamp` is in milliseconds, of the host's clock."""
 
     online: bool
     timestamp: float
