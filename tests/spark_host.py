@@ -54,6 +54,9 @@ class SparkHost:
 
     def __init__(self, port: int) -> None:
         self.heard: list[Heard] = []
+        self._verdicts: list[Heard] = []
+        self._numbers: list[int] = []
+        self._kinds: dict[str, list[Heard]] = {}
         self._aliases: dict[int, str] = {}
         self._changed = threading.Condition()
         subscribed = threading.Event()
@@ -75,21 +78,21 @@ class SparkHost:
 
     def of(self, kind: str) -> list[Heard]:
         """Return all messages of a kind."""
-        return [each for each in self.heard if each.kind == kind]
+        return self._kinds.get(kind, [])
 
     def verdicts(self) -> list[Heard]:
         """Return the NDATA that tell of a verdict."""
-        return [each for each in self.of("NDATA") if "Inspection/Sequence" in each.values]
+        return self._verdicts
 
     def numbers(self) -> list[int]:
         """Return the numbers of the verdicts that were heard."""
-        return [int(each.values["Inspection/Sequence"]) for each in self.verdicts()]
+        return self._numbers
 
     def wait(self, condition: Callable[[SparkHost], bool], seconds: float = 20) -> None:
         """Wait until what was heard satisfies a condition."""
         with self._changed:
             met = self._changed.wait_for(lambda: condition(self), seconds)
-        assert met, f"not within {seconds} s; heard {[each.kind for each in self.heard]}"
+        assert met, f"not within {seconds} s; heard {len(self.heard)}: ... {[each.kind for each in self.heard[-9:]]}"
 
     def wait_for(self, kind: str, count: int = 1, seconds: float = 20) -> Heard:
         """Wait until so many messages of a kind are here, and return the last of them."""
@@ -148,7 +151,12 @@ class SparkHost:
             if kind == "NBIRTH":
                 self._aliases = {metric.alias: metric.name for metric in payload.metrics if metric.HasField("alias")}
             values = {metric.name or self._aliases[metric.alias]: _value(metric) for metric in payload.metrics}
-            self.heard.append(Heard(kind, message.qos, bool(message.retain), payload, values))
+            heard = Heard(kind, message.qos, bool(message.retain), payload, values)
+            self.heard.append(heard)
+            self._kinds.setdefault(kind, []).append(heard)
+            if kind == "NDATA" and "Inspection/Sequence" in values:
+                self._verdicts.append(heard)
+                self._numbers.append(int(values["Inspection/Sequence"]))
             self._changed.notify_all()
 
 
