@@ -27,7 +27,7 @@ DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench bench-training soak rig demo-model schemas docs picture lock clean mosquitto homeassistant
+.PHONY: help demo install test check bench bench-training soak rig demo-model schemas proto docs picture lock clean mosquitto homeassistant
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -57,7 +57,7 @@ bench-training: $(VENV)/.installed ## measure the training line against its limi
 
 SOAKED = tests/test_ledger_disk.py tests/test_ledger_salvage.py tests/test_outage.py tests/test_bad_network.py \
 	tests/test_bad_disk.py tests/test_bad_files.py tests/test_strangers.py tests/test_kill.py tests/test_broker.py \
-	tests/test_admission.py tests/test_hostile.py
+	tests/test_admission.py tests/test_hostile.py tests/test_sparkplug.py
 soak: $(VENV)/.installed mosquitto ## the long forms of the tests of delivery, for hours; prints their figures
 	$(RUN) -m pytest --soak --timeout 7200 $(SOAKED) $(ARGS)
 
@@ -73,6 +73,9 @@ schemas: $(VENV)/.installed ## write the JSON Schemas and asyncapi.yaml again, w
 	$(RUN) -m edge.contract.messages
 	$(RUN) -m edge.contract.commands
 	$(RUN) -m edge.contract.asyncapi
+
+proto: $(VENV)/.installed ## write the code for Sparkplug's payload again, from sparkplug_b.proto
+	$(RUN) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. edge/sparkplug/sparkplug_b.proto
 
 docs: $(VENV)/.installed ## write CONFIGURATION.md again
 	$(RUN) tests/configuration_page.py

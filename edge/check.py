@@ -35,6 +35,10 @@ def run(path: Path, *, live: bool) -> int:
     config = configs.load(path)
     make_client(config.mqtt, config.device.id)  # Reads the files that [mqtt] names.
     print(f"ok  configuration  {path}")
+    if config.sparkplug.group_id:
+        from edge.sparkplug.session import Topics
+
+        print(f"ok  sparkplug      {Topics.by(config).of('+')}")
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
     classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))

@@ -17,6 +17,8 @@ import msgspec
 from edge.contract.names import NAME, CommandName, is_host
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
+from edge.sections import Section, Sparkplug
+from edge.sections import doc as _doc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +28,6 @@ _WHOLE_NAME = rf"^{NAME}\Z"
 _KEY_BYTES = 32
 LONGEST_PASSWORD = 10_000
 """Characters; MQTT ends at 65,535 bytes."""
-
-
-def _doc(text: str, **limits: Any) -> msgspec.Meta:
-    return msgspec.Meta(description=text, **limits)
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The base of every table in the file."""
 
 
 class Device(Section, frozen=True, kw_only=True):
@@ -209,6 +203,7 @@ class Config(Section, frozen=True, kw_only=True):
     ledger: Ledger = Ledger()
     commands: Commands = Commands()
     homeassistant: HomeAssistant = HomeAssistant()
+    sparkplug: Sparkplug = Sparkplug()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:

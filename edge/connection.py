@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
 from edge.delivery import IN_FLIGHT
@@ -31,9 +32,9 @@ _MOST_ASKED = 50
 """Requests in the inbox."""
 UPTIME = "$SYS/broker/uptime"
 """mosquitto's, retained: "123 seconds"."""
-
-_BIRTH = b"online"
-"""What Home Assistant says then, if nobody has changed it."""
+_NOWHERE = "edge-inspect/mark"
+"""Nobody subscribes to this."""
+_WITH_WILL = "Disconnect with will message"
 
 
 class Opened(Record, frozen=True):
@@ -69,17 +70,24 @@ class Uptime(Record, frozen=True):
 
 
 class Asked(Record, frozen=True):
-    """A message on cmd/<name>."""
+    """A message on one of the topics that the identity listens to."""
 
-    name: str
+    topic: str
     payload: bytes
     retained: bool
     unheard: int = 0
     """So many others before it were let go by: there were too many."""
 
+    @property
+    def name(self) -> str:
+        """The topic's last level."""
+        return self.topic.rpartition("/")[2]
 
-class Awake(Record, frozen=True):
-    """Home Assistant says that it has started."""
+
+class Reached(Record, frozen=True):
+    """The broker has read all that was sent before the mark of this packet identifier."""
+
+    packet: int
 
 
 class Manner(Record, frozen=True):
@@ -90,20 +98,27 @@ class Manner(Record, frozen=True):
     expiry: int | None = None
 
 
+class Will(Record, frozen=True):
+    """What the broker publishes for a client that is lost, with QoS 1."""
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+    always: bool = False
+    """Whether also for one that disconnects in order, where the protocol knows that: MQTT 5 (3.14.2.1, 0x04)."""
+
+
 class Identity(Record, frozen=True):
     """Who connects, and what for."""
 
     name: str
     """The client identifier: a broker has one client of a name."""
-    will: tuple[str, bytes]
-    """Topic and payload of what the broker publishes, retained, for a client that is lost."""
-    commands: str
-    """The topic that requests come on, but for its last level; empty: none are wanted."""
-    births: str = ""
-    """The topic that Home Assistant says on that it has started; empty: it does not matter."""
+    will: Will
+    listens: tuple[tuple[str, int], ...]
+    """Topic filters, each with its quality of service; subscribed to in this order before anything is sent."""
 
 
-News: TypeAlias = Opened | Connected | Away | Acknowledged | Uptime | Asked | Awake
+News: TypeAlias = Opened | Connected | Away | Acknowledged | Reached | Uptime | Asked
 
 
 class Connection:
@@ -122,11 +137,12 @@ class Connection:
         self._over = threading.Event()
         self._client = client = make_client(mqtt, who.name)
         client.max_inflight_messages_set(2 * IN_FLIGHT)  # The window is ours; paho's must never reorder within it.
-        client.will_set(*who.will, qos=1, retain=True)
+        client.will_set(who.will.topic, who.will.payload, qos=1, retain=who.will.retain)
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         self._connected = False
 
@@ -142,6 +158,14 @@ class Connection:
             properties.MessageExpiryInterval = manner.expiry
         return self._client.publish(topic, payload, qos=manner.qos, retain=manner.retain, properties=properties)
 
+    def mark(self) -> int | None:
+        """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link.
+
+        For QoS 0, of which no broker says that it arrived: it reads in order, and has to answer this (MQTT 5, 3.10.4),
+        which changes nothing.
+        """
+        return self._client.unsubscribe(_NOWHERE)[1]
+
     def drop(self) -> None:
         """End it without a word: a broker that is silent would not take one."""
         self._dropped = True
@@ -156,7 +180,8 @@ class Connection:
             self.drop()
             return
         self._dropped = True
-        self._client.disconnect()
+        with_will = self._who.will.always and self._mqtt.protocol == "5"
+        self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, _WITH_WILL) if with_will else None)
         self._over.wait(timeout)
 
     def _run(self) -> None:
@@ -173,7 +198,8 @@ class Connection:
             self._over.wait()
             client.loop_stop()
         # Without these nothing points back here: the client goes with this, and its sockets with it.
-        client.on_socket_open = client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+        client.on_socket_open = client.on_connect = client.on_disconnect = None
+        client.on_publish = client.on_unsubscribe = client.on_message = None
 
     def _on_socket_open(self, _client: Any, _data: Any, link: Any) -> None:
         # A second small packet would wait 40 ms for the other side's delayed acknowledgement of the first.
@@ -187,23 +213,17 @@ class Connection:
             return
         self._connected = True
         client.on_log = None  # It was for the handshake; from here on it would cost each message a line of text.
-        client.subscribe(UPTIME, qos=0)
-        if self._who.commands:
-            client.subscribe(f"{self._who.commands}/+", qos=1)
-        if self._who.births:
-            client.subscribe(self._who.births, qos=1)
+        for wanted, qos in self._who.listens:
+            client.subscribe(wanted, qos)
         self._tell(Connected(getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)))
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        if message.topic == self._who.births:
-            if message.payload == _BIRTH:
-                self._tell(Awake())
-        elif message.topic == UPTIME:
+        if message.topic == UPTIME:
             if found := re.match(rb"\d{1,10}", message.payload):
                 self._tell(Uptime(int(found[0])))
         elif self.asked < _MOST_ASKED:
             self.asked += 1
-            self._tell(Asked(message.topic.rpartition("/")[2], message.payload, message.retain, self._unheard))
+            self._tell(Asked(message.topic, message.payload, message.retain, self._unheard))
             self._unheard = 0
         else:  # Somebody floods the device.
             self._unheard += 1
@@ -216,3 +236,6 @@ class Connection:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._tell(Acknowledged(mid, str(reason) if reason.is_failure else ""))
+
+    def _on_unsubscribe(self, _client: Any, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
+        self._tell(Reached(mid))

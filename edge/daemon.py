@@ -14,34 +14,29 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.alarm import AlarmState
-from edge.album import Album
 from edge.capture import Capture
 from edge.command import RESTART
 from edge.commands import Commands
-from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError
-from edge.evidence import Evidence
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.ledger.audit import audit_of
 from edge.record import Record
 from edge.settings import Settings
+from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
-from edge.stopping import StoppedEarlyError, StopSignals
+from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import notify
 
 if TYPE_CHECKING:
     import threading
 
-    from edge.album import Picture
     from edge.camera.base import BadFrame, Frame
     from edge.classifier import Classifier
     from edge.config import Config
     from edge.contract.commands import Reply
     from edge.health import Counters
-    from edge.ledger.ledger import Ledger
-    from edge.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +54,6 @@ class End(StrEnum):
     STOPPED = "stopped"
     NO_MORE_FRAMES = "the camera has no more frames"
     RESTART = "restarted by command"
-
-
-class Sinks(Record, frozen=True, kw_only=True):
-    """Where verdicts go."""
-
-    ledger: Ledger
-    publisher: Publisher
-    album: Album
-    evidence: Evidence | None
 
 
 class Line(Record, frozen=True, kw_only=True):
@@ -88,24 +74,12 @@ def run(config: Config) -> int:
     verdicts could not be delivered.
     """
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
-    from edge.discovery import Discovery
-    from edge.ledger.ledger import Ledger
-    from edge.ledger.retention import Retention
-    from edge.publisher import QUICK_SECONDS, Publisher
-
-    folder = state_dir(config)
-    retention = Retention(config.ledger.keep_days)
-    ledger = Ledger(folder, config.ledger.events_mib << 20, retention)
-    album = Album(folder, config.ledger.pictures_mib << 20)
-    retention.on_removed = album.forget
-    publisher = Publisher(config, new_ulid(), ledger, album, Discovery(config, folder))
-    sinks = Sinks(ledger=ledger, publisher=publisher, album=album, evidence=_evidence(config, album, publisher))
-    settings = Settings(config, folder)
+    sinks = open_sinks(config)
+    settings = Settings(config, state_dir(config))
     end, reason = End.STOPPED, ""
     with StopSignals() as signals:
         try:
-            publisher.start()
-            ledger.start(publisher.written)
+            sinks.start()
             end = _inspect(settings, sinks, signals)
         except StoppedEarlyError:
             pass
@@ -121,11 +95,7 @@ def run(config: Config) -> int:
             ended = end is End.NO_MORE_FRAMES
             if ended:  # Without this systemd would wait for TimeoutStopSec only.
                 notify(f"EXTEND_TIMEOUT_USEC={round((PATIENT_SECONDS + QUICK_SECONDS) * 1e6)}")
-            ledger.flush(QUICK_SECONDS)
-            publisher.stop(reason or end, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
-            waiting = ledger.waiting
-            if unwritten := ledger.close(QUICK_SECONDS):
-                log.error("%d verdicts were lost: the disk did not take them in time", unwritten)
+            waiting = sinks.close(reason or end, PATIENT_SECONDS if ended else QUICK_SECONDS, signals.stop)
         if waiting:
             log.warning("%d verdicts wait in the ledger for the broker and the next start", waiting)
     if ended and waiting:
@@ -147,7 +117,7 @@ def inspect(line: Line, stop: threading.Event) -> End:
             _judge(line, frame)
         if frame is None and line.capture.ended:
             return End.NO_MORE_FRAMES
-        line.sinks.publisher.report("ledger", line.sinks.ledger.trouble)
+        line.sinks.report_trouble()
         if line.tally.due:
             line.sinks.publisher.retain("health", line.tally.report())
     return End.STOPPED
@@ -180,17 +150,6 @@ def _obey(line: Line) -> None:
 def _answer(line: Line, name: str, reply: Reply) -> None:
     line.sinks.ledger.record(audit_of(name, reply, reply.status, line.sinks.publisher.boot_id))
     line.sinks.publisher.reply(name, reply)
-
-
-def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | None:
-    if not config.ledger.pictures_mib:
-        return None
-
-    def keep(picture: Picture, jpeg: bytes) -> None:
-        if album.add(picture, jpeg):
-            publisher.pictured(picture)
-
-    return Evidence(keep)
 
 
 def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:

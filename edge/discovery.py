@@ -22,6 +22,8 @@ FILE = "homeassistant.json"
 """In the state folder: the topics on which it has."""
 BIRTHS = "homeassistant/status"
 """Where Home Assistant says that it has started, whatever its discovery prefix is, if nobody has changed it."""
+STARTED = b"online"
+"""What it says there then."""
 _LARGEST = 64 << 10
 """Bytes of the file."""
 _TOPIC = re.compile(rf"{NAME}/device/{NAME}/{NAME}/config")

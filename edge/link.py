@@ -39,8 +39,11 @@ class Heard(Record, frozen=True):
 class Link:
     """Always connecting or connected, until it is closed."""
 
-    def __init__(self, mqtt: Mqtt, who: Identity, tell: Callable[[Heard], None]) -> None:
-        """Prepare the first connection; raises ConfigError for certificate or password files that cannot be used."""
+    def __init__(self, mqtt: Mqtt, identify: Callable[[], Identity], tell: Callable[[Heard], None]) -> None:
+        """Prepare the first connection; raises ConfigError for certificate or password files that cannot be used.
+
+        `identify` is asked before each connection: a will may tell one from the other.
+        """
         self.connected: bool | None = None
         """None: the first attempt is still under way."""
         self.deadline: float | None = None
@@ -48,7 +51,7 @@ class Link:
         self.failed = 0
         """Attempts that ended before the broker let us in, since the start."""
         self._mqtt = mqtt
-        self._who = who
+        self._identify = identify
         self._tell = tell
         self._number = self._failures = 0
         self._since = inf
@@ -64,6 +67,10 @@ class Link:
     def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
         """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
         return self._connection.publish(topic, payload, manner)
+
+    def mark(self) -> int | None:
+        """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link."""
+        return self._connection.mark()
 
     def take(self, heard: Heard) -> News | None:
         """Take in what a connection said; returns it, or None if that connection is over."""
@@ -94,6 +101,11 @@ class Link:
         self._end(0.0)
         return Away(silent(self._mqtt))
 
+    def renew(self, timeout: float) -> None:
+        """Disconnect in order, waiting this long at most, and connect anew."""
+        self._connection.close(timeout)
+        self._end(0.0)
+
     def close(self, timeout: float) -> None:
         """Disconnect in order, waiting this long at most. It is of no use afterwards."""
         self._connection.close(timeout)
@@ -101,7 +113,7 @@ class Link:
 
     def _prepare(self) -> Connection:
         number = self._number
-        return Connection(self._mqtt, self._who, lambda news: self._tell(Heard(number, news)))
+        return Connection(self._mqtt, self._identify(), lambda news: self._tell(Heard(number, news)))
 
     def _end(self, least: float) -> None:
         now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing

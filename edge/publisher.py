@@ -11,18 +11,20 @@ import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from edge.admission import Admission, Overlooked, Refused, Repeated
 from edge.broker import address
 from edge.condition import Condition
-from edge.connection import Acknowledged, Asked, Awake, Away, Connected, Identity, News, Uptime
+from edge.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import Message, encode, topic
+from edge.discovery import STARTED
 from edge.ledger.audit import audit_of, unheard
 from edge.link import Heard, Link
+from edge.notes import Answer, Note, Pictured, Replay, Retain, Stop, Trouble, Written
 from edge.outbox import STATE, Outbox
-from edge.record import Record
+from edge.stopping import QUICK_SECONDS
 
 if TYPE_CHECKING:
     from edge.album import Album, Picture
@@ -34,49 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUICK_SECONDS = 0.6
-"""For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 _SLACK = 0.1
-
-
-class _Written(Record, frozen=True):
-    """The ledger holds verdicts up to this number."""
-
-    last: int
-
-
-class _Retain(Record, frozen=True):
-    name: str
-    message: Message
-
-
-class _Replay(Record, frozen=True):
-    first: int
-    last: int
-
-
-class _Pictured(Record, frozen=True):
-    picture: Picture
-
-
-class _Reply(Record, frozen=True):
-    name: str
-    reply: Reply
-
-
-class _Trouble(Record, frozen=True):
-    """What is wrong with a part of the device; empty: nothing."""
-
-    part: str
-    problem: str
-
-
-class _Stop(Record, frozen=True):
-    reason: str
-    deadline: float
-
-
-_Note: TypeAlias = Heard | _Written | _Retain | _Replay | _Pictured | _Reply | _Trouble | _Stop
 
 
 class Publisher:
@@ -97,22 +57,23 @@ class Publisher:
         """Retained messages whose names are whole topics, outside our own."""
         self._broker = address(config.mqtt)
         self._ledger = ledger
-        self._inbox: SimpleQueue[_Note] = SimpleQueue()
+        self._inbox: SimpleQueue[Note] = SimpleQueue()
         self._condition = Condition(boot_id)
         self._reported: dict[str, str] = {}
         """What `report` has passed on."""
         self._admission = Admission(config.commands.allow)
-        will = self._topic("status"), encode(self._condition.gone("connection lost"))
-        commands = self._topic("cmd") if config.commands.allow else ""
-        births = discovery.births if discovery else ""
-        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, commands, births)
-        self._link = Link(config.mqtt, who, self._inbox.put)
+        will = Will(self._topic("status"), encode(self._condition.gone("connection lost")))
+        commands = ((self._topic("cmd/+"), 1),) if config.commands.allow else ()
+        births = ((discovery.births, 1),) if discovery and discovery.births else ()
+        listens = ((UPTIME, 0), *commands, *births)
+        who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
+        self._link = Link(config.mqtt, lambda: who, self._inbox.put)
         self._outbox = Outbox(ledger, album, self._publish)
         for name, payload in self._elsewhere.items():
             self._outbox.retain(name, payload)
         if discovery:
             self._condition.note("homeassistant", discovery.trouble)
-        self._stop: _Stop | None = None
+        self._stop: Stop | None = None
         self._told: set[str] = set()
         """What was said of this connection already: a broker refuses often."""
         self._error: BaseException | None = None
@@ -125,23 +86,23 @@ class Publisher:
 
     def written(self, last: int) -> None:
         """Hear that the ledger holds verdicts up to this number."""
-        self._inbox.put(_Written(last))
+        self._inbox.put(Written(last))
 
     def retain(self, name: str, message: Message) -> None:
         """Make this the retained message `name`, now and after every reconnect; it overtakes waiting verdicts."""
-        self._inbox.put(_Retain(name, message))
+        self._inbox.put(Retain(name, message))
 
     def replay(self, first: int, last: int) -> None:
         """Publish what the ledger holds of a range of verdicts again, marked historical, behind what waits."""
-        self._inbox.put(_Replay(first, last))
+        self._inbox.put(Replay(first, last))
 
     def pictured(self, picture: Picture) -> None:
         """Hear that the album holds one more picture."""
-        self._inbox.put(_Pictured(picture))
+        self._inbox.put(Pictured(picture))
 
     def reply(self, name: str, reply: Reply) -> None:
         """Answer a request."""
-        self._inbox.put(_Reply(name, reply))
+        self._inbox.put(Answer(name, reply))
 
     def report(self, part: str, problem: str) -> None:
         """Have the status say what is wrong with a part of the device; empty: nothing any more.
@@ -152,7 +113,7 @@ class Publisher:
             raise self._error
         if self._reported.get(part, "") != problem:
             self._reported[part] = problem
-            self._inbox.put(_Trouble(part, problem))
+            self._inbox.put(Trouble(part, problem))
 
     def stop(self, reason: str, timeout: float, hurry: threading.Event) -> None:
         """Deliver what is waiting, say offline, disconnect; what does not arrive in time waits in the ledger.
@@ -160,13 +121,13 @@ class Publisher:
         Takes `timeout` seconds at most, and QUICK_SECONDS from when `hurry` is set.
         """
         deadline = time.monotonic() + timeout
-        self._inbox.put(_Stop(reason, deadline))
+        self._inbox.put(Stop(reason, deadline))
         hurried = False
         while self._sender.is_alive() and time.monotonic() < deadline + _SLACK:
             self._sender.join(_SLACK)
             if hurry.is_set() and not hurried:
                 hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
-                self._inbox.put(_Stop(reason, deadline))
+                self._inbox.put(Stop(reason, deadline))
         self._link.close(max(_SLACK, deadline - time.monotonic()))
 
     # --- the sender's side: the only one that changes state
@@ -190,25 +151,25 @@ class Publisher:
         self._outbox.note_delivered(None)
         self._say_goodbye()
 
-    def _take(self, note: _Note) -> None:
+    def _take(self, note: Note) -> None:
         match note:
             case Heard():
                 self._hear(self._link.take(note))
-            case _Written(last):
+            case Written(last):
                 self._outbox.written(last, time.monotonic())
-            case _Retain(name, message):
+            case Retain(name, message):
                 self._outbox.retain(name, encode(message))
-            case _Replay(first, last):
+            case Replay(first, last):
                 self._outbox.replays.put(first, last)
-            case _Pictured(picture):
+            case Pictured(picture):
                 self._outbox.picture(picture)
-            case _Reply(name, reply):
+            case Answer(name, reply):
                 self._admission.remember(name, reply)
                 self._outbox.reply(f"reply/{name}", reply)
-            case _Trouble(part, problem):
+            case Trouble(part, problem):
                 if self._condition.note(part, problem):
                     self._outbox.retain("status", encode(self._condition.present()))
-            case _Stop():
+            case Stop():
                 self._stop = note
 
     def _hear(self, news: News | None) -> None:
@@ -223,12 +184,13 @@ class Publisher:
                 self._lose(news)
             case Acknowledged(packet, refused):
                 self._settle(packet, refused)
+            case Asked(topic=where, payload=said) if self._discovery and where == self._discovery.births:
+                if said == STARTED:
+                    self._introduce_again()
             case Asked() as asked:
                 self._consider(asked)
             case Uptime(seconds):
                 self._outbox.hear_uptime(seconds, now)
-            case Awake():
-                self._introduce_again()
 
     def _introduce_again(self) -> None:
         for name, payload in self._elsewhere.items():
@@ -262,7 +224,7 @@ class Publisher:
         self._outbox.lose(time.monotonic())
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
         if away.rival:
-            self._take(_Trouble("identity", "another device has this device.id"))
+            self._take(Trouble("identity", "another device has this device.id"))
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
@@ -273,7 +235,7 @@ class Publisher:
             self._discovery.landed(name)
         if refused:
             self._tell(problem, logging.ERROR)
-        self._take(_Trouble(name, problem if refused else ""))
+        self._take(Trouble(name, problem if refused else ""))
 
     def _publish(self, name: str, payload: bytes, manner: Manner) -> int:
         return int(self._link.publish(self._topic(name), payload, manner).mid)

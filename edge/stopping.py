@@ -1,10 +1,13 @@
-"""How a daemon is told to stop."""
+"""How a daemon is told to stop, and how long it may take."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from typing import Any, Self
+
+QUICK_SECONDS = 0.6
+"""For the last verdicts after SIGTERM: with the camera's end, within the 2 s that a stop may take."""
 
 
 class StoppedEarlyError(BaseException):

@@ -36,21 +36,15 @@ MAY_IMPORT = {
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
     *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "av"},
+    *{"google"},
     *{"rich", "amqtt"},
     *{"pyarrow"},
 }
-"""The core install; then what a device has if it needs it; the demo's; a workstation's, for a device's ledger."""
+"""The core install; then what a device has if it needs it; protobuf, for Sparkplug; the demo's; a workstation's, for
+a device's ledger."""
 LATE = (
-    "tensorflow",
-    "keras",
-    "PIL",
-    "paho",
-    "cryptography",
-    "picamera2",
-    "av",
-    "ai_edge_litert",
-    "tflite_runtime",
-    "pyarrow",
+    *("tensorflow", "keras", "PIL", "paho", "cryptography", "picamera2", "av", "ai_edge_litert", "tflite_runtime"),
+    *("google", "pyarrow"),
 )
 """What no start needs before its stage opens."""
 DEEPEST = 6

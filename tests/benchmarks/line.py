@@ -20,7 +20,7 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import preprocess
 from edge.contract.ulid import new_ulid
-from edge.daemon import Sinks, inspect, join
+from edge.daemon import inspect, join
 from edge.discovery import Discovery
 from edge.errors import BrokerError
 from edge.ledger.ledger import Ledger
@@ -28,6 +28,7 @@ from edge.ledger.retention import Retention
 from edge.publisher import Publisher
 from edge.runtime import open_interpreter
 from edge.settings import Settings
+from edge.sinks import Sinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ class Bench:
             try:
                 yield (
                     Settings(self.config, folder),
-                    Sinks(ledger=ledger, publisher=publisher, album=album, evidence=None),
+                    Sinks(ledger=ledger, publisher=publisher, album=album, evidence=None, sparkplug=None),
                 )
             finally:
                 publisher.stop("measured", PATIENCE_SECONDS, threading.Event())

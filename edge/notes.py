@@ -1,0 +1,63 @@
+"""What other threads tell the publisher's: notes in its inbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from edge.link import Heard
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from edge.album import Picture
+    from edge.contract.commands import Reply
+    from edge.contract.messages import Message
+
+
+class Written(Record, frozen=True):
+    """The ledger holds verdicts up to this number."""
+
+    last: int
+
+
+class Retain(Record, frozen=True):
+    """A retained message, by its name."""
+
+    name: str
+    message: Message
+
+
+class Replay(Record, frozen=True):
+    """Verdicts to be sent again, by their numbers."""
+
+    first: int
+    last: int
+
+
+class Pictured(Record, frozen=True):
+    """The album holds one more."""
+
+    picture: Picture
+
+
+class Answer(Record, frozen=True):
+    """What to answer a request, by the command's name."""
+
+    name: str
+    reply: Reply
+
+
+class Trouble(Record, frozen=True):
+    """What is wrong with a part of the device; empty: nothing."""
+
+    part: str
+    problem: str
+
+
+class Stop(Record, frozen=True):
+    """Say goodbye until then, on the monotonic clock."""
+
+    reason: str
+    deadline: float
+
+
+Note: TypeAlias = Heard | Written | Retain | Replay | Pictured | Answer | Trouble | Stop

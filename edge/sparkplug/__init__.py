@@ -1,0 +1,1 @@
+"""The verdicts as Sparkplug B 3.0 tells them: an edge node, for plants whose SCADA speaks that."""
