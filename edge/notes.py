@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from edge.link import Heard
 from edge.record import Record
 
 if TYPE_CHECKING:
     from edge.album import Picture
     from edge.contract.commands import Reply
     from edge.contract.messages import Message
+    from edge.link import Heard
 
 
 class Written(Record, frozen=True):
@@ -60,4 +60,4 @@ class Stop(Record, frozen=True):
     deadline: float
 
 
-Note: TypeAlias = Heard | Written | Retain | Replay | Pictured | Answer | Trouble | Stop
+Note: TypeAlias = "Heard | Written | Retain | Replay | Pictured | Answer | Trouble | Stop"

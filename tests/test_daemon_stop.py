@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import socket
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Broker, free_port
@@ -14,10 +16,11 @@ from device import running_daemon, stop
 from recorder import Recorder
 from test_daemon import config_for
 
-from edge.stopping import StopSignals
+from edge.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
 STOP_SECONDS = 2.0
 
@@ -52,6 +55,35 @@ def test_a_stop_signal_may_come_while_one_is_handled() -> None:
         signals.stop = Interrupted()
         signal.raise_signal(signal.SIGTERM)
         assert signals.stop.is_set()
+
+
+def test_a_stop_signal_leaves_the_import_lock_alone() -> None:
+    """One that comes while an import holds a lock breaks off the start right after it, and imports still work."""
+    sent = []
+
+    def while_locking(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name == "cb" and "importlib" in code.co_filename and not sent:
+            sent.append(code)
+            signal.raise_signal(signal.SIGTERM)
+
+    sys.modules.pop("colorsys", None)
+
+    def start() -> None:
+        sys.setprofile(while_locking)
+        try:
+            importlib.import_module("colorsys")
+            time.sleep(STOP_SECONDS)
+        finally:
+            sys.setprofile(None)
+
+    with StopSignals() as signals:
+        with pytest.raises(StoppedEarlyError):
+            start()
+        assert signals.stop.is_set()
+    assert sent
+    sys.modules.pop("colorsys", None)
+    assert importlib.import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0, 0, 0)
 
 
 def test_sigterm_ends_in_time_without_a_broker(tmp_path: Path, demo_bundle: Path) -> None:

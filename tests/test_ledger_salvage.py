@@ -14,7 +14,7 @@ from edge.ledger.repair import DAMAGED, repair
 from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
-from edge.ledger.wal import PAGE, is_whole, log_of
+from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, index_of, is_whole, log_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,33 @@ def test_rows_of_the_log_are_read(tmp_path: Path) -> None:
     store.close()
     assert is_whole(copy)
     assert set(map(str, salvage(copy))) >= {str(r) for r in rows}
+
+
+def test_a_torn_frame_is_no_damage_and_a_lost_one_is(tmp_path: Path) -> None:
+    """What a kill leaves behind the last commit is an end; the same damage within what was committed is noticed."""
+    store, copy = Store(tmp_path / "l.db"), tmp_path / "copy.db"
+    store.add(row(seq) for seq in range(1, 400))
+    store.checkpoint()
+    store.add(row(seq) for seq in range(400, 450))
+    for path in (store_file := tmp_path / "l.db", log_of(store_file), index_of(store_file)):
+        shutil.copy(path, path.with_name(path.name.replace("l.db", "copy.db")))
+    store.close()
+    log = bytearray(log_of(copy).read_bytes())
+    frames = range(HEADER_BYTES, len(log), FRAME_BYTES)
+    end = next(at for at in frames if log[at + 8 : at + 16] != log[16:24])
+    assert is_whole(copy)
+    torn = log[:]
+    torn[end : end + 24] = log[end - FRAME_BYTES : end - FRAME_BYTES + 24]
+    for content, whole in (
+        (torn, True),
+        (log[: end + 24], True),
+        (log[: end - FRAME_BYTES], False),
+        (log[: end - 1] + bytes([log[end - 1] ^ 1]) + log[end:], False),
+    ):
+        log_of(copy).write_bytes(content)
+        assert is_whole(copy) is whole
+    log_of(copy).write_bytes(torn)
+    assert Store(copy, read_only=True).last == 449
 
 
 def damage(path: Path, dice: random.Random) -> None:

@@ -21,7 +21,7 @@ from edge.ledger.audit import Audit
 from edge.ledger.retention import stamp_of
 from edge.ledger.rows import Row, decode, last_of
 from edge.ledger.store import Span, Store, number_of
-from edge.ledger.wal import log_of
+from edge.ledger.wal import index_of, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +104,7 @@ def ledger_file(path: Path) -> Path:
 @contextmanager
 def opened(path: Path) -> Iterator[Reader]:
     """Open a ledger's file to read; raises LedgerError."""
-    log, index = log_of(path), path.with_name(f"{path.name}-shm")
+    log, index = log_of(path), index_of(path)
     if not log.exists():
         store = Reader(path, settled=True)
     elif index.exists():

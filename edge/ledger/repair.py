@@ -15,7 +15,7 @@ from edge.ledger.audit import Audited
 from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
-from edge.ledger.wal import is_whole, log_of
+from edge.ledger.wal import index_of, is_whole, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -156,12 +156,12 @@ def _set_aside(path: Path) -> Path:
     path.rename(aside)
     if log_of(path).exists():
         log_of(path).rename(log_of(aside))
-    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    index_of(path).unlink(missing_ok=True)
     return aside
 
 
 def _remove(path: Path) -> None:
-    for each in (path, log_of(path), path.with_name(f"{path.name}-shm")):
+    for each in (path, log_of(path), index_of(path)):
         each.unlink(missing_ok=True)
 
 
