@@ -18,7 +18,7 @@ HEADER_BYTES = 32
 FRAME_BYTES = 24 + PAGE
 """Page number, pages of the file after a commit or 0, two salts, two sums; 4 bytes each, then the page."""
 _INDEX_BYTES, _INDEX_COUNT, _INDEX_SALTS = 48, 16, 32
-"""Of the head of the log's index (sqlite.org/walformat.html, 2.1): its size, where the count of frames and the salts are."""
+"""Of the head of the log's index (sqlite.org/walformat.html, 2.1): its size, where the count and the salts are."""
 _MAGIC = 0x377F0682
 _WORDS = 0xFFFFFFFF
 
