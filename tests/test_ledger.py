@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger_samples import event
+from ledger_samples import event, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.ledger import pending
-from edge.ledger.ledger import Ledger
+from edge.ledger.ledger import FILE, Ledger
 from edge.ledger.rows import Row
+from edge.ledger.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +114,27 @@ def test_what_was_delivered_is_not_taken_again(tmp_path: Path) -> None:
         assert len(ledger.take(0, 100)) == 20
 
 
+def test_a_number_is_never_used_twice(tmp_path: Path) -> None:
+    """Where the file turns out to have a verdict of the next number already, the new one gets one behind all used."""
+    with opened(tmp_path) as (ledger, heard):
+        ledger.append(event())
+        heard.wait_for(1)
+        other = Store(tmp_path / FILE)
+        other.add([row(2)])
+        other.close()
+        given = event()
+        ledger.append(given)
+        heard.wait_for(3)
+        *before, gap, newest = everything(ledger)
+        assert ledger.trouble == ""
+    assert [entry.seq for entry in before if isinstance(entry, Row)] == [1, 2]
+    assert isinstance(gap, Gap)
+    assert isinstance(newest, Row)
+    assert (gap.first, gap.last + 1) == (3, newest.seq)
+    assert json.loads(newest.json)["id"] == given.id
+    assert list(tmp_path.glob("ledger-damaged-*.db"))
+
+
 def test_the_budget_sheds_in_order_and_says_so(tmp_path: Path) -> None:
     """Beyond the budget PASS goes before UNKNOWN, the oldest first, DEFECT stays, and gaps name each that went."""
     kinds = [Verdict.PASS] * 8 + [Verdict.UNKNOWN, Verdict.DEFECT]
@@ -137,7 +159,7 @@ APPENDS = """
 import sys, threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from ledger_samples import event
+from ledger_samples import event, row
 from edge.ledger.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), 1 << 30)
 ledger.start(lambda last: print(last, flush=True))

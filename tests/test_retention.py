@@ -159,9 +159,9 @@ def test_an_emptied_ledger_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     stores = Stores(tmp_path / "ledger.db", PLENTY, kept := Retention(1))
     stores.open()
     json = msgspec.json.encode(old(1, timedelta(days=3)))
-    stores.write([Row(1, Verdict.PASS, json)], [], None)
-    stores.write([], [Gap(first=2, last=5, reason="shed", verdicts={})], None)
-    stores.write([Row(6, Verdict.PASS, json, 5)], [], Marks(6))
+    stores.write(lambda _: ([Row(1, Verdict.PASS, json)], []))
+    stores.write(lambda _: ([], [Gap(first=2, last=5, reason="shed", verdicts={})]))
+    stores.write(lambda _: ([Row(6, Verdict.PASS, json, 5)], []), Marks(6))
     kept.note(datetime.now(UTC), 0.0)
     while kept.removed < 6:
         stores.tend()
@@ -178,7 +178,7 @@ def test_nothing_is_written_while_nothing_is_due(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(retention, "HELD_SECONDS", 0.0)
     stores = Stores(tmp_path / "ledger.db", PLENTY, kept := Retention(1))
     stores.open()
-    stores.write([row(seq) for seq in range(1, 300)], [], Marks(299))
+    stores.write(lambda _: ([row(seq) for seq in range(1, 300)], []), Marks(299))
     stores.tend()
     kept.note(datetime.now(UTC), 0.0)
     written, looks = log_of(tmp_path / "ledger.db").read_bytes(), []

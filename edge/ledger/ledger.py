@@ -137,10 +137,10 @@ class Ledger:
         audits = self._trail.take(now)
         if items:
             self._note_times(items, now)
-            self._stores.write(*numbered(items, self._stores.last + 1, delivered), None, audits)
+            self._stores.write(lambda first: numbered(items, first, delivered), audits=audits)
             self._stores.marks = self._stores.marks.further(Marks(delivered))
         elif audits or delivered != self._stores.marks.delivered:
-            self._stores.write((), (), self._stores.marks.further(Marks(delivered)), audits)
+            self._stores.write(lambda _: ((), ()), self._stores.marks.further(Marks(delivered)), audits)
         return bool(items)
 
     def _note_times(self, items: Iterable[Event | Verdict], now: float) -> None:

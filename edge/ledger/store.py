@@ -46,8 +46,9 @@ _KINDS = {
     sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
     sqlite3.SQLITE_NOTADB: DamagedLedgerError,
     sqlite3.SQLITE_FULL: FullLedgerError,
+    sqlite3.SQLITE_CONSTRAINT: DamagedLedgerError,
 }
-"""By SQLite's primary result code."""
+"""By SQLite's primary result code. A number that is used already was missed when the file said its last one."""
 _MARKS_ID = 1
 _ANY = 1 << 62
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}

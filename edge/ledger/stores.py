@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
@@ -41,6 +41,10 @@ _CHUNK = 200
 _ANY = _ALL = 1 << 62
 
 
+Numbering: TypeAlias = "Callable[[int], tuple[Sequence[Row], Sequence[Gap]]]"
+"""Gives verdicts and gaps the numbers from this one on."""
+
+
 class Stores:
     """Where verdicts go: always somewhere. One thread calls it, but for `take`, which another may call."""
 
@@ -63,6 +67,8 @@ class Stores:
         self._spare: Store | None = None
         self._damaged = False
         self._retry_at = 0.0
+        self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()
+        """What is being written."""
         self._taken = 0
         self._taking = threading.Lock()
         """What is being read for the broker is not shed meanwhile, and not afterwards."""
@@ -86,21 +92,26 @@ class Stores:
         except LedgerError as error:
             log.warning("the ledger could not be closed in order: %s", error)
 
-    def write(
-        self, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None, audits: Sequence[Audit] = ()
-    ) -> None:
-        """Write verdicts and gaps, whose numbers follow `last`, commands, and the marks if they are given."""
+    def write(self, number: Numbering, marks: Marks | None = None, audits: Sequence[Audit] = ()) -> None:
+        """Write verdicts and gaps, numbered from behind `last` on, commands, and the marks if they are given."""
         self.marks = marks or self.marks
         if self._spare is None:
             try:
-                self._on_file(lambda file: self._add(file, rows, gaps, marks, audits))
+                # Not before the file is found whole: a damaged one may not have known its last number.
+                self._on_file(lambda file: self._add(file, *self._numbered(number), marks, audits))
             except LedgerError as error:
                 self._fall_back(error)
         if self._spare is not None:
-            self._spare.add(rows, gaps, None, audits)
+            self._spare.add(*self._numbered(number), None, audits)
             self._shed(self._spare, SPARE_BYTES)
-        self._numbers.cover(self.last + len(rows) + len(gaps))
+        rows, gaps = self._fresh
+        self._fresh = (), ()
         self.last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
+
+    def _numbered(self, number: Numbering) -> tuple[Sequence[Row], Sequence[Gap]]:
+        rows, gaps = self._fresh = number(self.last + 1)
+        self._numbers.cover(self.last + len(rows) + len(gaps))
+        return rows, gaps
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
         """Return the next `limit` verdicts and gaps behind a number, which are not shed any more; see `look`."""
