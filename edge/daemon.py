@@ -225,4 +225,5 @@ def _counters(capture: Capture, sinks: Sinks) -> Counters:
         "pictures_waiting": sinks.album.count_waiting,
         "pictures_lost": sinks.album.lost + (sinks.evidence.skipped if sinks.evidence else 0),
         "commands_overlooked": sinks.publisher.overlooked,
+        "connections_failed": sinks.publisher.failed,
     }

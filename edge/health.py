@@ -25,6 +25,7 @@ class Counters(TypedDict):
     pictures_waiting: int
     pictures_lost: int
     commands_overlooked: int
+    connections_failed: int
 
 
 class Tally:

@@ -25,6 +25,9 @@ AT_ONCE_SECONDS = 0.02
 LASTED_SECONDS = 1.0
 RIVAL_SECONDS = 30.0
 """Before the place at the broker is taken back from another device of this name."""
+BRIEF_SECONDS = 30.0
+_SUSPICIOUS = 3
+"""So many connections in a row that the broker ended sooner: two devices of one name end each other's."""
 _JITTER = 0.5
 """The share of a wait that is left to chance: a hall of devices must not come back in one moment."""
 
@@ -53,12 +56,21 @@ class Link:
         self._mqtt = mqtt
         self._identify = identify
         self._tell = tell
-        self._number = self._failures = 0
+        self._number = self._failures = self._brief = 0
         self._since = inf
         """When the last connection began."""
         self._opening = True
         """Whether the present connection was begun; else it is waited for."""
         self._connection = self._prepare()
+
+    @property
+    def contested(self) -> bool:
+        """Whether it looks as if another client of this name takes the place at the broker, which need not say so."""
+        return self._brief >= _SUSPICIOUS
+
+    def lasts(self, now: float) -> bool:
+        """Say whether the present connection has stood for a while."""
+        return bool(self.connected) and now - self._since > BRIEF_SECONDS
 
     def open(self) -> None:
         """Begin to connect, in the background."""
@@ -85,6 +97,8 @@ class Link:
             case Asked():
                 self._connection.asked -= 1
             case Away(rival=rival):
+                brief = self.connected and not self.lasts(time.monotonic())
+                self._brief = self._brief + 1 if brief else 0
                 self._end(RIVAL_SECONDS if rival else 0.0)
         return heard.news
 

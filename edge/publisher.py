@@ -79,6 +79,11 @@ class Publisher:
         self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
+    @property
+    def failed(self) -> int:
+        """How many attempts to connect failed."""
+        return self._link.failed
+
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._sender.start()
@@ -225,6 +230,8 @@ class Publisher:
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
         if away.rival:
             self._take(Trouble("identity", "another device has this device.id"))
+        elif self._link.contested:
+            self._take(Trouble("identity", "connections end at once: has another device this device.id?"))
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
@@ -233,6 +240,8 @@ class Publisher:
         )
         if self._discovery and name in self._elsewhere:
             self._discovery.landed(name)
+        if self._link.lasts(time.monotonic()):
+            self._take(Trouble("identity", ""))
         if refused:
             self._tell(problem, logging.ERROR)
         self._take(Trouble(name, problem if refused else ""))
