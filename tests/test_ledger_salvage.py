@@ -27,12 +27,12 @@ def test_a_whole_file_is_read_to_the_last_row(tmp_path: Path) -> None:
     rows = make_ledger(tmp_path / "l.db", 1_000)
     store = Store(tmp_path / "l.db")
     gap = Gap(first=1_001, last=1_004, reason="shed", verdicts={Verdict.PASS: 4})
-    store.add((), [gap], Marks(700, 3))
+    store.add((), [gap], Marks(700))
     store.close()
     found = list(salvage(tmp_path / "l.db"))
     assert sorted((r for r in found if isinstance(r, Row)), key=last_of) == rows
     assert [entry for entry in found if isinstance(entry, Gap)] == [gap]
-    assert [entry for entry in found if isinstance(entry, Marks)] == [Marks(700, 3)]
+    assert [entry for entry in found if isinstance(entry, Marks)] == [Marks(700)]
 
 
 def test_rows_of_the_log_are_read(tmp_path: Path) -> None:

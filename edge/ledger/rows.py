@@ -57,14 +57,13 @@ class Row(Record, frozen=True):
 
 
 class Marks(Record, frozen=True):
-    """How far it went: the number of the last verdict the broker acknowledged, and of the last picture sent."""
+    """How far it went: the number of the last verdict the broker acknowledged."""
 
     delivered: int = 0
-    pictured: int = 0
 
     def further(self, other: Marks) -> Marks:
-        """Return the further of each."""
-        return Marks(max(self.delivered, other.delivered), max(self.pictured, other.pictured))
+        """Return the further one."""
+        return max(self, other, key=lambda marks: marks.delivered)
 
 
 def first_of(entry: Row | Gap) -> int:
