@@ -16,7 +16,7 @@ from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import Tiles
-from edge.errors import BundleError, CameraError, DataError
+from edge.errors import BundleError, CameraError, DamagedLedgerError, DataError, LedgerError
 from edge.state import state_dir
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def run(path: Path, *, live: bool) -> int:
         print(f"ok  sparkplug      {Topics.by(config).of('+')}")
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
-    classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
+    folder = state_dir(config)
+    print(f"ok  ledger         {_ledger(folder)}")
+    classifier = Classifier(bundle, config.runtime, state_dir=folder)
     height, width = classifier.input_size
     tiles = bundle.manifest.preprocess.tiles
     across, down = reversed(classifier.canvas_size)
@@ -80,6 +82,20 @@ def check_golden(classifier: Classifier, bundle: Bundle) -> int:
                 "this runtime computes the model wrongly: install another one"
             )
     return len(expected)
+
+
+def _ledger(folder: Path) -> str:
+    """Say what waits in a ledger, while its daemon runs too; raises LedgerError if it cannot be read."""
+    from edge.ledger.ledger import FILE
+    from edge.ledger.reading import opened
+
+    if not (folder / FILE).exists():
+        return f"none yet in {folder}"
+    try:
+        with opened(folder / FILE) as store:
+            return f"verdicts up to {store.last}, {store.count_behind(store.marks.delivered)} wait for the broker"
+    except DamagedLedgerError as error:
+        raise LedgerError(f"{error}; the daemon's next start repairs it, and keeps the file beside it") from error
 
 
 def _one_frame(config: CameraConfig) -> str:

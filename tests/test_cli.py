@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from conftest import free_port
 from device import assert_one_clear_line, inspect_command, run_inspect, write_config
+from ledger_samples import make_ledger
 from PIL import Image
 
 from edge.command import EXIT_CODES
 from edge.contract import bundle as bundles
+from edge.ledger.ledger import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +78,16 @@ def test_check_validates_without_starting(demo_bundle: Path, tmp_path: Path, pic
     assert done.returncode == 0, done.stderr
     live = run_inspect("check", "--config", config, "--live")
     assert_one_clear_line(live, 7, str(mqtt["port"]), "cannot be reached", "check mqtt.host")
+
+
+def test_check_says_what_waits_in_the_ledger(tmp_path: Path, demo_bundle: Path) -> None:
+    """Before the first start there is none; afterwards the verdicts that the broker does not have are counted."""
+    config = write_config(tmp_path / "d.toml", bundle=demo_bundle, camera={"kind": "synthetic"}, mqtt={})
+    assert "none yet" in run_inspect("check", "--config", config).stdout
+    make_ledger(tmp_path / "state" / FILE, 7)
+    assert "verdicts up to 7, 7 wait for the broker" in run_inspect("check", "--config", config).stdout
+    (tmp_path / "state" / FILE).write_bytes(b"nothing that SQLite knows")
+    assert_one_clear_line(run_inspect("check", "--config", config), 10, FILE, "next start repairs it")
 
 
 def test_check_names_the_nearest_key(demo_bundle: Path, tmp_path: Path) -> None:

@@ -39,13 +39,14 @@ def is_whole(path: Path) -> bool:
     A kill may leave the head of a frame without its page. Only the index tells it from a damaged one: it knows how many
     frames are committed.
     """
+    index = _index(path)  # First: what a running daemon commits meanwhile is in the log then.
     try:
         log = log_of(path).read_bytes()
     except FileNotFoundError:
         log = b""
     salts = log[16:24]
     whole = _whole_frames(log)
-    committed = _committed(path, salts)
+    committed = _committed(index, salts)
     if committed is not None:
         return whole >= committed
     if whole < 0:
@@ -72,13 +73,17 @@ def _whole_frames(log: bytes) -> int:
     return (len(log) - HEADER_BYTES) // FRAME_BYTES
 
 
-def _committed(path: Path, salts: bytes) -> int | None:
-    """Return how many frames of the log are committed, by its index; None: that is not there, or of another log."""
+def _index(path: Path) -> bytes:
+    """Return the two heads of the log's index; nothing where there is none."""
     try:
         with index_of(path).open("rb") as file:
-            heads = file.read(2 * _INDEX_BYTES)
+            return file.read(2 * _INDEX_BYTES)
     except OSError:
-        return None
+        return b""
+
+
+def _committed(heads: bytes, salts: bytes) -> int | None:
+    """Return how many frames of the log are committed, by its index; None: that is not there, or of another log."""
     one, other = heads[:_INDEX_BYTES], heads[_INDEX_BYTES:]
     sums = _sums(one[:-8], "=", (0, 0)) if len(one) == _INDEX_BYTES else (0, 0)
     if one != other or one[_INDEX_SALTS : _INDEX_SALTS + 8] != salts or struct.pack("=2I", *sums) != one[-8:]:
