@@ -79,6 +79,10 @@ class DamagedLedgerError(LedgerError):
     """What is in the ledger's file is not what was written there."""
 
 
+class UsedNumberError(DamagedLedgerError):
+    """The ledger's file has a verdict of this number already, though it did not say so."""
+
+
 class FullLedgerError(LedgerError):
     """The disk has no room for more of the ledger."""
 

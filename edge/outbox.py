@@ -95,6 +95,8 @@ class Outbox:
             self._lateness = Lateness(last)
         else:
             self._lateness.written(last, now)
+        if (backlog := self._ledger.take_backlog()) is not None:
+            self._delivery.rewind(backlog)
         self._written = last
 
     def retain(self, name: str, message: bytes) -> None:

@@ -136,12 +136,16 @@ def need_mosquitto() -> None:
 
 
 def make_broker(folder: Path, *lines: str) -> Broker:
-    """Write a mosquitto configuration (anonymous unless `lines` say otherwise) for a free port."""
+    """Write a mosquitto configuration (anonymous unless `lines` say otherwise) for a free port.
+
+    By default mosquitto drops what a slow subscriber has not fetched beyond 1,000 messages: a test would take that for
+    ours.
+    """
     need_mosquitto()
     port = free_port()
     access = lines or ("allow_anonymous true",)
     settings = folder / "mosquitto.conf"
-    settings.write_text("\n".join([f"listener {port} 127.0.0.1", "user root", *access, ""]))
+    settings.write_text("\n".join([f"listener {port} 127.0.0.1", "user root", "max_queued_messages 0", *access, ""]))
     return Broker(port, settings)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker that drops nothing of what a slow subscriber has not fetched yet: by itself it does beyond 1,000."""
-    running = make_broker(tmp_path, "allow_anonymous true", "max_queued_messages 0")
+    running = make_broker(tmp_path)
     running.start()
     yield running
     running.stop()

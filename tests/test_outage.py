@@ -70,7 +70,7 @@ def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *
     They are delivered at ten times the rate of their coming at least, and a DEFECT's alarm overtakes them.
     """
     count = 864_000 if soak else 20_000
-    broker = make_broker(tmp_path, "allow_anonymous true", "max_queued_messages 0")
+    broker = make_broker(tmp_path)
     mqtt = {"host": "127.0.0.1", "port": broker.port}
     config = write_config(tmp_path / "device.toml", bundle=tmp_path, camera={"kind": "synthetic"}, mqtt=mqtt)
     command = [sys.executable, Path(__file__).with_name("judging.py"), config]

@@ -67,6 +67,7 @@ def start_line(folder: Path, wheel: Path) -> Line:
     config = write_config(
         folder / "device.toml",
         bundle=DEMO_BUNDLE,
+        state_dir="/var/lib/edge-inspect",  # systemd's: /etc is not the service's to write.
         camera={"kind": "synthetic", "rate": 10.0},
         mqtt={"host": station.gateway, "port": port},
         device={"site": "test"},

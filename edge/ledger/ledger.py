@@ -42,8 +42,8 @@ class Ledger:
 
         Raises ConfigError if another process has it.
         """
-        self.delivered = 0
-        """The number up to which the broker has all; who delivers keeps it up to date."""
+        self._delivered = 0
+        self._backlog: int | None = None
         self._claim = _claim(folder)
         self._retention = retention or Retention()
         self._stores = Stores(folder / FILE, budget, self._retention)
@@ -52,6 +52,24 @@ class Ledger:
         self._closing = False
         self._error: BaseException | None = None
         self._writer: threading.Thread | None = None
+
+    @property
+    def delivered(self) -> int:
+        """The number up to which the broker has all; who delivers keeps it up to date."""
+        return self._delivered
+
+    @delivered.setter
+    def delivered(self, number: int) -> None:
+        if self._backlog is None:  # Else whoever delivers does not know yet that it has to go back.
+            self._delivered = number
+
+    def take_backlog(self) -> int | None:
+        """Return the number behind which delivering has to begin again, once; None: it may go on.
+
+        A file that could not be opened at the start was opened: verdicts of the last life are in it.
+        """
+        backlog, self._backlog = self._backlog, None
+        return backlog
 
     @property
     def waiting(self) -> int:
@@ -114,7 +132,8 @@ class Ledger:
         self._pending.wake()
         if self._writer is not None:
             self._writer.join(timeout)
-        os.close(self._claim)
+        if self._writer is None or not self._writer.is_alive():  # Else the folder is its own until the process ends.
+            os.close(self._claim)
         return len(self._pending)
 
     def _run(self, on_written: Callable[[int], None]) -> None:
@@ -127,10 +146,17 @@ class Ledger:
                 if self._write(self._pending.take(GROUP)):
                     on_written(self._stores.last)
                 self._stores.tend()
+                if self._stores.backlog is not None:
+                    self._go_back(self._stores.backlog)
+                    on_written(self._stores.last)
             self._stores.marks = self._stores.marks.further(Marks(self.delivered))
             self._stores.close(self._trail.take(None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
             self._error = error
+
+    def _go_back(self, backlog: int) -> None:
+        self._delivered = self._backlog = backlog
+        self._stores.backlog = None
 
     def _write(self, items: list[Event | Verdict]) -> bool:
         delivered, now = self.delivered, time.monotonic()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
 from edge.ledger.audit import OBEYED, Audit, Audited
 from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, joined, pack_row, runs, unpack_row
 from edge.ledger.wal import PAGE
@@ -46,9 +46,9 @@ _KINDS = {
     sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
     sqlite3.SQLITE_NOTADB: DamagedLedgerError,
     sqlite3.SQLITE_FULL: FullLedgerError,
-    sqlite3.SQLITE_CONSTRAINT: DamagedLedgerError,
+    sqlite3.SQLITE_CONSTRAINT: UsedNumberError,
 }
-"""By SQLite's primary result code. A number that is used already was missed when the file said its last one."""
+"""By SQLite's primary result code."""
 _MARKS_ID = 1
 _ANY = 1 << 62
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
@@ -259,7 +259,7 @@ class Store:
             if other.reason == gap.reason and (other.last + 1 == gap.first or gap.last + 1 == other.first):
                 self._db.execute("DELETE FROM gap WHERE first = ?", (other.first,))
                 gap = joined(gap, other)
-        self._db.execute("INSERT INTO gap VALUES (?, ?)", (gap.first, encode(gap.first, gap)))
+        self._db.execute("INSERT OR REPLACE INTO gap VALUES (?, ?)", (gap.first, encode(gap.first, gap)))
 
     def _one(self, query: str, *values: Any) -> int:
         found = self._all(query, *values)

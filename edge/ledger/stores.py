@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
 from edge.ledger.repair import DAMAGED, asked_for, finish_repair, looks_whole, repair
 from edge.ledger.retention import Retention, stamp_of
+from edge.ledger.room import Room
 from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of
 from edge.ledger.shed import order, remove_some
 from edge.ledger.store import Span, Store
@@ -31,10 +31,6 @@ RETRY_SECONDS = 5.0
 """How often a disk that refused is asked again."""
 SPARE_BYTES = 16 << 20
 """Of verdicts in memory while the disk refuses them."""
-RESERVE_BYTES = 1 << 20
-"""Of the disk, held by a file that gives way when it is full: removing verdicts needs room for the log first."""
-_ROOM_BYTES = 256 << 10
-"""Freed at a time on a full disk."""
 _BATCH = 500
 _CHUNK = 200
 """Looked at, or removed, in one go for their age."""
@@ -46,11 +42,11 @@ Numbering: TypeAlias = "Callable[[int], tuple[Sequence[Row], Sequence[Gap]]]"
 
 
 class Stores:
-    """Where verdicts go: always somewhere. One thread calls it, but for `take`, which another may call."""
+    """Where verdicts go: always somewhere. One thread calls it, but for `take`, `look` and `newest`, which any may."""
 
     def __init__(self, path: Path, budget: int, retention: Retention) -> None:
         """Name the file; `budget` is how many bytes of verdicts it may hold."""
-        self.trouble = ""
+        self._refused = ""
         """Why the file takes nothing at present; empty if it does."""
         self.lost = dict.fromkeys(VERDICTS, 0)
         """How many were shed before the broker had them."""
@@ -58,27 +54,38 @@ class Stores:
         """How far the broker has them."""
         self.last = 0
         """The number of the last verdict that was written."""
+        self.backlog: int | None = None
+        """Behind which number a file that was opened late has verdicts that nobody took yet; None: there is none."""
         self._path = path
-        self._reserve = path.with_suffix(".reserve")
         self._numbers = Numbers(path.with_suffix(".numbers"))
-        self._budget = self._cap = budget
+        self._room = Room(path.with_suffix(".reserve"), budget)
         self._retention = retention
         self._file: Store | None = None
         self._spare: Store | None = None
+        self._known = False
+        """Whether the file has said in this start which number is its last."""
         self._damaged = False
+        self._unread = ""
+        """Why the last look failed; empty if it did not."""
         self._retry_at = 0.0
         self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()
         """What is being written."""
         self._taken = 0
-        self._taking = threading.Lock()
-        """What is being read for the broker is not shed meanwhile, and not afterwards."""
+        """What was read for the broker up to here is not shed any more."""
+        self._moving = threading.RLock()
+        """Held while verdicts are read, and while they go or change their place: each is seen once, where it is."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the file takes nothing at present, or cannot be read; empty if it does and can."""
+        return self._refused or self._unread
 
     def open(self) -> None:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
         try:
             self._look_through()
         except (LedgerError, OSError) as error:
-            self.last = max(self.last, self._numbers.claimed)  # What the file holds has numbers up to this.
+            self.last = self._numbers.beyond()  # What the file holds has numbers up to this.
             self._fall_back(error)
             self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
@@ -106,6 +113,9 @@ class Stores:
             self._shed(self._spare, SPARE_BYTES)
         rows, gaps = self._fresh
         self._fresh = (), ()
+        for gap in gaps:  # Of what was shed on its way here.
+            for verdict, count in gap.verdicts.items():
+                self.lost[verdict] += count
         self.last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
 
     def _numbered(self, number: Numbering) -> tuple[Sequence[Row], Sequence[Gap]]:
@@ -115,7 +125,7 @@ class Stores:
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
         """Return the next `limit` verdicts and gaps behind a number, which are not shed any more; see `look`."""
-        with self._taking:
+        with self._moving:
             found = self.look(Span(after, self.last), limit)
             self._taken = max([self._taken, *map(last_of, found[-1:])])
         return found
@@ -132,18 +142,20 @@ class Stores:
     def _ask(
         self, question: Callable[[Store, int], Sequence[Row | Gap]], limit: int, *, reverse: bool = False
     ) -> list[Row | Gap]:
-        stores = [store for store in (self._file, self._spare) if store is not None and not self._damaged]
         found: list[Row | Gap] = []
-        try:
-            for store in reversed(stores) if reverse else stores:
-                if len(found) < limit:
-                    found += question(store, limit - len(found))
-        except DamagedLedgerError:
-            self._damaged = True  # `tend` repairs it.
-            return []
-        except LedgerError as error:
-            self._complain(str(error))
-            return []
+        with self._moving:
+            stores = [store for store in (self._file, self._spare) if store is not None and not self._damaged]
+            try:
+                for store in reversed(stores) if reverse else stores:
+                    if len(found) < limit:
+                        found += question(store, limit - len(found))
+            except DamagedLedgerError:
+                self._damaged = True  # `tend` repairs it.
+                return []
+            except LedgerError as error:
+                self._unread = str(error)
+                return []
+            self._unread = ""
         return found
 
     def tend(self) -> None:
@@ -156,8 +168,8 @@ class Stores:
                     self._look_through()
                 self._return_to_file(self._open_file(), self._spare)
             if self._spare is None:
-                self._look_for_room()
-                self._on_file(lambda file: self._shed(file, min(self._budget, self._cap)))
+                self._room.look()
+                self._on_file(lambda file: self._shed(file, self._room.bytes))
                 self._on_file(self._expire)
         except (LedgerError, OSError) as error:  # OSError: a dying disk does not even tell how full it is.
             self._fall_back(error)
@@ -176,8 +188,9 @@ class Stores:
 
     def _used(self) -> int:
         """Return the number up to which a damaged file may have had verdicts."""
-        before = self._before_spare()
-        return self._numbers.claimed if before is None else before
+        if (before := self._before_spare()) is not None:
+            return before
+        return self.last if self._known else self._numbers.claimed
 
     def _on_file(self, act: Callable[[Store], None]) -> None:
         """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
@@ -185,14 +198,16 @@ class Stores:
             act(self._open_file())
         except DamagedLedgerError as error:
             log.warning("%s", error)
+            self._known = self._known and not isinstance(error, UsedNumberError)
             act(self._mend())
 
     def _mend(self) -> Store:
         self._damaged = True
-        if self._file is not None:
-            with suppress(LedgerError):  # It is damaged; what it says now is no news.
-                self._file.close()
-            self._file = None
+        with self._moving:
+            if self._file is not None:
+                with suppress(LedgerError):  # It is damaged; what it says now is no news.
+                    self._file.close()
+                self._file = None
         repair(self._path, self._used())
         file = self._open_file()
         self._damaged = False
@@ -201,13 +216,25 @@ class Stores:
     def _open_file(self) -> Store:
         if self._file is None:
             file = Store(self._path)
-            before = self._before_spare()
-            last = max(self.last, file.last or self._numbers.claimed) if before is None else before
-            if file.last < last:  # Not even the numbers of the last verdicts were left of a damaged one.
+            last = self._last_in(file)
+            if file.last < last:  # Not even the numbers of the last verdicts were left of it.
                 file.add((), [Gap(first=file.last + 1, last=last, reason=DAMAGED, verdicts={})])
+            if self._spare is not None and not self._known:
+                self.backlog, self.marks = file.marks.delivered, file.marks
             self.last, self.marks = max(self.last, last), self.marks.further(file.marks)
+            self._known = True
             self._file = file
         return self._file
+
+    def _last_in(self, file: Store) -> int:
+        """Return the number up to which verdicts are in a file that was just opened, or were."""
+        if (before := self._before_spare()) is not None:
+            return before
+        if self._known:
+            return max(self.last, file.last)
+        # One that is new, or behind verdicts that were in memory alone, does not know the last number.
+        lost = self._numbers.in_memory or not file.last
+        return max(file.last, self._numbers.claimed if lost else 0)
 
     def _add(
         self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None, audits: Sequence[Audit] = ()
@@ -215,17 +242,15 @@ class Stores:
         try:
             file.add(rows, gaps, marks, audits)
         except FullLedgerError:
-            self._reserve.unlink(missing_ok=True)
             file.checkpoint()
-            # The file cannot grow: what is new takes the place of what goes. A small one has the reserve's room.
-            self._cap = max(file.used - _ROOM_BYTES, RESERVE_BYTES // 2)
-            self._shed(file, self._cap)
+            self._room.run_out(file.used)
+            self._shed(file, self._room.bytes)
             file.checkpoint()
             file.add(rows, gaps, marks, audits)
 
     def _shed(self, store: Store, budget: int) -> None:
         while store.used > budget:
-            with self._taking:
+            with self._moving:
                 steps = order(delivered=self.marks.delivered, taken=self._taken, last=self.last)
                 count, step = remove_some(store, steps)
             if step is None:
@@ -244,30 +269,30 @@ class Stores:
             retention.look(file.read(Span(retention.looked, self.last), _CHUNK), now)
 
     def _fall_back(self, error: Exception) -> None:
-        self._complain(f"{error}; verdicts are kept in memory")
+        trouble = f"{error}; verdicts are kept in memory, and are lost if the device loses its power"
+        if trouble != self._refused:
+            log.error("%s", trouble)
+        self._refused = trouble
+        self._numbers.note_memory(in_memory=True)
         self._spare = self._spare or Store(None)
         self._retry_at = time.monotonic() + RETRY_SECONDS
-
-    def _complain(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            log.error("%s", trouble)
-        self.trouble = trouble
 
     def _return_to_file(self, file: Store, spare: Store) -> None:
         while batch := spare.read(Span(0, self.last), _BATCH):
             rows = [entry for entry in batch if isinstance(entry, Row)]
-            self._add(file, rows, [entry for entry in batch if isinstance(entry, Gap)], self.marks)
-            spare.forget(last_of(batch[-1]))
+            with self._moving:
+                self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
+                spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
-        spare.close()
-        self._spare, self.trouble = None, ""
+        with self._moving:
+            spare.close()
+            self._spare, self._refused = None, ""
+        self._numbers.note_memory(in_memory=False)
         log.warning("the ledger %s takes verdicts again", self._path)
 
-    def _look_for_room(self) -> None:
-        disk = os.statvfs(self._path.parent)
-        if disk.f_bavail * disk.f_frsize < 2 * RESERVE_BYTES:
-            return
-        self._cap = self._budget
-        if not self._reserve.exists():
-            with suppress(OSError), self._reserve.open("wb") as file:  # Others were quicker: the next time, then.
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+    def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> None:
+        """Add what is not there yet: a disk may have taken what it said it did not."""
+        self._add(file, (), gaps, self.marks)
+        span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
+        known = {first_of(entry) for entry in file.read(span, 2 * _BATCH)}
+        self._add(file, [row for row in rows if row.seq not in known], (), None)

@@ -1,0 +1,195 @@
+"""File and memory in turn: no verdict is passed over, shown twice or given a used number, whatever the disk does."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ledger_samples import row
+
+from edge.contract.messages import Gap
+from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.ledger import Ledger
+from edge.ledger.numbers import Numbers
+from edge.ledger.retention import Retention
+from edge.ledger.rows import Marks, Row
+from edge.ledger.store import Span, Store
+from edge.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PLENTY = 64 << 20
+ALL = Span(0, 1 << 40)
+
+
+def stores(folder: Path) -> Stores:
+    return Stores(folder / "ledger.db", PLENTY, Retention())
+
+
+def give(to: Stores, count: int) -> None:
+    """Write so many verdicts."""
+    to.write(lambda first: ([row(first + number) for number in range(count)], []))
+
+
+def numbers(entries: Sequence[Row | Gap]) -> list[int | tuple[int, int]]:
+    return [entry.seq if isinstance(entry, Row) else (entry.first, entry.last) for entry in entries]
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, kind: type[LedgerError], times: int = 1) -> None:
+    """Have the next writes to files fail; memory takes what it gets."""
+    add, left = Store.add, [None] * times
+
+    def failing(self: Store, *given: Any) -> None:
+        if left and self._name != ":memory:":
+            left.pop()
+            raise kind("the disk says no")
+        add(self, *given)
+
+    monkeypatch.setattr(Store, "add", failing)
+
+
+def test_verdicts_that_move_from_memory_to_the_file_are_seen_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads just then gets each, in order, and passes none over."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 1)
+    fail(monkeypatch, LedgerError)
+    give(held, 1)
+    for _ in range(12):
+        give(held, 100)
+    reading, moved = threading.Event(), threading.Event()
+    read = Store.read
+
+    def slowly(self: Store, *given: Any) -> Any:
+        found = read(self, *given)
+        if threading.current_thread() is not threading.main_thread():
+            reading.set()
+            moved.wait(1)  # As long as this thread reads nothing may move: it runs into its end.
+        return found
+
+    monkeypatch.setattr(Store, "read", slowly)
+    taken: list[Row | Gap] = []
+    reader = threading.Thread(target=lambda: taken.extend(held.take(0, 2_000)))
+    reader.start()
+    assert reading.wait(10)
+    held._retry_at = 0
+    held.tend()
+    moved.set()
+    reader.join()
+    assert numbers(taken) == list(range(1, 1_203))
+    assert numbers(held.look(ALL, 2_000)) == list(range(1, 1_203))
+    assert held.trouble == ""
+
+
+def test_numbers_given_in_memory_are_not_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill while verdicts are in memory the next start leaves their numbers out, and a gap says so."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    fail(monkeypatch, LedgerError)
+    give(held, 5)
+    assert numbers(held.look(ALL, 100)) == list(range(1, 11))
+    again = stores(tmp_path)
+    again.open()
+    give(again, 1)
+    *before, gap, new = again.look(ALL, 100)
+    assert numbers(before) == [1, 2, 3, 4, 5]
+    assert isinstance(gap, Gap)
+    assert gap.first == 6
+    assert isinstance(new, Row)
+    assert new.seq == gap.last + 1 > 10
+
+
+def test_numbers_go_on_after_memory_was_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all is in the file again, a restart counts on without a gap."""
+    held = stores(tmp_path)
+    held.open()
+    fail(monkeypatch, LedgerError)
+    give(held, 3)
+    held._retry_at = 0
+    held.tend()
+    assert held.trouble == ""
+    again = stores(tmp_path)
+    again.open()
+    give(again, 1)
+    assert numbers(again.look(ALL, 100)) == [1, 2, 3, 4]
+
+
+def test_damage_found_while_writing_makes_no_gap_of_what_never_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repaired file goes on where the damaged one was, and the next repair loses nothing of it."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    fail(monkeypatch, DamagedLedgerError)
+    give(held, 1)
+    give(held, 1)
+    assert numbers(held.look(ALL, 100)) == [1, 2, 3, 4, 5, 6, 7]
+    held._damaged = True
+    held.tend()
+    assert numbers(held.look(ALL, 100)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_what_a_late_file_holds_is_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that could not be opened at the start, with verdicts that nobody has: delivering begins behind them."""
+    before = stores(tmp_path)
+    before.open()
+    give(before, 5)
+    before.write(lambda _: ((), ()), Marks(2))
+    before.close(())
+    ledger = Ledger(tmp_path, PLENTY)
+    held = ledger._stores
+    look_through = Stores._look_through
+    monkeypatch.setattr(Stores, "_look_through", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
+    held.open()
+    give(held, 2)
+    ledger.delivered = held.last
+    monkeypatch.setattr(Stores, "_look_through", look_through)
+    held._retry_at = 0
+    held.tend()
+    assert held.backlog == 2
+    ledger._go_back(held.backlog)
+    ledger.delivered = held.last  # Who delivers has not heard of it yet.
+    assert ledger.take_backlog() == ledger.delivered == 2
+    waiting = numbers(ledger.take(2, 100))
+    assert waiting[:3] == [3, 4, 5]
+    assert waiting[-2:] == [held.last - 1, held.last]
+    ledger.close(1)
+
+
+def test_a_look_that_fails_is_no_lasting_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status names it until the next look succeeds."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 3)
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "read", lambda *_: (_ for _ in ()).throw(LedgerError("disk I/O error")))
+        assert held.look(ALL, 10) == []
+        assert held.trouble == "disk I/O error"
+    assert numbers(held.look(ALL, 10)) == [1, 2, 3]
+    assert held.trouble == ""
+
+
+def test_without_any_known_number_none_is_given(tmp_path: Path) -> None:
+    """Where neither the file nor the record beside it can be read, there is an error instead of a used number."""
+    (tmp_path / "ledger.db").mkdir()
+    (tmp_path / "ledger.numbers").mkdir()
+    with pytest.raises(LedgerError, match="cannot be numbered"):
+        stores(tmp_path).open()
+
+
+@pytest.mark.parametrize("content", [b"", b"12", b"12 memory", b"x", b"1" * 40, b"-3", b"\xff\x00", b"12 memoryx"])
+def test_any_record_of_numbers_is_read(tmp_path: Path, content: bytes) -> None:
+    """A damaged record is told and counts for nothing; what was claimed is written in its place."""
+    (tmp_path / "n").write_bytes(content)
+    found = Numbers(tmp_path / "n")
+    assert (found.claimed, found.in_memory) == {b"12": (12, False), b"12 memory": (12, True)}.get(content, (0, False))
+    found.cover(20_000)
+    found.note_memory(in_memory=True)
+    assert (Numbers(tmp_path / "n").claimed, Numbers(tmp_path / "n").in_memory) == (30_000, True)
