@@ -71,7 +71,7 @@ class Settings:
                 changed = msgspec.json.decode(file.read(_LARGEST), type=dict[str, Any])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             raise ConfigError(f"{self._path} cannot be read ({error})") from error
         return {key: value for key, value in changed.items() if key in CHANGEABLE}
 

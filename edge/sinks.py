@@ -67,8 +67,8 @@ class Sinks(Record, frozen=True, kw_only=True):
             self.sparkplug.stop(_LAST_SECONDS)
         waiting = self.ledger.waiting
         if unwritten := self.ledger.close(QUICK_SECONDS):
-            log.error("%d verdicts were lost: the disk did not take them in time", unwritten)
-        return waiting
+            log.error("%d verdicts were lost: neither the broker nor the disk took them in time", unwritten)
+        return max(0, waiting - unwritten)
 
     def _written(self, last: int) -> None:
         self.publisher.written(last)

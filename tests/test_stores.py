@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ledger_samples import row
 
-from edge.contract.messages import Gap
+from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.ledger import Ledger
 from edge.ledger.numbers import Numbers
@@ -161,6 +161,35 @@ def test_what_a_late_file_holds_is_delivered(tmp_path: Path, monkeypatch: pytest
     assert waiting[:3] == [3, 4, 5]
     assert waiting[-2:] == [held.last - 1, held.last]
     ledger.close(1)
+
+
+def test_an_end_while_in_memory_tells_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk takes at the last moment is kept; what it does not is counted, without what the broker has."""
+    for refusals, lost in ((1, 0), (100, 3)):
+        held = stores(tmp_path / str(lost))
+        (tmp_path / str(lost)).mkdir()
+        held.open()
+        give(held, 5)
+        with monkeypatch.context() as broken:
+            fail(broken, LedgerError, refusals)
+            give(held, 5)
+            held.marks = Marks(7)
+            assert held.close(()) == lost
+        kept = Store(tmp_path / str(lost) / "ledger.db", read_only=True)
+        assert kept.newest(1 << 40, 1)[0].seq == (5 if lost else 10)
+        kept.close()
+
+
+def test_a_gap_that_was_read_does_not_grow(tmp_path: Path) -> None:
+    """What is shed behind one that was told already is a gap of its own, and is told."""
+    store = Store(tmp_path / "l.db")
+    store.add(row(seq) for seq in range(1, 301))
+    store.remove(Span(0, 300), Verdict.PASS, 100, "shed")
+    told = store.read(ALL, 1)
+    assert numbers(told) == [(1, 100)]
+    store.remove(Span(100, 300), Verdict.PASS, 100, "shed")
+    assert numbers(store.read(Span(100, 300), 1)) == [(101, 200)]
+    store.close()
 
 
 def test_a_look_that_fails_is_no_lasting_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

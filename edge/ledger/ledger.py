@@ -50,6 +50,8 @@ class Ledger:
         self._trail = Trail()
         self._pending = Pending()
         self._closing = False
+        self._stranded = 0
+        """Verdicts that are lost with the end: the disk did not take them, nor did the broker."""
         self._error: BaseException | None = None
         self._writer: threading.Thread | None = None
 
@@ -134,7 +136,7 @@ class Ledger:
             self._writer.join(timeout)
         if self._writer is None or not self._writer.is_alive():  # Else the folder is its own until the process ends.
             os.close(self._claim)
-        return len(self._pending)
+        return len(self._pending) + self._stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
         try:
@@ -150,7 +152,7 @@ class Ledger:
                     self._go_back(self._stores.backlog)
                     on_written(self._stores.last)
             self._stores.marks = self._stores.marks.further(Marks(self.delivered))
-            self._stores.close(self._trail.take(None))
+            self._stranded = self._stores.close(self._trail.take(None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
             self._error = error
 

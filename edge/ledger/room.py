@@ -25,9 +25,12 @@ class Room:
         self._reserve = reserve
         self._budget = budget
 
-    def run_out(self, used: int) -> None:
-        """Note that the disk is full: what is new has to take the place of what goes."""
+    def release(self) -> None:
+        """Let go of the reserve: the disk is full."""
         self._reserve.unlink(missing_ok=True)
+
+    def run_out(self, used: int) -> None:
+        """Note that there is no more than what is used: what is new has to take the place of what goes."""
         # A small file has the reserve's room.
         self.bytes = max(used - _FREED_BYTES, RESERVE_BYTES // 2)
 

@@ -6,7 +6,7 @@ Each row stands alone: whatever happens to other parts of the file, a row that c
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from edge.errors import DamagedLedgerError
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.ledger.audit import Audit
 
@@ -64,6 +64,10 @@ class Marks(Record, frozen=True):
     def further(self, other: Marks) -> Marks:
         """Return the further one."""
         return max(self, other, key=lambda marks: marks.delivered)
+
+
+Numbering: TypeAlias = "Callable[[int], tuple[Sequence[Row], Sequence[Gap]]]"
+"""Gives verdicts and gaps the numbers from this one on."""
 
 
 def first_of(entry: Row | Gap) -> int:

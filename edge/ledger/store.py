@@ -186,7 +186,8 @@ class Store:
             for first, last in runs(numbers):
                 run("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
                 if reason:
-                    self._join(Gap(first=first, last=last, reason=reason, verdicts={verdict: last - first + 1}))
+                    shed = Gap(first=first, last=last, reason=reason, verdicts={verdict: last - first + 1})
+                    self._join(shed, above=span.after)
         return len(numbers)
 
     def restore(self, rows: Iterable[Row]) -> None:
@@ -251,9 +252,11 @@ class Store:
         for obeyed, most in _AUDITS.items():
             self._db.execute(_TRIM, (int(obeyed), *most))
 
-    def _join(self, gap: Gap) -> None:
-        """Write a gap, as one with the gap before and the gap behind it where they touch and have its reason."""
-        before = self._all("SELECT * FROM gap WHERE first < ? ORDER BY first DESC LIMIT 1", gap.first)
+    def _join(self, gap: Gap, above: int = 0) -> None:
+        """Write a gap, as one with those that touch it and have its reason; what begins at `above` or before stays."""
+        before = self._all(
+            "SELECT * FROM gap WHERE first < ? AND first > ? ORDER BY first DESC LIMIT 1", gap.first, above
+        )
         behind = self._all("SELECT * FROM gap WHERE first = ?", gap.last + 1)
         for other in (decode(row, Gap) for row in (*before, *behind)):
             if other.reason == gap.reason and (other.last + 1 == gap.first or gap.last + 1 == other.first):

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from edge.contract.messages import Verdict
     from edge.ledger.audit import Audit
+    from edge.ledger.rows import Numbering
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,6 @@ _BATCH = 500
 _CHUNK = 200
 """Looked at, or removed, in one go for their age."""
 _ANY = _ALL = 1 << 62
-
-
-Numbering: TypeAlias = "Callable[[int], tuple[Sequence[Row], Sequence[Gap]]]"
-"""Gives verdicts and gaps the numbers from this one on."""
 
 
 class Stores:
@@ -84,20 +81,26 @@ class Stores:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
         try:
             self._look_through()
-        except (LedgerError, OSError) as error:
+        except OSError as error:
             self.last = self._numbers.beyond()  # What the file holds has numbers up to this.
             self._fall_back(error)
             self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
-    def close(self, audits: Sequence[Audit]) -> None:
-        """Write the marks and the last commands, and let go of the file."""
-        if self._file is None:
-            return
-        try:
-            self._file.add((), (), self.marks, audits)
-            self._file.close()
-        except LedgerError as error:
-            log.warning("the ledger could not be closed in order: %s", error)
+    def close(self, audits: Sequence[Audit]) -> int:
+        """Write the marks and the last commands, and let go of the file.
+
+        Returns how many verdicts that the broker does not have are lost, because the disk does not take them.
+        """
+        self._retry_at = 0.0
+        self.tend()
+        kept = self._spare.read(Span(self.marks.delivered, self.last), _ALL) if self._spare is not None else []
+        if self._file is not None:
+            try:
+                self._file.add((), (), self.marks, audits)
+                self._file.close()
+            except LedgerError as error:
+                log.warning("the ledger could not be closed in order: %s", error)
+        return sum(isinstance(entry, Row) for entry in kept)
 
     def write(self, number: Numbering, marks: Marks | None = None, audits: Sequence[Audit] = ()) -> None:
         """Write verdicts and gaps, numbered from behind `last` on, commands, and the marks if they are given."""
@@ -124,7 +127,7 @@ class Stores:
         return rows, gaps
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return the next `limit` verdicts and gaps behind a number, which are not shed any more; see `look`."""
+        """Return what `look` does of all behind a number; it is not shed any more."""
         with self._moving:
             found = self.look(Span(after, self.last), limit)
             self._taken = max([self._taken, *map(last_of, found[-1:])])
@@ -171,7 +174,7 @@ class Stores:
                 self._room.look()
                 self._on_file(lambda file: self._shed(file, self._room.bytes))
                 self._on_file(self._expire)
-        except (LedgerError, OSError) as error:  # OSError: a dying disk does not even tell how full it is.
+        except OSError as error:  # Not only LedgerError: a dying disk does not even tell how full it is.
             self._fall_back(error)
 
     def _look_through(self) -> None:
@@ -216,8 +219,7 @@ class Stores:
     def _open_file(self) -> Store:
         if self._file is None:
             file = Store(self._path)
-            last = self._last_in(file)
-            if file.last < last:  # Not even the numbers of the last verdicts were left of it.
+            if file.last < (last := self._last_in(file)):  # Not even the numbers of its last verdicts were left.
                 file.add((), [Gap(first=file.last + 1, last=last, reason=DAMAGED, verdicts={})])
             if self._spare is not None and not self._known:
                 self.backlog, self.marks = file.marks.delivered, file.marks
@@ -233,8 +235,7 @@ class Stores:
         if self._known:
             return max(self.last, file.last)
         # One that is new, or behind verdicts that were in memory alone, does not know the last number.
-        lost = self._numbers.in_memory or not file.last
-        return max(file.last, self._numbers.claimed if lost else 0)
+        return max(file.last, self._numbers.claimed if self._numbers.in_memory or not file.last else 0)
 
     def _add(
         self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap], marks: Marks | None, audits: Sequence[Audit] = ()
@@ -242,6 +243,7 @@ class Stores:
         try:
             file.add(rows, gaps, marks, audits)
         except FullLedgerError:
+            self._room.release()
             file.checkpoint()
             self._room.run_out(file.used)
             self._shed(file, self._room.bytes)
