@@ -253,5 +253,16 @@ def test_a_finished_job_that_was_refused_is_no_success(tmp_path: Path, demo_bund
     broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
     broker.start()
     config = config_for(tmp_path, demo_bundle, broker.port, folder_camera(pictures))
-    assert_one_clear_line(run_inspect("run", "--config", config), 7, "30 verdicts were not delivered")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(tmp_path / "notify"))
+        notifications.settimeout(30)
+        with running_daemon(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}) as daemon:
+            while not notifications.recv(64).startswith(b"EXTEND_TIMEOUT_USEC"):
+                pass
+            assert daemon.stderr is not None
+            while "the broker refuses" not in daemon.stderr.readline():
+                pass  # It is offered again for a while, and nobody here waits for that.
+            log = stop(daemon)
+    assert daemon.returncode == 7, log
+    assert "30 verdicts were not delivered" in log.splitlines()[-1]
     broker.stop()
