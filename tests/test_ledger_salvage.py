@@ -75,6 +75,65 @@ def test_a_torn_frame_is_no_damage_and_a_lost_one_is(tmp_path: Path) -> None:
     assert Store(copy, read_only=True).last == 449
 
 
+def crash(path: Path, to: Path) -> None:
+    """Copy a ledger that is in use, as a kill leaves it."""
+    for each, copy in ((path, to), (log_of(path), log_of(to)), (index_of(path), index_of(to))):
+        shutil.copy(each, copy)
+
+
+def test_damage_is_noticed_where_the_index_is_old(tmp_path: Path) -> None:
+    """An index that a power cut left behind the log does not hide a broken frame that others were committed behind."""
+    store, copy = Store(tmp_path / "l.db"), tmp_path / "copy.db"
+    for seq in range(1, 20):
+        store.add([row(seq)])
+    old = index_of(tmp_path / "l.db").read_bytes()
+    for seq in range(20, 60):
+        store.add([row(seq)])
+    crash(tmp_path / "l.db", copy)
+    store.close()
+    index_of(copy).write_bytes(old)
+    assert is_whole(copy)
+    log = bytearray(log_of(copy).read_bytes())
+    log[HEADER_BYTES + 60 * FRAME_BYTES + 100] ^= 1
+    log_of(copy).write_bytes(log)
+    assert not is_whole(copy)
+
+
+def test_a_log_that_is_gone_is_damage(tmp_path: Path) -> None:
+    """Without its log, or with less than its head, a ledger is damaged if the index knows of pages only there."""
+    store, copy = Store(tmp_path / "l.db"), tmp_path / "copy.db"
+    store.add(row(seq) for seq in range(1, 60))
+    crash(tmp_path / "l.db", copy)
+    log = log_of(copy).read_bytes()
+    for kept in (0, 20, HEADER_BYTES, HEADER_BYTES + 100):
+        log_of(copy).write_bytes(log[:kept])
+        assert not is_whole(copy), kept
+    log_of(copy).unlink()
+    assert not is_whole(copy)
+    store.checkpoint()
+    shutil.copy(index_of(tmp_path / "l.db"), index_of(copy))
+    store.close()
+    assert is_whole(copy)
+
+
+def test_a_transaction_given_up_is_no_damage(tmp_path: Path) -> None:
+    """What a transaction wrote to the log before it was rolled back, as on a full disk, is not taken for commits."""
+    store, copy = Store(tmp_path / "l.db"), tmp_path / "copy.db"
+    store._all("BEGIN")
+    for seq in range(1, 3_000):  # More than the cache holds.
+        store._all("INSERT INTO event VALUES (?, 0, ?)", seq, bytes(500))
+    store._all("ROLLBACK")
+    store.add([row(1)])
+    crash(tmp_path / "l.db", copy)
+    store.close()
+    log = log_of(copy).read_bytes()
+    last = HEADER_BYTES + (len(log) - HEADER_BYTES) // FRAME_BYTES * FRAME_BYTES - FRAME_BYTES
+    assert log[last + 8 : last + 16] == log[16:24]
+    assert is_whole(copy)
+    index_of(copy).unlink()
+    assert is_whole(copy)
+
+
 def damage(path: Path, dice: random.Random) -> None:
     """Flip a bit, blank a page or cut the end off, somewhere in a file or its log."""
     victim = dice.choice([each for each in (path, log_of(path)) if each.exists() and each.stat().st_size])
