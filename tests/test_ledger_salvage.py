@@ -11,7 +11,7 @@ from ledger_samples import make_ledger, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.ledger.repair import DAMAGED, repair
-from edge.ledger.rows import Marks, Row, last_of
+from edge.ledger.rows import Marks, Row, last_of, pack_row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, index_of, is_whole, log_of
@@ -48,6 +48,50 @@ def test_rows_of_the_log_are_read(tmp_path: Path) -> None:
     assert set(map(str, salvage(copy))) >= {str(r) for r in rows}
 
 
+def test_what_the_log_kept_of_its_earlier_use_hides_no_row(tmp_path: Path) -> None:
+    """Pages that the log had before it began anew are not taken for those of rows that are larger than a page."""
+    path, copy = tmp_path / "l.db", tmp_path / "copy.db"
+    store = Store(path)
+    for seq in range(1, 41):
+        store.add([row(seq, labels=200)])
+    store.checkpoint()
+    store.add([row(41)])
+    store.forget(20)
+    store.checkpoint()
+    for seq in range(42, 52):
+        store.add([row(seq, labels=200)])
+    store.checkpoint()
+    store.add([row(52)])
+    crash(path, copy)
+    rows = store.read(ALL, 100)
+    store.close()
+    for damaged in (False, True):
+        if damaged:
+            flip(log_of(copy), 17)  # The head's salts, by which the log's present use is known.
+        assert {*map(str, salvage(copy))} >= {*map(str, rows)}
+
+
+def test_the_newest_state_is_kept(tmp_path: Path) -> None:
+    """Of a row's states in the log's present use, in the file and in what the log had before, the newest is kept."""
+    path, copy = tmp_path / "l.db", tmp_path / "copy.db"
+    states = [row(5, labels=labels) for labels in range(1, 5)]
+    store = Store(path)
+    store.add([*(row(seq) for seq in range(1, 5)), states[0]])
+    for number, state in enumerate(states):
+        if number == 2:
+            store.checkpoint()
+        store._all("UPDATE event SET body = ? WHERE seq = 5", pack_row(state))
+    crash(path, copy)
+    store.close()
+    found = [entry for entry in salvage(copy) if isinstance(entry, Row) and entry.seq == 5]
+    assert found[0] == states[-1]
+    assert set(map(str, found)) > {str(states[-1])}
+    repair(copy, 0)
+    repaired = Store(copy)
+    assert repaired.newest(6, 1) == [states[-1]]
+    repaired.close()
+
+
 def test_a_torn_frame_is_no_damage_and_a_lost_one_is(tmp_path: Path) -> None:
     """What a kill leaves behind the last commit is an end; the same damage within what was committed is noticed."""
     store, copy = Store(tmp_path / "l.db"), tmp_path / "copy.db"
@@ -81,6 +125,13 @@ def crash(path: Path, to: Path) -> None:
         shutil.copy(each, copy)
 
 
+def flip(path: Path, at: int) -> None:
+    """Change a bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
 def test_damage_is_noticed_where_the_index_is_old(tmp_path: Path) -> None:
     """An index that a power cut left behind the log does not hide a broken frame that others were committed behind."""
     store, copy = Store(tmp_path / "l.db"), tmp_path / "copy.db"
@@ -93,9 +144,7 @@ def test_damage_is_noticed_where_the_index_is_old(tmp_path: Path) -> None:
     store.close()
     index_of(copy).write_bytes(old)
     assert is_whole(copy)
-    log = bytearray(log_of(copy).read_bytes())
-    log[HEADER_BYTES + 60 * FRAME_BYTES + 100] ^= 1
-    log_of(copy).write_bytes(log)
+    flip(log_of(copy), HEADER_BYTES + 60 * FRAME_BYTES + 100)
     assert not is_whole(copy)
 
 

@@ -107,7 +107,7 @@ def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: in
                 case Marks():
                     marks = marks.further(entry)
                 case Audited(number, audit):
-                    audits[number] = audit
+                    audits.setdefault(number, audit)
             if len(rows) == _BATCH:
                 store.restore(rows)
                 rows.clear()

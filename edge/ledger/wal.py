@@ -19,7 +19,7 @@ HEADER_BYTES = 32
 """Magic, format version, page size, checkpoint number, two salts, two sums over what is before them; 4 bytes each."""
 FRAME_BYTES = 24 + PAGE
 """Page number, pages of the file after a commit or 0, two salts, two sums; 4 bytes each, then the page."""
-_SALTS = slice(16, 24)
+SALTS = slice(16, 24)
 """Of the log's head."""
 _INDEX_BYTES, _INDEX_COUNT, _INDEX_SALTS = 48, 16, 32
 """Of the head of the log's index (sqlite.org/walformat.html, 2.1): its size, where the count and the salts are."""
@@ -56,10 +56,10 @@ def is_whole(path: Path) -> bool:
         if len(head) < HEADER_BYTES:
             return not _waits(index)
         whole = _whole_frames(head, log)
-        if whole < max(0, _committed(index, head[_SALTS])):
+        if whole < max(0, _committed(index, head[SALTS])):
             return False
         # A daemon that writes just now may have been quicker than this look.
-        return not _commits(log, head[_SALTS]) or _index(path) != index
+        return not _commits(log, head[SALTS]) or _index(path) != index
 
 
 def head_is_whole(head: bytes) -> bool:
@@ -78,7 +78,7 @@ def _whole_frames(head: bytes, log: BinaryIO) -> int:
         if not count and not head_is_whole(head):
             return -1
         sums = _sums(frame[:8] + frame[24:], _words(head), sums)
-        if frame[8:24] != head[_SALTS] + struct.pack(">2I", *sums):
+        if frame[8:24] != head[SALTS] + struct.pack(">2I", *sums):
             return count
     return (log.tell() - HEADER_BYTES) // FRAME_BYTES
 
