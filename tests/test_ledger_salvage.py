@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from ledger_samples import make_ledger, row
 
 from edge.contract.messages import Gap, Verdict
+from edge.errors import DamagedLedgerError
+from edge.ledger.reading import newest, opened
 from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row, last_of, pack_row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
+from edge.ledger.stores import Stores
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, index_of, is_whole, log_of
 
 if TYPE_CHECKING:
@@ -226,3 +231,38 @@ def test_a_repair_keeps_what_can_be_read(tmp_path: Path, seed: int) -> None:
     first = [entry.seq if isinstance(entry, Row) else entry.first for entry in entries]
     assert all(last_of(one) + 1 == next_first for one, next_first in zip(entries, first[1:], strict=False))
     assert {path.read_bytes() for path in tmp_path.glob("crashed-damaged-1.db*")} == set(found.values())
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> None:
+    """After a random damage, looked at before or not, the last number is a verdict's or a gap's.
+
+    Without the index the log's lost end looks like a kill's; without the claimed numbers no gap knows how far to go.
+    """
+    dice = random.Random(seed)  # noqa: S311 - damage, not a secret
+    path, crashed = tmp_path / "l.db", tmp_path / "crashed.db"
+    make_ledger(path, 100)
+    store = Store(path)
+    for start in range(101, 151, 10):
+        store.add(row(seq) for seq in range(start, start + 10))
+    has_index, has_numbers, is_looked_at = (dice.random() < 0.5 for _ in range(3))
+    (crash if has_index else copy_open)(path, crashed)
+    store.close()
+    if has_numbers:
+        crashed.with_suffix(".numbers").write_text("10150\n")
+    damage(crashed, dice)
+    if is_looked_at:
+        with suppress(DamagedLedgerError), opened(crashed) as reader:
+            newest(reader, Span(0, reader.last), 20, None)
+    stores = Stores(crashed, 10 << 20, Retention())
+    stores.open()
+    entries = stores.look(ALL, 10_000)
+    stores.close(())
+    is_noticed = crashed.with_name("crashed-damaged-1.db").exists()
+    assert stores.trouble == ""
+    if has_numbers and (has_index or is_noticed):
+        assert last_of(entries[-1]) >= 150
+    elif has_index:
+        assert is_noticed or last_of(entries[-1]) == 150
+    first = [entry.seq if isinstance(entry, Row) else entry.first for entry in entries]
+    assert all(last_of(one) + 1 == next_first for one, next_first in zip(entries, first[1:], strict=False))
