@@ -1,15 +1,19 @@
 """Opens a ledger to look at it: of a running daemon, of one that was killed, or a copy; nothing there is changed.
 
 SQLite would make files beside a ledger that has none open, and asks for the right to (sqlite.org/wal.html, "Read-Only
-Databases"): which of its ways fits is decided by what lies beside the file.
+Databases"); the index of a log that nobody has open it makes anew, although only the old one knows whether the log is
+all there. So a log that nobody has open is looked at as a copy.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import struct
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +40,10 @@ _FEW = 20
 _MOST_FAULTS = 10
 _PROGRESS_SECONDS = 1.0
 _MAGIC = b"SQLite format 3\0"
+_LOCK = "hhqqi4x"
+"""fcntl(2), struct flock: kind, from where, begin, length, process."""
+_IN_USE = 128
+"""The byte of the index that each process which has it open holds a lock on (SQLite's os_unix.c, UNIX_SHM_DMS)."""
 
 
 class Reader(Store):
@@ -104,32 +112,44 @@ def ledger_file(path: Path) -> Path:
 @contextmanager
 def opened(path: Path) -> Iterator[Reader]:
     """Open a ledger's file to read; raises LedgerError."""
-    log, index = log_of(path), index_of(path)
-    if not log.exists():
-        store = Reader(path, settled=True)
-    elif index.exists():
-        store = Reader(path)
-    else:  # A copy without the log's index, which can be made of the log, but only by writing it beside.
-        with _copied(path) as copy:
-            yield copy
-        return
-    try:
+    with ExitStack() as stack:
+        if not log_of(path).exists():
+            store = Reader(path, settled=True)
+        elif _is_in_use(path):
+            store = Reader(path)
+        else:
+            copy = _copied(path, stack)
+            # A daemon that started meanwhile may have moved the log to the file between the two.
+            store = Reader(path) if _is_in_use(path) else Reader(copy)
+        stack.callback(store.close)
         yield store
-    finally:
-        store.close()
 
 
-@contextmanager
-def _copied(path: Path) -> Iterator[Reader]:
-    with TemporaryDirectory(prefix="edge-inspect-") as folder:
-        copy = Path(folder, path.name)
+def _is_in_use(path: Path) -> bool:
+    """Say whether a process has a ledger open: the question by which SQLite decides whether to make its index anew.
+
+    Asked, not tried: a daemon that starts just now must not find the lock taken.
+    """
+    lock = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, _IN_USE, 1, 0)
+    try:
+        with index_of(path).open("rb") as index:
+            found: int = struct.unpack(_LOCK, fcntl.fcntl(index, fcntl.F_GETLK, lock))[0]
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise LedgerError(f"{index_of(path)} cannot be read ({error.strerror}); may this user (sudo)?") from error
+    return found != fcntl.F_UNLCK
+
+
+def _copied(path: Path, stack: ExitStack) -> Path:
+    try:
+        copy = Path(stack.enter_context(TemporaryDirectory(prefix="edge-inspect-")), path.name)
         shutil.copyfile(path, copy)
         shutil.copyfile(log_of(path), log_of(copy))
-        store = Reader(copy)
-        try:
-            yield store
-        finally:
-            store.close()
+    except OSError as error:
+        problem = f"{path} cannot be copied to look at it ({error}); name a folder with room in TMPDIR"
+        raise LedgerError(problem) from error
+    return copy
 
 
 def entries(store: Reader, span: Span, verdict: Verdict | None = None, batch: int = BATCH) -> Iterator[Row | Gap]:

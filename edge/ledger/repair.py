@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 from bisect import bisect
-from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -75,9 +75,15 @@ def repair(path: Path, claimed: int) -> None:
 
 
 def finish_repair(path: Path) -> None:
-    """Let the new ledger take its place if a repair was broken off between its last two steps; raises OSError."""
-    if _fresh(path).exists() and not path.exists():
-        _fresh(path).rename(path)
+    """Let the new ledger take its place if a repair was broken off while files were renamed; raises OSError.
+
+    The damaged one's log goes with it: SQLite would move its pages to the new ledger.
+    """
+    fresh = _fresh(path)
+    if fresh.exists() and not path.exists():
+        _move_log(path, max(_asides(path).items(), default=(1, _aside(path, 1)))[1])
+        fresh.rename(path)
+        _sync(path.parent)
 
 
 def asked_for(path: Path) -> Path:
@@ -107,7 +113,7 @@ def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: in
                 case Marks():
                     marks = marks.further(entry)
                 case Audited(number, audit):
-                    audits[number] = audit
+                    audits.setdefault(number, audit)
             if len(rows) == _BATCH:
                 store.restore(rows)
                 rows.clear()
@@ -152,12 +158,27 @@ def unnamed(first: int, last: int, known: Mapping[int, int], starts: Sequence[in
 
 
 def _set_aside(path: Path) -> Path:
-    aside = next(p for n in count(1) if not (p := path.with_name(f"{path.stem}-damaged-{n}{path.suffix}")).exists())
-    path.rename(aside)
+    aside = _aside(path, max(_asides(path), default=0) + 1)
+    path.rename(aside)  # First: what has the name must have its log, until nothing has the name.
+    _move_log(path, aside)
+    return aside
+
+
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-damaged-{number}{path.suffix}")
+
+
+def _asides(path: Path) -> dict[int, Path]:
+    """Return what was set aside before, by its number: the last one has the highest."""
+    found = path.parent.glob(f"{glob.escape(path.stem)}-damaged-*{glob.escape(path.suffix)}")
+    numbers = {each.stem.rpartition("-")[2]: each for each in found}
+    return {int(number): each for number, each in numbers.items() if number.isdecimal()}
+
+
+def _move_log(path: Path, aside: Path) -> None:
     if log_of(path).exists():
         log_of(path).rename(log_of(aside))
     index_of(path).unlink(missing_ok=True)
-    return aside
 
 
 def _remove(path: Path) -> None:

@@ -13,7 +13,7 @@ from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
 from edge.ledger.audit import Audit, Audited
 from edge.ledger.rows import LARGEST, VERDICTS, Marks, Row, decode, unpack, unpack_row
-from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, log_of
+from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, SALTS, head_is_whole, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _FILE_HEADER = 100
 _NUMBER_BYTES = 4
 """Of a page's number, at the head of a frame of the log and of an overflow page."""
+_FRAME_HEAD = FRAME_BYTES - PAGE
 _TABLE_LEAF = 13
 _POINTERS = 8
 """Where a leaf's array of cell pointers begins."""
@@ -39,7 +40,7 @@ class _TornError(Exception):
 
 
 def salvage(path: Path) -> Iterator[Row | Gap | Marks | Audited]:
-    """Yield all that can be read of a file and its log, in no order; earlier states of a row may come too.
+    """Yield all that can be read of a file and its log, in no order, but earlier states of a thing after later ones.
 
     Raises OSError if the file or its log is there but cannot be read at all.
     """
@@ -58,22 +59,33 @@ def _log(path: Path, stack: ExitStack) -> BinaryIO:
 
 
 class _Pages:
-    """The pages of a file and of its log; of those with one number the last in the log is the newest."""
+    """The pages of a file and of its log; of those with one number the last in the log's present use is the newest."""
 
     def __init__(self, file: BinaryIO, log: BinaryIO) -> None:
         self._file, self._log = file, log
+        self._present: list[int] = []
+        self._stale: list[int] = []
+        """Where frames are that are left over from before the log last began anew."""
         self._logged: dict[int, int] = {}
-        for at in range(HEADER_BYTES, log.seek(0, SEEK_END) - FRAME_BYTES + 1, FRAME_BYTES):
-            number = int.from_bytes(_read(log, at, _NUMBER_BYTES))
-            self._logged[number] = at + FRAME_BYTES - PAGE
+        salts = _present_salts(log)
+        for at in _frames(log):
+            head = _read(log, at, _FRAME_HEAD)
+            if head[8:16] == salts:
+                self._present.append(at)
+                self._logged[int.from_bytes(head[:_NUMBER_BYTES])] = at + FRAME_BYTES - PAGE
+            else:
+                self._stale.append(at)
 
     def all(self) -> Iterator[tuple[bytes, int]]:
-        """Yield each page and where its header begins."""
-        for at in range(HEADER_BYTES, self._log.seek(0, SEEK_END) - FRAME_BYTES + 1, FRAME_BYTES):
-            frame = _read(self._log, at, FRAME_BYTES)
-            yield frame[-PAGE:], _header(int.from_bytes(frame[:_NUMBER_BYTES]))
+        """Yield each page and where its header begins, newer ones first."""
+        yield from map(self._frame, reversed(self._present))
         for number in range(1, self._file.seek(0, SEEK_END) // PAGE + 1):
             yield _read(self._file, (number - 1) * PAGE, PAGE), _header(number)
+        yield from map(self._frame, reversed(self._stale))
+
+    def _frame(self, at: int) -> tuple[bytes, int]:
+        frame = _read(self._log, at, FRAME_BYTES)
+        return frame[-PAGE:], _header(int.from_bytes(frame[:_NUMBER_BYTES]))
 
     def newest(self, number: int) -> bytes:
         """Return the newest page of this number; raises _TornError if there is none."""
@@ -83,6 +95,19 @@ class _Pages:
         if len(page) < PAGE:
             raise _TornError
         return page
+
+
+def _frames(log: BinaryIO) -> range:
+    return range(HEADER_BYTES, log.seek(0, SEEK_END) - FRAME_BYTES + 1, FRAME_BYTES)
+
+
+def _present_salts(log: BinaryIO) -> bytes:
+    """Return the salts of the log's present use: those of its head, or if that is damaged of its first frame."""
+    head = _read(log, 0, HEADER_BYTES)
+    if head_is_whole(head):
+        return head[SALTS]
+    frames = (_read(log, at, _FRAME_HEAD)[8:16] for at in _frames(log))
+    return next(filter(any, frames), b"")
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:

@@ -9,7 +9,9 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 PAGE = 512
 """Bytes of the file's pages. Each commit writes the whole last page to the log: it is what a verdict costs."""
@@ -17,8 +19,12 @@ HEADER_BYTES = 32
 """Magic, format version, page size, checkpoint number, two salts, two sums over what is before them; 4 bytes each."""
 FRAME_BYTES = 24 + PAGE
 """Page number, pages of the file after a commit or 0, two salts, two sums; 4 bytes each, then the page."""
+SALTS = slice(16, 24)
+"""Of the log's head."""
 _INDEX_BYTES, _INDEX_COUNT, _INDEX_SALTS = 48, 16, 32
 """Of the head of the log's index (sqlite.org/walformat.html, 2.1): its size, where the count and the salts are."""
+_INDEX_MOVED = 96
+"""Where the index says how many frames are in the file already (2.2, "WAL index checkpoint information")."""
 _MAGIC = 0x377F0682
 _WORDS = 0xFFFFFFFF
 
@@ -36,59 +42,93 @@ def index_of(path: Path) -> Path:
 def is_whole(path: Path) -> bool:
     """Say whether SQLite will read all that was committed to a file's log; raises OSError if it cannot be read.
 
-    A kill may leave the head of a frame without its page. Only the index tells it from a damaged one: it knows how many
-    frames are committed.
+    A kill tears one frame at most, the last that was written: a commit behind a broken frame was there before. Whether
+    the torn one was committed itself, only the index tells: it knows how many frames are, or were a while ago if it
+    is older than the log, as after a power cut.
     """
     index = _index(path)  # First: what a running daemon commits meanwhile is in the log then.
     try:
-        log = log_of(path).read_bytes()
+        log = log_of(path).open("rb")
     except FileNotFoundError:
-        log = b""
-    salts = log[16:24]
-    whole = _whole_frames(log)
-    committed = _committed(index, salts)
-    if committed is not None:
-        return whole >= committed
-    if whole < 0:
+        return not _waits(index)
+    with log:
+        head = log.read(HEADER_BYTES)
+        if len(head) < HEADER_BYTES:
+            return not _waits(index)
+        whole = _whole_frames(head, log)
+        if whole < max(0, _committed(index, head[SALTS])):
+            return False
+        # A daemon that writes just now may have been quicker than this look.
+        return not _commits(log, head[SALTS]) or _index(path) != index
+
+
+def head_is_whole(head: bytes) -> bool:
+    """Say whether these bytes are the head of a log of the ledger's."""
+    if len(head) < HEADER_BYTES:
         return False
-    # A frame with other salts than the header's is left over from before the log last began anew: an end, no damage.
-    behind = range(HEADER_BYTES + whole * FRAME_BYTES, len(log) - FRAME_BYTES + 1, FRAME_BYTES)
-    return all(log[start + 8 : start + 16] != salts for start in behind)
+    magic, _, size, _ = struct.unpack_from(">4I", head)
+    sums = _sums(head[:-8], _words(head), (0, 0))
+    return magic & ~1 == _MAGIC and size == PAGE and struct.pack(">2I", *sums) == head[-8:]
 
 
-def _whole_frames(log: bytes) -> int:
-    """Return how many frames of the log's present use are whole, up to the first that is not; -1: not even its head."""
-    if len(log) < HEADER_BYTES + FRAME_BYTES:
-        return 0
-    magic, _, size, _ = struct.unpack_from(">4I", log)
-    words = ">" if magic & 1 else "<"
-    sums = _sums(log[: HEADER_BYTES - 8], words, (0, 0))
-    if magic & ~1 != _MAGIC or size != PAGE or struct.pack(">2I", *sums) != log[HEADER_BYTES - 8 : HEADER_BYTES]:
-        return -1
-    for count, start in enumerate(range(HEADER_BYTES, len(log) - FRAME_BYTES + 1, FRAME_BYTES)):
-        frame = log[start : start + FRAME_BYTES]
-        sums = _sums(frame[:8] + frame[24:], words, sums)
-        if frame[8:24] != log[16:24] + struct.pack(">2I", *sums):
+def _whole_frames(head: bytes, log: BinaryIO) -> int:
+    """Read to behind the first frame that is not whole and return how many were; -1: not even the head is."""
+    sums = struct.unpack(">2I", head[-8:])
+    for count, frame in enumerate(_frames(log)):
+        if not count and not head_is_whole(head):
+            return -1
+        sums = _sums(frame[:8] + frame[24:], _words(head), sums)
+        if frame[8:24] != head[SALTS] + struct.pack(">2I", *sums):
             return count
-    return (len(log) - HEADER_BYTES) // FRAME_BYTES
+    return (log.tell() - HEADER_BYTES) // FRAME_BYTES
+
+
+def _commits(log: BinaryIO, salts: bytes) -> bool:
+    """Say whether one of the frames that follow ends a commit.
+
+    Those with other salts are left over from before the log last began anew. Those of a transaction that was given up,
+    as on a full disk, are no commits.
+    """
+    return any(frame[8:16] == salts and any(frame[4:8]) for frame in _frames(log))
+
+
+def _frames(log: BinaryIO) -> Iterator[bytes]:
+    while len(frame := log.read(FRAME_BYTES)) == FRAME_BYTES:
+        yield frame
+
+
+def _words(head: bytes) -> str:
+    return ">" if head[3] & 1 else "<"
 
 
 def _index(path: Path) -> bytes:
-    """Return the two heads of the log's index; nothing where there is none."""
+    """Return the two heads of the log's index and how much of it is in the file; nothing where there is no index."""
     try:
         with index_of(path).open("rb") as file:
-            return file.read(2 * _INDEX_BYTES)
+            return file.read(2 * _INDEX_BYTES + 4)
     except OSError:
         return b""
 
 
-def _committed(heads: bytes, salts: bytes) -> int | None:
-    """Return how many frames of the log are committed, by its index; None: that is not there, or of another log."""
-    one, other = heads[:_INDEX_BYTES], heads[_INDEX_BYTES:]
-    sums = _sums(one[:-8], "=", (0, 0)) if len(one) == _INDEX_BYTES else (0, 0)
-    if one != other or one[_INDEX_SALTS : _INDEX_SALTS + 8] != salts or struct.pack("=2I", *sums) != one[-8:]:
-        return None  # Two equal copies and their sum: it was not being written just then.
-    return int(struct.unpack_from("=I", one, _INDEX_COUNT)[0])
+def _is_sound(index: bytes) -> bool:
+    """Say whether an index was not just being written: it has two equal copies of its head, and their sum."""
+    one, other = index[:_INDEX_BYTES], index[_INDEX_BYTES : 2 * _INDEX_BYTES]
+    return len(other) == _INDEX_BYTES and one == other and struct.pack("=2I", *_sums(one[:-8], "=", (0, 0))) == one[-8:]
+
+
+def _committed(index: bytes, salts: bytes) -> int:
+    """Return how many frames of the log are committed, as far as its index tells; 0 if it is of another log."""
+    if not _is_sound(index) or index[_INDEX_SALTS : _INDEX_SALTS + 8] != salts:
+        return 0
+    return int(struct.unpack_from("=I", index, _INDEX_COUNT)[0])
+
+
+def _waits(index: bytes) -> bool:
+    """Say whether some of the log's frames are not in the file yet, by its index."""
+    if not _is_sound(index) or len(index) < 2 * _INDEX_BYTES + 4:
+        return False
+    (committed,), (moved,) = (struct.unpack_from("=I", index, at) for at in (_INDEX_COUNT, _INDEX_MOVED))
+    return bool(committed > moved)
 
 
 def _sums(data: bytes, words: str, sums: tuple[int, int]) -> tuple[int, int]:

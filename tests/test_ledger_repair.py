@@ -1,0 +1,102 @@
+"""A repair that is broken off, wherever that is, is finished by the next start."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger_samples import row
+
+from edge.contract.messages import Gap
+from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.retention import Retention
+from edge.ledger.rows import Row
+from edge.ledger.store import Span, Store
+from edge.ledger.stores import Stores
+from edge.ledger.wal import PAGE, log_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LAST = 259
+STEPS = 7
+"""How often a repair renames a file or removes one that may be there."""
+
+
+class _Killed(BaseException):
+    """Ends a repair like a kill: nothing may catch it."""
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Return a ledger as a kill left it, with a page blanked that the log has no copy of."""
+    store, path = Store(tmp_path / "l.db"), tmp_path / "ledger.db"
+    store.add(row(seq) for seq in range(1, 200))
+    store.checkpoint()
+    for seq in range(200, LAST + 1):
+        store.add([row(seq)])
+    for suffix in ("", "-wal", "-shm"):
+        shutil.copy(tmp_path / f"l.db{suffix}", tmp_path / f"ledger.db{suffix}")
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[20 * PAGE : 22 * PAGE] = bytes(2 * PAGE)
+    path.write_bytes(data)
+    return path
+
+
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the process's work with names before or, if it is odd, behind its `step // 2`th change of one."""
+    left = [step // 2]
+
+    def until(act: Callable[..., object]) -> Callable[..., object]:
+        def changed(path: Path, *arguments: object, **options: object) -> object:
+            if not left[0] and not step % 2:
+                raise _Killed
+            result = act(path, *arguments, **options)
+            if not left[0]:
+                raise _Killed
+            left[0] -= 1
+            return result
+
+        return changed
+
+    for name in ("rename", "unlink"):
+        monkeypatch.setattr(Path, name, until(getattr(Path, name)))
+
+
+@pytest.mark.parametrize("earlier", [(), (1, 2), (2,)])
+@pytest.mark.parametrize("step", range(2 * STEPS + 1))
+def test_a_repair_broken_off_is_finished(
+    damaged: Path, step: int, earlier: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before or after each of its changes, it leaves a ledger that is whole, and all of the damaged one."""
+    for number in earlier:
+        damaged.with_name(f"ledger-damaged-{number}.db").write_bytes(b"earlier")
+    evidence = {damaged.read_bytes(), log_of(damaged).read_bytes()}
+    with monkeypatch.context() as killing:
+        kill_at(step, killing)
+        with nullcontext() if step == 2 * STEPS else pytest.raises(_Killed):
+            repair(damaged, 0)
+    stores = Stores(damaged, 10 << 20, Retention())
+    stores.open()
+    found = stores.look(Span(0, 1 << 60), 1_000)
+    assert (stores.trouble, stores.last) == ("", LAST)
+    stores.close(())
+    numbers = [seq for entry in found for seq in _numbers(entry)]
+    assert numbers == list(range(1, LAST + 1))
+    assert sum(isinstance(entry, Row) for entry in found) > LAST // 2
+    assert all(entry.reason == DAMAGED for entry in found if isinstance(entry, Gap))
+    checked = Store(damaged)
+    assert checked._all("PRAGMA integrity_check") == [("ok",)]
+    checked.close()
+    assert {each.read_bytes() for each in damaged.parent.glob("ledger-damaged-*")} - {b"earlier"} == evidence
+    assert sorted(each.name for each in damaged.parent.glob("ledger.db*")) == ["ledger.db"]
+    (aside,) = (each for each in damaged.parent.glob("ledger-damaged-*.db") if each.read_bytes() != b"earlier")
+    assert log_of(aside).exists()
+
+
+def _numbers(entry: Row | Gap) -> range:
+    return range(entry.first, entry.last + 1) if isinstance(entry, Gap) else range(entry.seq, entry.seq + 1)
