@@ -83,7 +83,7 @@ class Admission:
         if asked.name not in self._allowed:
             return f"{asked.name!r} is not allowed; see [commands] allow"
         if len(asked.payload) > LARGEST:
-            return f"{len(asked.payload)} bytes are too many: {LARGEST} at most"
+            return f"more than {LARGEST} bytes are too many"
         return ""
 
     def _keep(self, asked: tuple[str, str], reply: Reply | None) -> None:
