@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import tracemalloc
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -109,6 +110,46 @@ def test_a_request_is_obeyed_once() -> None:
     assert admission.look(asked, 0.0) == Repeated(None)
     admission.remember("pause", answer := Reply(transaction="t", status="ok"))
     assert admission.look(asked, 0.0) == Repeated(answer)
+
+
+def page(word: str, size: int) -> Reply:
+    """Return an answer of about this many bytes."""
+    return Reply(transaction=word, status="ok", data={"events": [{"source": "x" * size}]})
+
+
+def test_answers_are_kept_within_bytes() -> None:
+    """The newest answers are given again, as many as fit; a request whose answer is gone is not obeyed either."""
+    admission = Admission(ALLOWED)
+    words = [f"t{number}" for number in range(200)]
+    asked = {word: Asked("history", b'{"transaction": "%s"}' % word.encode(), retained=False) for word in words}
+    tracemalloc.start()
+    for number, word in enumerate(words):
+        assert isinstance(admission.look(asked[word], number), Request)
+        admission.remember("history", page(word, 60_000))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 1 << 20
+    found = [admission.look(each, 1_000 + number) for number, each in enumerate(asked.values())]
+    assert found[-4:] == [Repeated(page(word, 60_000)) for word in words[-4:]]
+    for word, older in zip(words, found[:-4], strict=False):
+        assert isinstance(older, Repeated)
+        assert older.reply is not None
+        assert (older.reply.transaction, older.reply.status) == (word, "refused")
+        assert "ask with another transaction" in older.reply.error
+
+
+def test_an_answer_too_large_to_keep_pushes_out_no_other() -> None:
+    """Its request is refused when it is repeated; the other answers are given again."""
+    admission = Admission(ALLOWED)
+    small, large = (Asked("history", b'{"transaction": "%s"}' % word, retained=False) for word in (b"s", b"l"))
+    for asked, answer in ((small, page("s", 10)), (large, page("l", 300_000))):
+        admission.look(asked, 0.0)
+        admission.remember("history", answer)
+    assert admission.look(small, 0.0) == Repeated(page("s", 10))
+    again = admission.look(large, 0.0)
+    assert isinstance(again, Repeated)
+    assert again.reply is not None
+    assert again.reply.status == "refused"
 
 
 @given(st.binary(max_size=200), st.sampled_from([*COMMANDS, "nothing"]))
