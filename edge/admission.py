@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
+from edge.contract.messages import encode
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ PER_SECOND = 5.0
 BURST = 20
 """So many requests are looked at in a second, and so many at once; the rest gets no answer."""
 _REMEMBERED = 200
-"""Answers that are given again instead of obeying twice: a broker may deliver a request twice."""
+"""Requests that are not obeyed twice: a broker may deliver one twice."""
+_KEPT_BYTES = 256 << 10
+"""Of their answers, to be given again: the newest. Who repeats a request whose answer is not kept is refused."""
 _SHOWN = 120
 """Characters of what a stranger sent."""
 
@@ -49,8 +52,10 @@ class Admission:
     def __init__(self, allowed: Collection[str]) -> None:
         """Name the commands that are allowed; the others are refused."""
         self._allowed = frozenset(allowed)
-        self._answers: OrderedDict[tuple[str, str], Reply | None] = OrderedDict()
-        """By name and transaction; None: it is being obeyed."""
+        self._answers: OrderedDict[tuple[str, str], bytes | None] = OrderedDict()
+        """By name and transaction, as JSON; empty: it is not kept; None: the request is being obeyed."""
+        self._bytes = 0
+        """Of all answers."""
         self._tokens = float(BURST)
         self._at: float | None = None
 
@@ -66,13 +71,14 @@ class Admission:
             return _refused(f"not a request for {asked.name} ({str(error)[:_SHOWN]})", _transaction(asked.payload))
         asked_before = asked.name, request.transaction
         if asked_before in self._answers:
-            return Repeated(self._answers[asked_before])
+            return self._again(asked_before)
         self._keep(asked_before, None)
         return request
 
     def remember(self, name: str, reply: Reply) -> None:
-        """Keep the answer to a request that was obeyed."""
-        self._keep((name, reply.transaction), reply)
+        """Keep the answer to a request that was obeyed, or, of one that is too large, that it was given."""
+        answer = encode(reply)
+        self._keep((name, reply.transaction), answer if len(answer) <= _KEPT_BYTES else b"")
 
     def _objection(self, asked: Asked) -> str:
         """Return why a message is not even read; empty: it is."""
@@ -83,13 +89,26 @@ class Admission:
         if asked.name not in self._allowed:
             return f"{asked.name!r} is not allowed; see [commands] allow"
         if len(asked.payload) > LARGEST:
-            return f"{len(asked.payload)} bytes are too many: {LARGEST} at most"
+            return f"more than {LARGEST} bytes are too many"
         return ""
 
-    def _keep(self, asked: tuple[str, str], reply: Reply | None) -> None:
-        self._answers[asked] = reply
+    def _again(self, asked: tuple[str, str]) -> Repeated:
+        """Return what a request gets that came before."""
+        if (answer := self._answers[asked]) is None:
+            return Repeated(None)
+        return Repeated(msgspec.json.decode(answer, type=Reply) if answer else _not_kept(asked[1]))
+
+    def _keep(self, asked: tuple[str, str], answer: bytes | None) -> None:
+        self._bytes += len(answer or b"") - len(self._answers.get(asked) or b"")
+        self._answers[asked] = answer
         while len(self._answers) > _REMEMBERED:
-            self._answers.popitem(last=False)
+            self._bytes -= len(self._answers.popitem(last=False)[1] or b"")
+        for older, kept in self._answers.items():
+            if self._bytes <= _KEPT_BYTES:
+                break
+            if kept:
+                self._answers[older] = b""
+                self._bytes -= len(kept)
 
     def _has_token(self, now: float) -> bool:
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
@@ -111,6 +130,11 @@ def _transaction(payload: bytes) -> str:
         return msgspec.json.decode(payload, type=_Named).transaction[:64]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+
+
+def _not_kept(transaction: str) -> Reply:
+    error = "it was answered before, and that answer is not kept any more; ask with another transaction"
+    return Reply(transaction=transaction, status="refused", error=error)
 
 
 def _refused(error: str, transaction: str = "") -> Refused:

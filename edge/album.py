@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+from collections import OrderedDict
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Verdict
@@ -12,7 +14,7 @@ from edge.ledger.rows import VERDICTS
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,31 @@ class Picture(Record, frozen=True):
         return f"{self.event}-{self.verdict}{_SUFFIX}"
 
 
+class _Files:
+    """Pictures with their sizes, in the order in which they came, and the sum."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._sizes: OrderedDict[Picture, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __iter__(self) -> Iterator[Picture]:
+        return iter(self._sizes)
+
+    def put(self, picture: Picture, size: int) -> None:
+        self.pop(picture)
+        self._sizes[picture] = size
+        self.bytes += size
+
+    def pop(self, picture: Picture) -> int | None:
+        """Return the size of what is no longer there; None: it was not."""
+        if (size := self._sizes.pop(picture, None)) is not None:
+            self.bytes -= size
+        return size
+
+
 class Album:
     """The files of one folder, within a budget of bytes. Any thread may call it."""
 
@@ -47,36 +74,44 @@ class Album:
         self._budget = budget
         self._lock = threading.Lock()
         (self._folder / _SENT).mkdir(parents=True, exist_ok=True)
-        self._waiting = _files(self._folder)
-        self._sent = _files(self._folder / _SENT)
+        self._waiting = {verdict: _Files() for verdict in VERDICTS}
+        for picture, size in _files(self._folder):
+            if size:
+                self._waiting[picture.verdict].put(picture, size)
+            else:
+                self.lost += 1
+        self._sent = _Files()
+        for picture, size in _files(self._folder / _SENT):
+            if size:
+                self._sent.put(picture, size)
 
     @property
     def used(self) -> int:
         """Bytes of all files."""
-        return sum(self._waiting.values()) + sum(self._sent.values())
+        return self._sent.bytes + sum(files.bytes for files in self._waiting.values())
 
     def add(self, picture: Picture, jpeg: bytes) -> bool:
         """Keep a picture, others giving way; False, and counted, if the disk does not take it."""
         with self._lock:
-            self._shed(self._budget - len(jpeg))
             try:
+                self._shed(self._budget - len(jpeg))
                 self._write(picture, jpeg)
             except OSError as error:
                 self.lost += 1
                 log.warning("the picture of %s is not kept: %s", picture.event, error)
                 return False
-            self._waiting[picture] = len(jpeg)
+            self._waiting[picture.verdict].put(picture, len(jpeg))
             return True
 
     @property
     def count_waiting(self) -> int:
         """How many were not sent yet."""
-        return len(self._waiting)
+        return sum(len(files) for files in self._waiting.values())
 
     def waiting(self) -> list[Picture]:
         """Return what was not sent yet, the oldest first."""
         with self._lock:
-            return sorted(self._waiting, key=lambda picture: picture.event)
+            return sorted(chain(*self._waiting.values()), key=_age)
 
     def read(self, picture: Picture) -> bytes | None:
         """Return a waiting picture's file; None if it is gone."""
@@ -89,26 +124,32 @@ class Album:
     def mark_sent(self, picture: Picture) -> None:
         """Note that the broker has it: it is the first to give way."""
         with self._lock:
-            if (size := self._waiting.pop(picture, None)) is not None:
+            if (size := self._waiting[picture.verdict].pop(picture)) is not None:
                 try:
                     (self._folder / picture.name).rename(self._folder / _SENT / picture.name)
                 except OSError as error:
                     log.warning("the picture of %s cannot be moved: %s", picture.event, error)
                     return
-                self._sent[picture] = size
+                self._sent.put(picture, size)
 
     def forget(self, events: Collection[str]) -> None:
         """Remove the pictures of these events that were sent: their time is over."""
         with self._lock:
-            for picture in [each for each in self._sent if each.event in events]:
+            for event, verdict in product(events, VERDICTS):
+                if (size := self._sent.pop(picture := Picture(event, verdict))) is None:
+                    continue
                 try:
                     (self._folder / _SENT / picture.name).unlink(missing_ok=True)
                 except OSError as error:
                     log.warning("the picture of %s cannot be removed: %s", picture.event, error)
-                    continue
-                del self._sent[picture]
+                    self._sent.put(picture, size)
 
     def _write(self, picture: Picture, jpeg: bytes) -> None:
+        """Have the file there as a whole, though not surely after a power cut.
+
+        It is evidence, not the verdict, which the ledger syncs: an fsync per picture would hold up the card, and the
+        ledger with it, to save those of half a minute. What a power cut leaves of them is empty, and known by that.
+        """
         fresh = self._folder / f"{picture.name}.new"
         try:
             try:
@@ -125,25 +166,33 @@ class Album:
 
     def _shed(self, budget: int) -> None:
         """Remove what was sent, then PASS, UNKNOWN, DEFECT, the oldest first, until so many bytes are left."""
-        steps = [(self._sent, None), *((self._waiting, verdict) for verdict in VERDICTS)]
-        for files, verdict in steps:
-            for picture in sorted(files, key=lambda picture: picture.event):
-                if self.used <= budget:
-                    return
-                if verdict in (None, picture.verdict):
-                    folder = self._folder if files is self._waiting else self._folder / _SENT
-                    (folder / picture.name).unlink(missing_ok=True)
-                    del files[picture]
-                    self.lost += files is self._waiting
+        for files in (self._sent, *(self._waiting[verdict] for verdict in VERDICTS)):
+            while files and self.used > budget:
+                picture = next(iter(files))
+                folder = self._folder / _SENT if files is self._sent else self._folder
+                (folder / picture.name).unlink(missing_ok=True)
+                files.pop(picture)
+                self.lost += files is not self._sent
 
 
-def _files(folder: Path) -> dict[Picture, int]:
-    """Return the pictures of a folder with their sizes; what a broken-off write left is removed."""
-    found = {}
+def _files(folder: Path) -> list[tuple[Picture, int]]:
+    """Return the pictures of a folder with their sizes, the oldest first; what a broken-off write left is removed.
+
+    One of size 0 is no picture any more but what a power cut has left: it is removed too.
+    """
+    found = []
     for path in folder.iterdir():
         event, _, verdict = path.stem.partition("-")
         if path.suffix == _SUFFIX and verdict in _KNOWN and path.is_file():
-            found[Picture(event, Verdict(verdict))] = path.stat().st_size
+            if not (size := path.stat().st_size):
+                log.warning("%s is empty, after a power cut perhaps: removed", path)
+                path.unlink()
+            found.append((Picture(event, Verdict(verdict)), size))
         elif path.name.endswith(f"{_SUFFIX}.new"):
             path.unlink()
-    return found
+    return sorted(found, key=lambda each: _age(each[0]))
+
+
+def _age(picture: Picture) -> str:
+    """Return what sorts pictures by their age: events are named in order."""
+    return picture.event

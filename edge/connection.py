@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
+from edge.contract.commands import LARGEST
 from edge.delivery import IN_FLIGHT
 from edge.record import Record
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _MOST_ASKED = 50
 """Requests in the inbox."""
+_LARGEST_PACKET = 128 << 10
+"""Bytes of a message that the broker is to send on at all (MQTT 5, 3.1.2.11.4): above what is passed on, so that who
+asks too much is told so. With MQTT 3.1.1 no client can say that: the broker's own limit counts."""
 UPTIME = "$SYS/broker/uptime"
 """mosquitto's, retained: "123 seconds"."""
 _NOWHERE = "edge-inspect/mark"
@@ -74,6 +78,7 @@ class Asked(Record, frozen=True):
 
     topic: str
     payload: bytes
+    """Its beginning: one byte more than the identity takes, if there are more."""
     retained: bool
     unheard: int = 0
     """So many others before it were let go by: there were too many."""
@@ -116,6 +121,8 @@ class Identity(Record, frozen=True):
     will: Will
     listens: tuple[tuple[str, int], ...]
     """Topic filters, each with its quality of service; subscribed to in this order before anything is sent."""
+    longest: int = LARGEST
+    """Bytes of a message to it: of a longer one the rest is not kept."""
 
 
 News: TypeAlias = Opened | Connected | Away | Acknowledged | Reached | Uptime | Asked
@@ -126,9 +133,10 @@ class Connection:
 
     def __init__(self, mqtt: Mqtt, who: Identity, tell: Callable[[News], None]) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
-        self.asked = 0
-        """Requests that were told and not dealt with yet; who deals with them counts them down."""
-        self._unheard = 0
+        self.considered = 0
+        """Requests that were dealt with: counted by who does that, and by no other thread."""
+        self._asked = self._unheard = 0
+        """Requests that were told, and that were not: counted by paho's thread."""
         self._mqtt = mqtt
         self._who = who
         self._tell = tell
@@ -186,8 +194,12 @@ class Connection:
 
     def _run(self) -> None:
         client, mqtt = self._client, self._mqtt
+        limits = None
+        if mqtt.protocol == "5":
+            limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limits.MaximumPacketSize = _LARGEST_PACKET
         try:
-            client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
+            client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s, properties=limits)
         except (OSError, ValueError) as error:  # ValueError: what no resolver takes.
             self._tell(Away(unreachable(mqtt, error)))
         else:
@@ -221,9 +233,10 @@ class Connection:
         if message.topic == UPTIME:
             if found := re.match(rb"\d{1,10}", message.payload):
                 self._tell(Uptime(int(found[0])))
-        elif self.asked < _MOST_ASKED:
-            self.asked += 1
-            self._tell(Asked(message.topic, message.payload, message.retain, self._unheard))
+        elif self._asked - self.considered < _MOST_ASKED:
+            self._asked += 1
+            beginning = message.payload[: self._who.longest + 1]
+            self._tell(Asked(message.topic, beginning, message.retain, self._unheard))
             self._unheard = 0
         else:  # Somebody floods the device.
             self._unheard += 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge.contract import storage
 from edge.contract.names import NAME
 
 if TYPE_CHECKING:
@@ -69,13 +69,8 @@ class Discovery:
     def _remember(self, told: set[str]) -> None:
         if told == self._told:
             return
-        fresh = self._path.with_name(f"{FILE}.new")
         try:
-            with fresh.open("wb") as file:
-                file.write(msgspec.json.encode(sorted(told)))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.rename(self._path)
+            storage.replace_file(self._path, msgspec.json.encode(sorted(told)))
         except OSError as error:
             self._complain(error)
         self._told = told

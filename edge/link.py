@@ -95,7 +95,7 @@ class Link:
                 self.connected, self.deadline, self._failures = True, None, 0
                 self._since = time.monotonic()
             case Asked():
-                self._connection.asked -= 1
+                self._connection.considered += 1
             case Away(rival=rival):
                 brief = self.connected and not self.lasts(time.monotonic())
                 self._brief = self._brief + 1 if brief else 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edge.config import parse
+from edge.contract import storage
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,12 +57,7 @@ class Settings:
                 raise ConfigError(f"{key[:60]!r} may not be changed; known are: {', '.join(CHANGEABLE)}")
         changed = {key: value for key, value in (self._changed | wishes).items() if value is not None}
         config = _applied(self._file, changed, self._path)
-        fresh = self._path.with_name(f"{FILE}.new")
-        with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(changed))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(self._path)
+        storage.replace_file(self._path, msgspec.json.encode(changed))
         self._changed, self.config, self.trouble = changed, config, ""
 
     def _read(self) -> dict[str, Any]:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, get_args
+import threading
+import tracemalloc
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
+import paho.mqtt.client as paho
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.admission import BURST, PER_SECOND, Admission, Overlooked, Refused, Repeated
-from edge.connection import Asked
+from edge.config import Mqtt
+from edge.connection import Asked, Connected, Connection, Identity, Reached, Will
 from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
 from edge.contract.names import CommandName
+from edge.link import Heard, Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from conftest import Broker
 
 ALLOWED = ("threshold", "config", "history", "replay", "pause")
 VALID = {
@@ -102,8 +112,120 @@ def test_a_request_is_obeyed_once() -> None:
     assert admission.look(asked, 0.0) == Repeated(answer)
 
 
+def page(word: str, size: int) -> Reply:
+    """Return an answer of about this many bytes."""
+    return Reply(transaction=word, status="ok", data={"events": [{"source": "x" * size}]})
+
+
+def test_answers_are_kept_within_bytes() -> None:
+    """The newest answers are given again, as many as fit; a request whose answer is gone is not obeyed either."""
+    admission = Admission(ALLOWED)
+    words = [f"t{number}" for number in range(200)]
+    asked = {word: Asked("history", b'{"transaction": "%s"}' % word.encode(), retained=False) for word in words}
+    tracemalloc.start()
+    for number, word in enumerate(words):
+        assert isinstance(admission.look(asked[word], number), Request)
+        admission.remember("history", page(word, 60_000))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 1 << 20
+    found = [admission.look(each, 1_000 + number) for number, each in enumerate(asked.values())]
+    assert found[-4:] == [Repeated(page(word, 60_000)) for word in words[-4:]]
+    for word, older in zip(words, found[:-4], strict=False):
+        assert isinstance(older, Repeated)
+        assert older.reply is not None
+        assert (older.reply.transaction, older.reply.status) == (word, "refused")
+        assert "ask with another transaction" in older.reply.error
+
+
+def test_an_answer_too_large_to_keep_pushes_out_no_other() -> None:
+    """Its request is refused when it is repeated; the other answers are given again."""
+    admission = Admission(ALLOWED)
+    small, large = (Asked("history", b'{"transaction": "%s"}' % word, retained=False) for word in (b"s", b"l"))
+    for asked, answer in ((small, page("s", 10)), (large, page("l", 300_000))):
+        admission.look(asked, 0.0)
+        admission.remember("history", answer)
+    assert admission.look(small, 0.0) == Repeated(page("s", 10))
+    again = admission.look(large, 0.0)
+    assert isinstance(again, Repeated)
+    assert again.reply is not None
+    assert again.reply.status == "refused"
+
+
 @given(st.binary(max_size=200), st.sampled_from([*COMMANDS, "nothing"]))
 def test_no_payload_raises(payload: bytes, name: str) -> None:
     """Whatever bytes come, they are a request or get a reason."""
     found = Admission(COMMANDS).look(Asked(name, payload, retained=False), 0.0)
     assert isinstance(found, Request) or (isinstance(found, Refused) and found.reply.error)
+
+
+class Ear:
+    """A link that listens on cmd/+, and whose inbox the test reads."""
+
+    def __init__(self, port: int, protocol: str) -> None:
+        self._inbox: SimpleQueue[Heard] = SimpleQueue()
+        who = Identity("ear", Will("gone", b""), (("cmd/+", 1),))
+        mqtt = msgspec.convert({"host": "127.0.0.1", "port": port, "protocol": protocol}, Mqtt)
+        self._link = Link(mqtt, lambda: who, self._inbox.put)
+        self._link.open()
+        while not isinstance(self._link.take(self._inbox.get(timeout=10)), Connected):
+            pass
+        self._link.mark()
+        while not isinstance(self._link.take(self._inbox.get(timeout=10)), Reached):  # The broker knows the filter.
+            pass
+
+    def hear(self, last: bytes) -> list[Asked]:
+        """Return what was asked up to this payload."""
+        heard: list[Asked] = []
+        while not heard or heard[-1].payload != last:
+            if isinstance(news := self._link.take(self._inbox.get(timeout=10)), Asked):
+                heard.append(news)
+        return heard
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._link.close(5)
+
+
+def ask(port: int, *payloads: bytes) -> None:
+    """Publish these on cmd/pause, one after the other."""
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    for payload in payloads:
+        client.publish("cmd/pause", payload, qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_the_inbox_is_bounded_in_bytes(broker: Broker, protocol: str) -> None:
+    """Of what a broker without limits sends on, a little more than a request may have is kept, and that is refused."""
+    ear = Ear(broker.port, protocol)
+    ask(broker.port, bytes(5_000), bytes(1 << 20), bytes(LARGEST), b"last")
+    heard = ear.hear(b"last")
+    ear.stop()
+    kept = [len(asked.payload) for asked in heard]
+    too_large = [LARGEST + 1] * (1 if protocol == "5" else 2)  # MQTT 5: the broker keeps what is beyond all measure.
+    assert kept == [*too_large, LARGEST, 4]
+    found = Admission(COMMANDS).look(heard[0], 0.0)
+    assert isinstance(found, Refused)
+    assert found.reply.error == f"more than {LARGEST} bytes are too many"
+
+
+def test_no_two_threads_count_in_one_field(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a connection is open each of its fields is changed by one thread: none can undo what another has done."""
+    writers: dict[str, set[str]] = {}
+
+    def note(connection: Connection, name: str, value: Any) -> None:
+        if "_connected" in vars(connection):  # The last one that is made.
+            writers.setdefault(name, set()).add(threading.current_thread().name)
+        object.__setattr__(connection, name, value)
+
+    monkeypatch.setattr(Connection, "__setattr__", note, raising=False)
+    ear = Ear(broker.port, "5")
+    ask(broker.port, *[b"%d" % number for number in range(20)], b"last")
+    ear.hear(b"last")
+    ear.stop()
+    assert {name: names for name, names in writers.items() if len(names) > 1} == {}
+    assert len(writers["considered"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +24,8 @@ from edge import homeassistant
 from edge.contract.commands import COMMANDS
 from edge.daemon import RESTART
 from edge.discovery import FILE, Discovery
+from edge.settings import Settings
+from edge.sparkplug.memory import Kept, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,3 +222,24 @@ def test_home_assistant_itself(
     assert [seq for seq, _ in groupby(fired)] == sorted(set(fired)), "a verdict that was replayed has fired"
     assert home.jpegs == [True]
     assert [line for line in home.complaints if line.startswith("homeassistant.components")] == []
+
+
+def test_what_is_remembered_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each small file beside the ledger is on the disk with its name before anything is done that relies on it."""
+    synced = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.path.samestat(os.fstat(descriptor), tmp_path.stat()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    config = configured()
+    for remember in (
+        lambda: Discovery(config, tmp_path),
+        lambda: Settings(config, tmp_path).change({"decision.votes": 1}),
+        lambda: Memory(tmp_path / "sparkplug.json").keep(Kept()),
+    ):
+        remember()
+        assert synced == [False, True]  # The file, then its folder.
+        synced.clear()

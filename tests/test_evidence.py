@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
+import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,7 @@ from edge.contract.ulid import new_ulid
 from edge.evidence import LARGEST, to_jpeg
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -83,6 +87,43 @@ def test_a_full_disk_keeps_the_gravest(little: Path) -> None:
         album.add(picture(Verdict.DEFECT), bytes(400_000))
     assert 10 <= len(album.waiting()) <= 42
     assert album.lost == 100 - len(album.waiting())
+
+
+def test_ten_thousand_pictures_hold_up_no_other(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    """Adding one where each pushes out another costs little beside the write, whatever was sent of the others."""
+    count, added, sent = 10_000, 20, 5
+    pictures = sorted((picture(Verdict.DEFECT) for _ in range(count)), key=lambda one: one.event)
+    Album(tmp_path, 1)
+    for each in pictures:
+        (tmp_path / FOLDER / each.name).write_bytes(b"jpeg")
+    album = Album(tmp_path, budget=4 * count)
+    for each in pictures[:sent]:
+        album.mark_sent(each)
+    fresh = sorted((picture(Verdict.DEFECT) for _ in range(2 * added)), key=lambda one: one.event)
+    with cProfile.Profile() as profile:
+        assert all(album.add(each, b"jpeg") for each in fresh[:added])
+    calls = pstats.Stats(profile).total_calls / added
+    began = time.perf_counter()
+    assert all(album.add(each, b"jpeg") for each in fresh[added:])
+    figure(f"{(time.perf_counter() - began) / added * 1e3:.2f} ms with the write, {calls:.0f} calls")
+    assert calls < 500
+    assert (album.used, album.lost) == (4 * count, 2 * added - sent)
+    assert album.waiting() == [*pictures[2 * added :], *fresh]
+
+
+def test_a_file_without_bytes_is_no_picture(tmp_path: Path) -> None:
+    """What a power cut has left empty is counted as lost, not sent, and gone."""
+    album = Album(tmp_path, budget=1 << 20)
+    sent, empty, whole = (picture(Verdict.DEFECT) for _ in range(3))
+    for each in (sent, empty, whole):
+        album.add(each, b"jpeg")
+    album.mark_sent(sent)
+    for name in (f"sent/{sent.name}", empty.name):
+        (tmp_path / FOLDER / name).write_bytes(b"")
+    again = Album(tmp_path, budget=1 << 20)
+    assert again.waiting() == [whole]
+    assert (again.used, again.lost) == (4, 1)
+    assert sorted(path.name for path in (tmp_path / FOLDER).rglob("*.jpg")) == [whole.name]
 
 
 @given(st.text(max_size=60))

@@ -158,3 +158,35 @@ def test_files_that_read_would_refuse_are_not_written(tmp_path: Path) -> None:
         with pytest.raises(BundleError):
             bundle.write(tmp_path / "b", manifest, files)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its data is on the disk before its name is, and its name before `replace_file` returns; nothing else is left."""
+    path, done = tmp_path / "state.json", []
+    sync, replace = os.fsync, os.replace
+
+    def note_sync(descriptor: int) -> None:
+        done.append("folder" if os.path.samestat(os.fstat(descriptor), tmp_path.stat()) else "file")
+        sync(descriptor)
+
+    def note_replace(*places: str) -> None:
+        done.append("name")
+        replace(*places)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    for data in (b"first", b"2"):
+        storage.replace_file(path, data)
+        assert path.read_bytes() == data
+    assert done == ["file", "name", "folder"] * 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_a_small_file_as_it_was(little: Path) -> None:
+    """What does not fit raises OSError, and takes no room that others need."""
+    path = little / "state.json"
+    storage.replace_file(path, b"first")
+    with pytest.raises(OSError, match="No space"):
+        storage.replace_file(path, bytes(20 << 20))
+    assert path.read_bytes() == b"first"
+    assert list(little.iterdir()) == [path]

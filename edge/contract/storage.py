@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -91,6 +91,25 @@ def _open_zip(path: Path) -> Source:
     from edge.contract.zips import Zip  # On a device a bundle is a folder: its start does without.
 
     return Zip(path)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Have a small file hold this, also after a power cut: what it held before, or all of this, never less.
+
+    Raises OSError.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+
+from edge.contract import storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,13 +48,8 @@ class Memory:
     def keep(self, kept: Kept) -> None:
         """Have this on the disk; without room there it is in memory only, and tried again with the next."""
         self.kept = kept
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            with fresh.open("wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.rename(self._path)
+            storage.replace_file(self._path, msgspec.json.encode(kept))
         except OSError as error:
             problem = f"{self._path} cannot be written ({error}); check the disk"
             if problem != self.trouble:

@@ -275,4 +275,5 @@ class Node:
         death = payload.death(self._memory.kept.bd_seq)
         will = Will(self._topics.of("NDEATH"), death, retain=False, always=True)
         state = ((self._topics.state(self._host.name), 1),) if self._host.name else ()
-        return Identity(self._client_id, will, ((self._topics.of("NCMD"), 1), (self._topics.of("NBIRTH"), 0), *state))
+        listens = (self._topics.of("NCMD"), 1), (self._topics.of("NBIRTH"), 0), *state
+        return Identity(self._client_id, will, listens, payload.LARGEST)

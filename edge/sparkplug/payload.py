@@ -71,8 +71,8 @@ _FIELDS = {
     DataType.Double: "double_value",
     DataType.Boolean: "boolean_value",
 }
-_LARGEST = 64 << 10
-"""Bytes of a command; a host that asks for a rebirth needs 50."""
+LARGEST = 64 << 10
+"""Bytes of a command; a host that asks for a rebirth needs 50. A birth certificate, which comes back, has less."""
 _TEXT = 10_000
 """Characters of a text, at most: a broker hangs up on a packet that is too large, and would each time it comes."""
 
@@ -149,7 +149,7 @@ def data(seq: int, samples: Iterable[Sample]) -> bytes:
 
 def asks_rebirth(command: bytes) -> bool:
     """Say whether an NCMD asks for a rebirth; any bytes will do."""
-    if len(command) > _LARGEST:
+    if len(command) > LARGEST:
         return False
     try:
         metrics = Payload.FromString(command).metrics
