@@ -84,14 +84,20 @@ class Outbox:
         return min(deadlines, default=None)
 
     def note_delivered(self, now: float | None) -> None:
-        """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order."""
+        """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order.
+
+        What was unsure when a connection ended stays so until the next one tells: no time that passes settles it.
+        """
         if self._lateness is not None:
-            self._ledger.delivered = self._delivery.delivered if now is None else self._delivery.settled(now)
+            sure = self._delivery.delivered if now is None else self._delivery.settled(now)
+            self._ledger.delivered = sure if self._outage is None else min(sure, self._outage.settled)
 
     def written(self, last: int, now: float) -> None:
         """Note that the ledger, which is open, holds verdicts up to this number."""
         if self._lateness is None:
             self._delivery.rewind(self._ledger.delivered)
+            if self._outage is not None:  # It began before anything was known of an earlier life's deliveries.
+                self._outage = self._outage.knowing(self._ledger.delivered)
             self._lateness = Lateness(last)
         else:
             self._lateness.written(last, now)
