@@ -34,6 +34,8 @@ _BATCH = 100
 """Entries read from the ledger at once."""
 _SETTLING_SECONDS = 0.1
 """How often the ledger hears what is settled by now."""
+_AGAIN_SECONDS = 1.0
+"""Before a ledger that did not give what it holds is asked again."""
 _RARELY_SECONDS = 2.0
 """Without a word on how long it has been running: a broker that is set up by us says it each second."""
 _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
@@ -81,7 +83,14 @@ class Outbox:
         deadlines = [each for each in due if each is not None and self._connected]
         if self._delivery.settled(now) < self._delivery.delivered:
             deadlines.append(now + _SETTLING_SECONDS)
+        if self._connected and self._lacks:
+            deadlines.append(now + _AGAIN_SECONDS)
         return min(deadlines, default=None)
+
+    @property
+    def _lacks(self) -> bool:
+        """Whether the ledger holds something that it did not give, and no answer will come to ask it again."""
+        return self._delivery.idle and self._delivery.read < self._written
 
     def note_delivered(self, now: float | None) -> None:
         """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order.

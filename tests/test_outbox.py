@@ -116,3 +116,23 @@ def test_an_outage_from_the_start_forgets_nothing(tmp_path: Path) -> None:
     bench.outbox.hear_uptime(1, 3)
     bench.exchange(3)
     assert len(bench.sent) == 1
+
+
+def test_a_ledger_that_gave_nothing_is_asked_again_by_itself(bench: Bench) -> None:
+    """Verdicts that could not be read when they were written are due again soon, though nothing else happens."""
+    assert bench.outbox.deadline(LONG) is None
+    bench.shelf.entries.append(row(6))
+    bench.shelf.doubt = "disk I/O error"
+    bench.outbox.written(6, LONG)
+    bench.exchange(LONG)
+    assert len(bench.sent) == 5
+    due = bench.outbox.deadline(LONG)
+    assert due is not None
+    assert LONG < due <= LONG + 1
+    bench.shelf.doubt = ""
+    bench.exchange(due)
+    assert len(bench.sent) == 6
+    assert bench.outbox.deadline(2 * LONG) is None
+    bench.outbox.lose(2 * LONG)
+    bench.outbox.written(7, 2 * LONG)
+    assert bench.outbox.deadline(2 * LONG) is None, "nobody is there to get it"
