@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge.connection import Manner
 from edge.contract.messages import Gap, Message, encode
 from edge.delivery import Delivery, Lateness
-from edge.ledger.rows import Row
+from edge.ledger.rows import Row, first_of, last_of
 from edge.outage import Outage
 from edge.replay import Replays
 from edge.retained import Retained
@@ -83,7 +83,7 @@ class Outbox:
         deadlines = [each for each in due if each is not None and self._connected]
         if self._delivery.settled(now) < self._delivery.delivered:
             deadlines.append(now + _SETTLING_SECONDS)
-        if self._connected and self._lacks:
+        if self._connected and (self._lacks or (self.replays.wanted is not None and self.replays.idle)):
             deadlines.append(now + _AGAIN_SECONDS)
         return min(deadlines, default=None)
 
@@ -157,7 +157,9 @@ class Outbox:
         """Note the broker's answer to a packet, and return the name of what that was."""
         if name := self._retained.landed(packet) or self._replies.pop(packet, ""):
             return name
-        if self.replays.landed(packet):
+        if self.replays.landed(packet, refused=refused):
+            if refused:
+                self._refused_until = now + REFUSED_SECONDS
             return "event"
         if self._picture is not None and self._picture[0] == packet:
             self._album.mark_sent(self._picture[1])
@@ -195,8 +197,8 @@ class Outbox:
             self._delivery.sent(self._publish(*self._message(entry, now), VERDICT), entry, now)
         if self._delivery.idle:
             self._send_picture()
-            if (span := self.replays.wanted) is not None:
-                self._send_again(span)
+            while (span := self.replays.wanted) is not None and self._send_again(span):
+                pass
 
     def _send_picture(self) -> None:
         while self._pictures and self._picture is None:
@@ -204,12 +206,22 @@ class Outbox:
             if (jpeg := self._album.read(picture)) is not None:
                 self._picture = self._publish(f"image/{picture.event}", jpeg, PICTURE), picture
 
-    def _send_again(self, span: Span) -> None:
-        rows = [entry for entry in self._ledger.look(span, self.replays.room) if isinstance(entry, Row)]
-        for row in rows:
-            self.replays.sent(self._publish("event", _historical(row), VERDICT), row)
-        if not rows:
-            self.replays.ended()
+    def _send_again(self, span: Span) -> bool:
+        """Send more of what is asked for again; False if the ledger cannot be read up to there."""
+        limit = self.replays.room
+        # What is empty is asked twice: the file may just have been mended.
+        entries = self._ledger.look(span, limit) or self._ledger.look(span, limit)
+        hole = not entries or first_of(entries[0]) > span.after + 1
+        if hole and self._ledger.doubt:
+            return False
+        for entry in entries:
+            if isinstance(entry, Row):
+                self.replays.sent(self._publish("event", _historical(entry), VERDICT), entry)
+            else:
+                self.replays.passed(min(last_of(entry), span.upto))
+        if not entries:
+            self.replays.passed(span.upto)
+        return True
 
     def _message(self, entry: Row | Gap, now: float) -> tuple[str, bytes]:
         if isinstance(entry, Gap):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 from ledger_samples import row
 
 from edge.album import Album
+from edge.contract.messages import Gap
 from edge.delivery import SETTLED_SECONDS
 from edge.ledger.rows import Row
 from edge.outage import HOLD_SECONDS
-from edge.outbox import Outbox
+from edge.outbox import REFUSED_SECONDS, Outbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.connection import Manner
-    from edge.contract.messages import Gap
     from edge.ledger.store import Span
 
 LONG = 100.0
@@ -136,3 +137,45 @@ def test_a_ledger_that_gave_nothing_is_asked_again_by_itself(bench: Bench) -> No
     bench.outbox.lose(2 * LONG)
     bench.outbox.written(7, 2 * LONG)
     assert bench.outbox.deadline(2 * LONG) is None, "nobody is there to get it"
+
+
+def numbers(sent: list[tuple[int, bytes]]) -> list[int]:
+    """Return the numbers of the verdicts that were sent."""
+    return [json.loads(payload)["seq"] for _, payload in sent]
+
+
+def test_a_range_does_not_end_because_the_ledger_cannot_be_read(bench: Bench) -> None:
+    """While there is a doubt a range waits, and is due again by itself; what is truly not there ends it."""
+    bench.shelf.doubt = "disk I/O error"
+    assert bench.outbox.replays.put(2, 9) == ""
+    bench.exchange(LONG)
+    due = bench.outbox.deadline(LONG)
+    assert due is not None
+    bench.shelf.doubt = ""
+    bench.exchange(due)
+    assert numbers(bench.sent[5:]) == [2, 3, 4, 5]
+    assert bench.outbox.replays.wanted is None
+    assert bench.outbox.deadline(LONG) is None
+
+
+def test_a_range_goes_on_behind_gaps(tmp_path: Path) -> None:
+    """More gaps than are read at once do not end a range, and none of them is sent again."""
+    gaps = [Gap(first=at, last=at, reason="shed", verdicts={}) for at in range(2, 40)]
+    bench = Bench(tmp_path, Shelf(row(1), *gaps, row(40), delivered=40))
+    bench.outbox.written(40, 0)
+    bench.outbox.begin(100, 1)
+    bench.outbox.replays.put(1, 50)
+    bench.exchange(1)
+    assert numbers(bench.sent) == [1, 40]
+
+
+def test_what_is_refused_again_is_offered_again(bench: Bench) -> None:
+    """A verdict of a range that the broker refuses is not skipped."""
+    bench.outbox.replays.put(1, 2)
+    bench.outbox.send(LONG)
+    bench.outbox.settle(6, LONG, refused=True)
+    bench.outbox.settle(7, LONG, refused=False)
+    bench.exchange(LONG)
+    assert numbers(bench.sent[5:]) == [1, 2], "not at once"
+    bench.exchange(LONG + REFUSED_SECONDS)
+    assert numbers(bench.sent[7:]) == [1]

@@ -271,3 +271,10 @@ class Stores:
         if not self._reserve.exists():
             with suppress(OSError), self._reserve.open("wb") as file:  # Others were quicker: the next time, then.
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+
+    @property
+    def doubt(self) -> str:
+        """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
+        if self._damaged or self._file is None:
+            return self.trouble or "the ledger is being opened or repaired; ask again"
+        return self.trouble
