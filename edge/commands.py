@@ -1,4 +1,7 @@
-"""Obeys what was asked of the device, in the judging thread: nothing changes while a frame is judged."""
+"""Obeys what was asked of the device, in the judging thread: nothing changes while a frame is judged.
+
+What only reads the ledger, `history` and `replay`, the publisher answers: a disk may take its time.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,7 @@ from edge.contract.commands import (
     AskModel,
     Capture,
     Config,
-    History,
     Pause,
-    Replay,
     Reply,
     Request,
     Restart,
@@ -31,13 +32,11 @@ if TYPE_CHECKING:
     from edge.contract.messages import Event, Health, Model
     from edge.health import Tally
     from edge.judge import Judge
-    from edge.ledger.ledger import Ledger
     from edge.publisher import Publisher
     from edge.settings import Settings
 
 log = logging.getLogger(__name__)
 
-NEWEST = 1 << 62
 CAPTURE_SECONDS = 10.0
 """For the next frame, before a `capture` is given up."""
 
@@ -51,7 +50,6 @@ class Commands:
         settings: Settings,
         judge: Judge,
         tally: Tally,
-        ledger: Ledger,
         publisher: Publisher,
         model: Model,
         pictures: bool,
@@ -65,7 +63,6 @@ class Commands:
         self._settings = settings
         self._judge = judge
         self._tally = tally
-        self._ledger = ledger
         self._publisher = publisher
         self._model = model
         self._pictures = pictures
@@ -119,10 +116,6 @@ class Commands:
                 return self._change({"decision.threshold": value})
             case Config(set=wishes):
                 return self._change(wishes)
-            case History():
-                return self._history(request)
-            case Replay(first=first, last=last):
-                self._publisher.replay(first, last)
             case AskHealth():
                 return _plain(self._tally.report())
             case AskModel():
@@ -138,10 +131,6 @@ class Commands:
             self._tally.every = self._settings.config.health_every_s
             self.tell()
         return self._settings.values()
-
-    def _history(self, asked: History) -> dict[str, Any]:
-        rows = self._ledger.newest(asked.before or NEWEST, asked.limit, asked.verdict)
-        return {"events": [msgspec.json.decode(row.json) for row in rows]}
 
 
 def _plain(message: Health | Model) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks:
     """Return the line of these stages, and have the device introduce itself to the broker."""
     from edge import introduction
 
-    config, ledger, publisher = settings.config, sinks.ledger, sinks.publisher
+    config, publisher = settings.config, sinks.publisher
     boot_id = publisher.boot_id
     judge = Judge(classifier, config, boot_id)
     tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, sinks))
@@ -200,7 +200,6 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks:
         settings=settings,
         judge=judge,
         tally=tally,
-        ledger=ledger,
         publisher=publisher,
         model=model,
         pictures=sinks.evidence is not None,

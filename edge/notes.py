@@ -26,13 +26,6 @@ class Retain(Record, frozen=True):
     message: Message
 
 
-class Replay(Record, frozen=True):
-    """Verdicts to be sent again, by their numbers."""
-
-    first: int
-    last: int
-
-
 class Pictured(Record, frozen=True):
     """The album holds one more."""
 
@@ -60,4 +53,4 @@ class Stop(Record, frozen=True):
     deadline: float
 
 
-Note: TypeAlias = "Heard | Written | Retain | Replay | Pictured | Answer | Trouble | Stop"
+Note: TypeAlias = "Heard | Written | Retain | Pictured | Answer | Trouble | Stop"

@@ -31,6 +31,10 @@ class Outage(Record, frozen=True, kw_only=True):
         """Return it with its end."""
         return msgspec.structs.replace(self, ended=now)
 
+    def knowing(self, settled: int) -> Outage:
+        """Return it with what the broker surely has, told later."""
+        return msgspec.structs.replace(self, settled=settled)
+
     def was_restart(self, now: float, before: int, uptime: int, *, rarely: bool) -> bool:
         """Judge by how many seconds the broker says that it is running, before and now.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge.connection import Manner
 from edge.contract.messages import Gap, Message, encode
 from edge.delivery import Delivery, Lateness
-from edge.ledger.rows import Row
+from edge.ledger.rows import Row, first_of, last_of
 from edge.outage import Outage
 from edge.replay import Replays
 from edge.retained import Retained
@@ -34,6 +34,8 @@ _BATCH = 100
 """Entries read from the ledger at once."""
 _SETTLING_SECONDS = 0.1
 """How often the ledger hears what is settled by now."""
+_AGAIN_SECONDS = 1.0
+"""Before a ledger that did not give what it holds is asked again."""
 _RARELY_SECONDS = 2.0
 """Without a word on how long it has been running: a broker that is set up by us says it each second."""
 _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
@@ -81,22 +83,36 @@ class Outbox:
         deadlines = [each for each in due if each is not None and self._connected]
         if self._delivery.settled(now) < self._delivery.delivered:
             deadlines.append(now + _SETTLING_SECONDS)
+        if self._connected and (self._lacks or (self.replays.wanted is not None and self.replays.idle)):
+            deadlines.append(now + _AGAIN_SECONDS)
         return min(deadlines, default=None)
 
+    @property
+    def _lacks(self) -> bool:
+        """Whether the ledger holds something that it did not give, and no answer will come to ask it again."""
+        return self._delivery.idle and self._delivery.read < self._written
+
     def note_delivered(self, now: float | None) -> None:
-        """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order."""
+        """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order.
+
+        What was unsure when a connection ended stays so until the next one tells: no time that passes settles it.
+        """
         if self._lateness is not None:
-            self._ledger.delivered = self._delivery.delivered if now is None else self._delivery.settled(now)
+            sure = self._delivery.delivered if now is None else self._delivery.settled(now)
+            self._ledger.delivered = sure if self._outage is None else min(sure, self._outage.settled)
 
     def written(self, last: int, now: float) -> None:
         """Note that the ledger, which is open, holds verdicts up to this number."""
         if self._lateness is None:
             self._delivery.rewind(self._ledger.delivered)
+            if self._outage is not None:  # It began before anything was known of an earlier life's deliveries.
+                self._outage = self._outage.knowing(self._ledger.delivered)
             self._lateness = Lateness(last)
         else:
             self._lateness.written(last, now)
         if (backlog := self._ledger.take_backlog()) is not None:
             self._delivery.rewind(backlog)
+            self._outage = self._outage.knowing(backlog) if self._outage else None
         self._written = last
 
     def retain(self, name: str, message: bytes) -> None:
@@ -144,7 +160,9 @@ class Outbox:
         """Note the broker's answer to a packet, and return the name of what that was."""
         if name := self._retained.landed(packet) or self._replies.pop(packet, ""):
             return name
-        if self.replays.landed(packet):
+        if self.replays.landed(packet, refused=refused):
+            if refused:
+                self._refused_until = now + REFUSED_SECONDS
             return "event"
         if self._picture is not None and self._picture[0] == packet:
             self._album.mark_sent(self._picture[1])
@@ -182,8 +200,8 @@ class Outbox:
             self._delivery.sent(self._publish(*self._message(entry, now), VERDICT), entry, now)
         if self._delivery.idle:
             self._send_picture()
-            if (span := self.replays.wanted) is not None:
-                self._send_again(span)
+            while (span := self.replays.wanted) is not None and self._send_again(span):
+                pass
 
     def _send_picture(self) -> None:
         while self._pictures and self._picture is None:
@@ -191,12 +209,22 @@ class Outbox:
             if (jpeg := self._album.read(picture)) is not None:
                 self._picture = self._publish(f"image/{picture.event}", jpeg, PICTURE), picture
 
-    def _send_again(self, span: Span) -> None:
-        rows = [entry for entry in self._ledger.look(span, self.replays.room) if isinstance(entry, Row)]
-        for row in rows:
-            self.replays.sent(self._publish("event", _historical(row), VERDICT), row)
-        if not rows:
-            self.replays.ended()
+    def _send_again(self, span: Span) -> bool:
+        """Send more of what is asked for again; False if the ledger cannot be read up to there."""
+        limit = self.replays.room
+        # What is empty is asked twice: the file may just have been mended.
+        entries = self._ledger.look(span, limit) or self._ledger.look(span, limit)
+        hole = not entries or first_of(entries[0]) > span.after + 1
+        if hole and self._ledger.doubt:
+            return False
+        for entry in entries:
+            if isinstance(entry, Row):
+                self.replays.sent(self._publish("event", _historical(entry), VERDICT), entry)
+            else:
+                self.replays.passed(min(last_of(entry), span.upto))
+        if not entries:
+            self.replays.passed(span.upto)
+        return True
 
     def _message(self, entry: Row | Gap, now: float) -> tuple[str, bytes]:
         if isinstance(entry, Gap):

@@ -11,18 +11,19 @@ import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edge.admission import Admission, Overlooked, Refused, Repeated
 from edge.broker import address
 from edge.condition import Condition
 from edge.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
-from edge.contract.commands import COMMANDS, Reply, Request
+from edge.contract.commands import COMMANDS, History, Replay, Reply, Request
 from edge.contract.messages import Message, encode, topic
 from edge.discovery import STARTED
+from edge.history import Histories
 from edge.ledger.audit import audit_of, unheard
 from edge.link import Heard, Link
-from edge.notes import Answer, Note, Pictured, Replay, Retain, Stop, Trouble, Written
+from edge.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
 from edge.outbox import STATE, Outbox
 from edge.stopping import QUICK_SECONDS
 
@@ -48,7 +49,10 @@ class Publisher:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.boot_id = boot_id
         self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
-        """What is asked of the device and may be obeyed: name and request; each wants a `reply`."""
+        """What is asked of the device and may be obeyed: name and request; each wants a `reply`.
+
+        Not `history` and `replay`: the sender answers them.
+        """
         self.overlooked = 0
         """Requests that were not even looked at: there were too many."""
         self._device = config.device
@@ -57,6 +61,7 @@ class Publisher:
         """Retained messages whose names are whole topics, outside our own."""
         self._broker = address(config.mqtt)
         self._ledger = ledger
+        self._histories = Histories(ledger)
         self._inbox: SimpleQueue[Note] = SimpleQueue()
         self._condition = Condition(boot_id)
         self._reported: dict[str, str] = {}
@@ -96,10 +101,6 @@ class Publisher:
     def retain(self, name: str, message: Message) -> None:
         """Make this the retained message `name`, now and after every reconnect; it overtakes waiting verdicts."""
         self._inbox.put(Retain(name, message))
-
-    def replay(self, first: int, last: int) -> None:
-        """Publish what the ledger holds of a range of verdicts again, marked historical, behind what waits."""
-        self._inbox.put(Replay(first, last))
 
     def pictured(self, picture: Picture) -> None:
         """Hear that the album holds one more picture."""
@@ -153,6 +154,8 @@ class Publisher:
             if self._link.connected:
                 self._outbox.send(now)
             self._outbox.note_delivered(now)
+            if self._histories.waiting and (reply := self._histories.step()) is not None:
+                self._conclude("history", reply)
         self._outbox.note_delivered(None)
         self._say_goodbye()
 
@@ -164,8 +167,6 @@ class Publisher:
                 self._outbox.written(last, time.monotonic())
             case Retain(name, message):
                 self._outbox.retain(name, encode(message))
-            case Replay(first, last):
-                self._outbox.replays.put(first, last)
             case Pictured(picture):
                 self._outbox.picture(picture)
             case Answer(name, reply):
@@ -208,6 +209,8 @@ class Publisher:
             self._ledger.record(unheard(asked.unheard, self.boot_id))
         found = self._admission.look(asked, time.monotonic())
         match found:
+            case History() | Replay():
+                self._look_up(asked.name, found)
             case Request():
                 self.requests.put((asked.name, found))
             case Refused(reply):
@@ -218,6 +221,20 @@ class Publisher:
             case Overlooked():
                 self.overlooked += 1
                 self._answer(asked.name, None, "overlooked")
+
+    def _look_up(self, name: str, request: History | Replay) -> None:
+        log.info("command %s, transaction %s", name, request.transaction)
+        if isinstance(request, History):
+            refused = self._histories.put(request)
+        else:
+            refused = self._outbox.replays.put(request.first, request.last)
+        if refused or isinstance(request, Replay):
+            status: Literal["ok", "failed"] = "failed" if refused else "ok"
+            self._conclude(name, Reply(transaction=request.transaction, status=status, error=refused))
+
+    def _conclude(self, name: str, reply: Reply) -> None:
+        self._admission.remember(name, reply)
+        self._answer(name, reply, reply.status)
 
     def _answer(self, name: str, reply: Reply | None, outcome: Outcome) -> None:
         """Give a request that is not obeyed its answer, if it gets one, and have it recorded."""
@@ -264,7 +281,7 @@ class Publisher:
     def _patience(self) -> float | None:
         now = time.monotonic()
         deadlines = [self._link.deadline, self._outbox.deadline(now), self._stop.deadline if self._stop else None]
-        due = [deadline for deadline in deadlines if deadline is not None]
+        due = [deadline for deadline in deadlines if deadline is not None] + [now] * self._histories.waiting
         return max(0.0, min(due) - now) if due else None
 
     def _say_goodbye(self) -> None:

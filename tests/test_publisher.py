@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 from conftest import Broker, make_broker
 from ledger_samples import event
 from recorder import Recorder
+from test_commands import Boss
 
+from edge import admission, connection, outbox
 from edge import config as configs
-from edge import connection, outbox
 from edge.album import Album
 from edge.contract.ulid import new_ulid
 from edge.ledger import stores
 from edge.ledger.ledger import Ledger
 from edge.publisher import Publisher
+from edge.replay import MOST_RANGES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pytest
@@ -33,12 +36,15 @@ BOOT = new_ulid()
 class Line:
     """A ledger and its publisher in this process."""
 
-    def __init__(self, folder: Path, port: int, discovery: Discovery | None = None, **mqtt: object) -> None:
+    def __init__(
+        self, folder: Path, port: int, discovery: Discovery | None = None, allow: Sequence[str] = (), **mqtt: object
+    ) -> None:
         table = {
             "bundle": "b",
             "camera": {"kind": "synthetic"},
             "device": {"site": "test", "id": "dut"},
             "mqtt": {"host": "127.0.0.1", "port": port, **mqtt},
+            "commands": {"allow": list(allow)},
         }
         (folder / "state").mkdir(exist_ok=True)
         self.ledger = Ledger(folder / "state", 64 << 20)
@@ -210,3 +216,34 @@ def test_two_devices_with_one_id_are_told(tmp_path: Path, caplog: pytest.LogCapt
     broker.stop()
     told = [record.getMessage() for record in caplog.records if "another device" in record.getMessage()]
     assert all("device.id" in line and str(broker.port) in line for line in told)
+
+
+def test_the_ledger_is_asked_without_the_judging_thread(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`history` and `replay` are answered though nobody judges: in vain while the ledger opens, then as asked.
+
+    The range that is one too many is refused by name, and those that wait arrive all the same.
+    """
+    before = Line(tmp_path, broker.port)
+    before.judge(2)
+    assert before.stop(10) == 0
+    opening = threading.Event()
+    monkeypatch.setattr(stores, "looks_whole", lambda _: opening.wait(10))
+    monkeypatch.setattr(admission, "BURST", 100)
+    with Recorder(broker.port) as recorder, ExitStack() as ends:
+        line = Line(tmp_path, broker.port, allow=["history", "replay"])
+        recorder.wait_for("status")
+        boss = Boss(broker, recorder)
+        ends.callback(boss.stop)
+        early = boss.ask("history")
+        asked = [boss.ask("replay", first=1, last=2) for _ in range(MOST_RANGES + 1)]
+        opening.set()
+        again = [(each["seq"], each["historical"]) for each in recorder.wait_for("event", 2 * MOST_RANGES)]
+        assert [each["seq"] for each in boss.ask("history")["data"]["events"]] == [2, 1]
+        assert line.publisher.requests.empty()
+        assert line.stop(10) == 0
+    assert (early["status"], "being opened" in early["error"]) == ("failed", True)
+    assert [each["status"] for each in asked] == ["ok"] * MOST_RANGES + ["failed"]
+    assert "20 ranges wait" in asked[-1]["error"]
+    assert again == [(1, True), (2, True)] * MOST_RANGES

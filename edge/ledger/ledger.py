@@ -123,6 +123,11 @@ class Ledger:
         """Return the last `limit` verdicts below a number, of one kind or of all, the newest first."""
         return self._stores.newest(before, limit, verdict)
 
+    @property
+    def doubt(self) -> str:
+        """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
+        return self._stores.doubt
+
     def flush(self, timeout: float) -> None:
         """Have everything that was appended written, waiting this long at most."""
         self._pending.wake()

@@ -33,8 +33,7 @@ RETRY_SECONDS = 5.0
 SPARE_BYTES = 16 << 20
 """Of verdicts in memory while the disk refuses them."""
 _BATCH = 500
-_CHUNK = 200
-"""Looked at, or removed, in one go for their age."""
+_CHUNK = 200  # Looked at, or removed, in one go for their age.
 _ANY = _ALL = 1 << 62
 
 
@@ -44,7 +43,6 @@ class Stores:
     def __init__(self, path: Path, budget: int, retention: Retention) -> None:
         """Name the file; `budget` is how many bytes of verdicts it may hold."""
         self._refused = ""
-        """Why the file takes nothing at present; empty if it does."""
         self.lost = dict.fromkeys(VERDICTS, 0)
         """How many were shed before the broker had them."""
         self.marks = Marks()
@@ -63,10 +61,8 @@ class Stores:
         """Whether the file has said in this start which number is its last."""
         self._damaged = False
         self._unread = ""
-        """Why the last look failed; empty if it did not."""
         self._retry_at = 0.0
-        self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()
-        """What is being written."""
+        self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()  # What is being written.
         self._taken = 0
         """What was read for the broker up to here is not shed any more."""
         self._moving = threading.RLock()
@@ -76,6 +72,13 @@ class Stores:
     def trouble(self) -> str:
         """Why the file takes nothing at present, or cannot be read; empty if it does and can."""
         return self._refused or self._unread
+
+    @property
+    def doubt(self) -> str:
+        """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
+        if self._damaged or self._file is None:
+            return self._unread or self._refused or "the ledger is being opened or repaired; ask again"
+        return self._unread
 
     def open(self) -> None:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
@@ -87,10 +90,7 @@ class Stores:
             self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
     def close(self, audits: Sequence[Audit]) -> int:
-        """Write the marks and the last commands, and let go of the file.
-
-        Returns how many verdicts that the broker does not have are lost, because the disk does not take them.
-        """
+        """Write what is left and let go of the file; returns how many verdicts neither disk nor broker has."""
         self._retry_at = 0.0
         self.tend()
         kept = self._spare.read(Span(self.marks.delivered, self.last), _ALL) if self._spare is not None else []
