@@ -13,7 +13,7 @@ from configuration_page import PAGE, page
 from edge import config
 from edge.command import EXIT_CODES, INTERRUPTED, OUTPUT_CLOSED, RESTART
 from edge.contract import messages
-from edge.errors import InspectError
+from edge.errors import ConfigError, InspectError
 from training import recipe
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -47,12 +47,14 @@ def test_schema_files_are_up_to_date() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_example_configurations_are_valid(path: Path) -> None:
     """Every TOML example in the documents is a recipe, or a configuration that a device would accept."""
+    problems = []
     for text in blocks(path, "toml"):
         table = tomllib.loads(text)
-        if "model" in table:
-            recipe.parse(table, str(path))
-        else:
-            config.parse(table, path)
+        try:
+            recipe.parse(table, str(path)) if "model" in table else config.parse(table, path)
+        except ConfigError as error:
+            problems.append(str(error))
+    assert problems == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -59,7 +59,7 @@ for part in (*divided.dealt, some):
     assert all(np.array_equal(part.pixels[row], data.pixels[place[s.name]]) for row, s in enumerate(part.sources))
 assert len(divided.parts.train.pixels) == len(divided.dealt.train.pixels) + 10
 try:
-    np.ones(30 << 20, np.uint8)
+    np.ones(data.pixels.nbytes, np.uint8)  # What they would have taken is more than there is.
 except MemoryError:
     print("done")
 """
