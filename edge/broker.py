@@ -176,6 +176,13 @@ def refusal(mqtt: Mqtt, reason: Any) -> str:
     return f"broker {address(mqtt)} refuses {who} ({reason}); check {remedy}"
 
 
+def not_taken(topic: str, reason: str) -> str:
+    """Say in one line that the broker refuses a message, why, and what to check."""
+    if "large" in reason:
+        return f"the broker refuses {topic} ({reason}); raise its limit, as max_packet_size of mosquitto"
+    return f"the broker refuses {topic} ({reason}); check its access rules, and whose mqtt.cert_file is"
+
+
 def _password(mqtt: Mqtt) -> str:
     if mqtt.password_file is None:
         return mqtt.password

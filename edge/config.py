@@ -195,7 +195,7 @@ class Config(Section, frozen=True, kw_only=True):
         Path | None,
         _doc("where the daemon remembers things; left out: systemd's $STATE_DIRECTORY, or ~/.local/state/edge-inspect"),
     ] = None
-    health_every_s: Annotated[float, _doc("seconds between health messages", gt=0, le=3600)] = 10.0
+    health_every_s: Annotated[float, _doc("seconds between health messages", ge=0.1, le=3600)] = 10.0
     device: Device = Device()
     camera: CameraConfig
     decision: Decision = Decision()

@@ -34,6 +34,11 @@ _MOST_ASKED = 50
 _LARGEST_PACKET = 128 << 10
 """Bytes of a message that the broker is to send on at all (MQTT 5, 3.1.2.11.4): above what is passed on, so that who
 asks too much is told so. With MQTT 3.1.1 no client can say that: the broker's own limit counts."""
+LARGEST_OF_ALL = 268_435_460
+"""Bytes of a packet that no broker limits: MQTT's own limit (MQTT 5, 2.1.4)."""
+HEAD_BYTES = 16
+"""Of a message's packet, beside its topic and its payload, at most: MQTT 5, 2.1.1 (5 bytes), 3.3.2 (two lengths, packet
+identifier and expiry: 10)."""
 UPTIME = "$SYS/broker/uptime"
 """mosquitto's, retained: "123 seconds"."""
 _NOWHERE = "edge-inspect/mark"
@@ -48,9 +53,10 @@ class Opened(Record, frozen=True):
 
 
 class Connected(Record, frozen=True):
-    """The broker let us in, and takes so many messages that it has not acknowledged."""
+    """The broker let us in, and takes so many messages that it has not acknowledged, each of so many bytes."""
 
     allowed: int
+    largest: int = LARGEST_OF_ALL
 
 
 class Away(Record, frozen=True):
@@ -227,7 +233,8 @@ class Connection:
         client.on_log = None  # It was for the handshake; from here on it would cost each message a line of text.
         for wanted, qos in self._who.listens:
             client.subscribe(wanted, qos)
-        self._tell(Connected(getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)))
+        allowed = getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)
+        self._tell(Connected(allowed, getattr(properties, "MaximumPacketSize", LARGEST_OF_ALL)))
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         if message.topic == UPTIME:

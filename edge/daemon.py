@@ -138,7 +138,7 @@ def _judge(line: Line, frame: Frame | BadFrame) -> None:
 
 
 def _obey(line: Line) -> None:
-    requests = line.sinks.publisher.requests
+    requests = line.sinks.publisher.intake.requests
     while not requests.empty():
         name, request = requests.get()
         if (reply := line.commands.obey(name, request)) is not None:
@@ -223,6 +223,7 @@ def _counters(capture: Capture, sinks: Sinks) -> Counters:
         "messages_lost": sinks.ledger.lost,
         "pictures_waiting": sinks.album.count_waiting,
         "pictures_lost": sinks.album.lost + (sinks.evidence.skipped if sinks.evidence else 0),
-        "commands_overlooked": sinks.publisher.overlooked,
+        "commands_overlooked": sinks.publisher.intake.overlooked,
+        "commands_refused": sinks.publisher.intake.refused,
         "connections_failed": sinks.publisher.failed,
     }

@@ -107,9 +107,12 @@ class Delivery:
         """Note that the broker refused a packet, to be sent again in its place; False if it is none of these."""
         if packet not in self._flying:
             return False
-        entry, _ = self._flying.pop(packet)
-        self._waiting = deque(sorted((entry, *self._waiting), key=first_of))
+        self.put_back(self._flying.pop(packet)[0])
         return True
+
+    def put_back(self, entry: Row | Gap) -> None:
+        """Have what could not be sent wait in its place."""
+        self._waiting = deque(sorted((entry, *self._waiting), key=first_of))
 
     def begin(self, most: int) -> None:
         """Begin on a connection that allows so many in flight."""

@@ -25,6 +25,7 @@ class Counters(TypedDict):
     pictures_waiting: int
     pictures_lost: int
     commands_overlooked: int
+    commands_refused: int
     connections_failed: int
 
 

@@ -8,7 +8,18 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from edge.broker import silent
-from edge.connection import Asked, Away, Connected, Connection, Identity, Manner, News, Opened
+from edge.connection import (
+    HEAD_BYTES,
+    LARGEST_OF_ALL,
+    Asked,
+    Away,
+    Connected,
+    Connection,
+    Identity,
+    Manner,
+    News,
+    Opened,
+)
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -53,6 +64,7 @@ class Link:
         """When `tick` has something to do: a connection was silent too long, or the next one is due."""
         self.failed = 0
         """Attempts that ended before the broker let us in, since the start."""
+        self._largest = LARGEST_OF_ALL
         self._mqtt = mqtt
         self._identify = identify
         self._tell = tell
@@ -76,6 +88,11 @@ class Link:
         """Begin to connect, in the background."""
         self._connection.open()
 
+    def too_large(self, topic: str, payload: bytes) -> str:
+        """Say why this cannot be sent, empty if it can: a broker hangs up on who sends more than it allows."""
+        size = len(topic.encode()) + len(payload) + HEAD_BYTES
+        return f"too large: it takes {self._largest} bytes" if size > self._largest else ""
+
     def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
         """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
         return self._connection.publish(topic, payload, manner)
@@ -91,7 +108,8 @@ class Link:
         match heard.news:
             case Opened(deadline):
                 self.deadline = deadline
-            case Connected():
+            case Connected(largest=largest):
+                self._largest = largest
                 self.connected, self.deadline, self._failures = True, None, 0
                 self._since = time.monotonic()
             case Asked():

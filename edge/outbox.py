@@ -5,7 +5,7 @@ Used by one thread. Times are seconds on the monotonic clock.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from edge.connection import Manner
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REFUSED_SECONDS = 5.0
 """Before what the broker refused is offered again."""
+MOST_CUTS = 3
+"""Of the connection while a picture was on its way: then it waits for the next start."""
 VERDICT = Manner()
 STATE = Manner(retain=True)
 HEALTH = Manner(retain=True, expiry=3_600)
@@ -43,15 +45,21 @@ _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
 
 
 class Outbox:
-    """Between ledger, album and link: `publish` takes a message's name, its payload and manner; returns its packet."""
+    """Between ledger, album and link."""
 
-    def __init__(self, ledger: Ledger, album: Album, publish: Callable[[str, bytes, Manner], int]) -> None:
+    def __init__(self, ledger: Ledger, album: Album, publish: Callable[[str, bytes, Manner], int | None]) -> None:
+        """Deliver by `publish`: of a message's name, payload and manner it returns the packet; None: it cannot be sent.
+
+        Whoever publishes says why it cannot.
+        """
         self.replays = Replays()
         self._ledger = ledger
         self._album = album
         self._pictures: deque[Picture] = deque()
         self._picture: tuple[int, Picture] | None = None
         """On its way into the socket, with its packet identifier."""
+        self._cuts: Counter[Picture] = Counter()
+        """How many connections ended while a picture was on its way."""
         self._publish = publish
         self._delivery = Delivery()
         self._lateness: Lateness | None = None
@@ -122,7 +130,9 @@ class Outbox:
     def reply(self, name: str, reply: Message) -> None:
         """Send a reply; where there is no connection nobody waits for it."""
         if self._connected:
-            self._replies[self._publish(name, encode(reply), VERDICT)] = name
+            packet = self._publish(name, encode(reply), VERDICT)
+            if packet is not None:
+                self._replies[packet] = name
 
     def picture(self, picture: Picture) -> None:
         """Note that the album holds one more."""
@@ -135,7 +145,8 @@ class Outbox:
         self._retained.begin()
         self.replays.begin()
         self._replies.clear()
-        self._pictures, self._picture = deque(self._album.waiting()), None
+        # A broker that hangs up on large messages would do so for ever: MQTT 3.1.1 cannot say that it will.
+        self._pictures = deque(each for each in self._album.waiting() if self._cuts[each] < MOST_CUTS)
         # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
         self._delivery.begin(allowed - len(self._retained))
         if self._outage is not None:
@@ -146,6 +157,9 @@ class Outbox:
         """Note that the connection ended, or that there is none."""
         self._rarely = self._rarely or (self._connected and now - self._uptime_at > _RARELY_SECONDS)
         self._connected = False
+        if self._picture is not None:
+            self._cuts[self._picture[1]] += 1
+            self._picture = None
         if self._outage is None:
             self._outage = Outage(began=now, settled=self._delivery.settled(now))
 
@@ -178,7 +192,9 @@ class Outbox:
     def send(self, now: float) -> None:
         """Send what may be sent."""
         for name, message in self._retained.due():
-            self._retained.sent(self._publish(name, message, HEALTH if name == "health" else STATE), name)
+            packet = self._publish(name, message, HEALTH if name == "health" else STATE)
+            if packet is not None:
+                self._retained.sent(packet, name)
         if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
         if self._outage is None and now >= self._refused_until:
@@ -196,20 +212,28 @@ class Outbox:
             if not (entries := self._ledger.take(self._delivery.read, _BATCH)):
                 break
             self._delivery.put(entries)
-        while (entry := self._delivery.next(now)) is not None:
-            self._delivery.sent(self._publish(*self._message(entry, now), VERDICT), entry, now)
+        while not self._refused_until and (entry := self._delivery.next(now)) is not None:
+            packet = self._publish(*self._message(entry, now), VERDICT)
+            if packet is None:
+                self._delivery.put_back(entry)
+                self._refused_until = now + REFUSED_SECONDS
+            else:
+                self._delivery.sent(packet, entry, now)
         if self._delivery.idle:
             self._send_picture()
-            while (span := self.replays.wanted) is not None and self._send_again(span):
+            while (span := self.replays.wanted) is not None and self._send_again(span, now):
                 pass
 
     def _send_picture(self) -> None:
         while self._pictures and self._picture is None:
             picture = self._pictures.popleft()
-            if (jpeg := self._album.read(picture)) is not None:
-                self._picture = self._publish(f"image/{picture.event}", jpeg, PICTURE), picture
+            if (jpeg := self._album.read(picture)) is None:
+                continue
+            packet = self._publish(f"image/{picture.event}", jpeg, PICTURE)
+            if packet is not None:  # Else it waits for a connection that takes it.
+                self._picture = packet, picture
 
-    def _send_again(self, span: Span) -> bool:
+    def _send_again(self, span: Span, now: float) -> bool:
         """Send more of what is asked for again; False if the ledger cannot be read up to there."""
         limit = self.replays.room
         # What is empty is asked twice: the file may just have been mended.
@@ -219,7 +243,11 @@ class Outbox:
             return False
         for entry in entries:
             if isinstance(entry, Row):
-                self.replays.sent(self._publish("event", _historical(entry), VERDICT), entry)
+                packet = self._publish("event", _historical(entry), VERDICT)
+                if packet is None:
+                    self._refused_until = now + REFUSED_SECONDS
+                    return False
+                self.replays.sent(packet, entry)
             else:
                 self.replays.passed(min(last_of(entry), span.upto))
         if not entries:

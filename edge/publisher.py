@@ -11,33 +11,32 @@ import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from edge.admission import Admission, Overlooked, Refused, Repeated
-from edge.broker import address
+from edge.broker import address, not_taken
 from edge.condition import Condition
 from edge.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
-from edge.contract.commands import COMMANDS, History, Replay, Reply, Request
 from edge.contract.messages import Message, encode, topic
 from edge.discovery import STARTED
-from edge.history import Histories
-from edge.ledger.audit import audit_of, unheard
+from edge.intake import Intake
 from edge.link import Heard, Link
 from edge.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
-from edge.outbox import STATE, Outbox
+from edge.outbox import PICTURE, STATE, Outbox
 from edge.stopping import QUICK_SECONDS
 
 if TYPE_CHECKING:
     from edge.album import Album, Picture
     from edge.config import Config
     from edge.connection import Manner
+    from edge.contract.commands import Reply
     from edge.discovery import Discovery
-    from edge.ledger.audit import Outcome
     from edge.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
 _SLACK = 0.1
+_SIZE = "size"
+"""Stands among the parts of a device for messages that the broker does not take."""
 
 
 class Publisher:
@@ -48,25 +47,15 @@ class Publisher:
     ) -> None:
         """Prepare the client; raises ConfigError for certificate or password files that cannot be used."""
         self.boot_id = boot_id
-        self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
-        """What is asked of the device and may be obeyed: name and request; each wants a `reply`.
-
-        Not `history` and `replay`: the sender answers them.
-        """
-        self.overlooked = 0
-        """Requests that were not even looked at: there were too many."""
         self._device = config.device
         self._discovery = discovery
         self._elsewhere = discovery.messages if discovery else {}
         """Retained messages whose names are whole topics, outside our own."""
         self._broker = address(config.mqtt)
-        self._ledger = ledger
-        self._histories = Histories(ledger)
         self._inbox: SimpleQueue[Note] = SimpleQueue()
         self._condition = Condition(boot_id)
         self._reported: dict[str, str] = {}
         """What `report` has passed on."""
-        self._admission = Admission(config.commands.allow)
         will = Will(self._topic("status"), encode(self._condition.gone("connection lost")))
         commands = ((self._topic("cmd/+"), 1),) if config.commands.allow else ()
         births = ((discovery.births, 1),) if discovery and discovery.births else ()
@@ -74,6 +63,8 @@ class Publisher:
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
         self._link = Link(config.mqtt, lambda: who, self._inbox.put)
         self._outbox = Outbox(ledger, album, self._publish)
+        self.intake = Intake(config.commands.allow, boot_id, ledger, self._outbox)
+        """What is asked of the device; of its `requests` each wants a `reply`."""
         for name, payload in self._elsewhere.items():
             self._outbox.retain(name, payload)
         if discovery:
@@ -154,8 +145,7 @@ class Publisher:
             if self._link.connected:
                 self._outbox.send(now)
             self._outbox.note_delivered(now)
-            if self._histories.waiting and (reply := self._histories.step()) is not None:
-                self._conclude("history", reply)
+            self.intake.step()
         self._outbox.note_delivered(None)
         self._say_goodbye()
 
@@ -170,8 +160,7 @@ class Publisher:
             case Pictured(picture):
                 self._outbox.picture(picture)
             case Answer(name, reply):
-                self._admission.remember(name, reply)
-                self._outbox.reply(f"reply/{name}", reply)
+                self.intake.answer(name, reply)
             case Trouble(part, problem):
                 if self._condition.note(part, problem):
                     self._outbox.retain("status", encode(self._condition.present()))
@@ -184,6 +173,7 @@ class Publisher:
             case Connected(allowed):
                 log.info("connected to broker %s; %d attempts failed since the start", self._broker, self._link.failed)
                 self._told.clear()
+                self._condition.note(_SIZE, "")  # Each connection has its own limit.
                 self._outbox.retain("status", encode(self._condition.present()))
                 self._outbox.begin(allowed, now)
             case Away():
@@ -194,7 +184,7 @@ class Publisher:
                 if said == STARTED:
                     self._introduce_again()
             case Asked() as asked:
-                self._consider(asked)
+                self.intake.consider(asked)
             case Uptime(seconds):
                 self._outbox.hear_uptime(seconds, now)
 
@@ -203,68 +193,37 @@ class Publisher:
             if payload:  # What is taken back may be answered any moment, and forgotten then.
                 self._outbox.retain(name, payload)
 
-    def _consider(self, asked: Asked) -> None:
-        if asked.unheard:
-            self.overlooked += asked.unheard
-            self._ledger.record(unheard(asked.unheard, self.boot_id))
-        found = self._admission.look(asked, time.monotonic())
-        match found:
-            case History() | Replay():
-                self._look_up(asked.name, found)
-            case Request():
-                self.requests.put((asked.name, found))
-            case Refused(reply):
-                log.warning("command %.60r refused: %s", asked.name, reply.error)
-                self._answer(asked.name, reply, "refused")
-            case Repeated(reply):
-                self._answer(asked.name, reply, "repeated")
-            case Overlooked():
-                self.overlooked += 1
-                self._answer(asked.name, None, "overlooked")
-
-    def _look_up(self, name: str, request: History | Replay) -> None:
-        log.info("command %s, transaction %s", name, request.transaction)
-        if isinstance(request, History):
-            refused = self._histories.put(request)
-        else:
-            refused = self._outbox.replays.put(request.first, request.last)
-        if refused or isinstance(request, Replay):
-            status: Literal["ok", "failed"] = "failed" if refused else "ok"
-            self._conclude(name, Reply(transaction=request.transaction, status=status, error=refused))
-
-    def _conclude(self, name: str, reply: Reply) -> None:
-        self._admission.remember(name, reply)
-        self._answer(name, reply, reply.status)
-
-    def _answer(self, name: str, reply: Reply | None, outcome: Outcome) -> None:
-        """Give a request that is not obeyed its answer, if it gets one, and have it recorded."""
-        self._ledger.record(audit_of(name, reply, outcome, self.boot_id))
-        if reply is not None and name in COMMANDS:
-            self._outbox.reply(f"reply/{name}", reply)
-
     def _lose(self, away: Away) -> None:
         self._outbox.lose(time.monotonic())
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
         if away.rival:
             self._take(Trouble("identity", "another device has this device.id"))
         elif self._link.contested:
-            self._take(Trouble("identity", "connections end at once: has another device this device.id?"))
+            self._take(
+                Trouble(
+                    "identity", "connections end at once: has another device this device.id? Else see the broker's log"
+                )
+            )
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
-        problem = (
-            f"the broker refuses {self._topic(name)} ({refused}); check its access rules, and whose mqtt.cert_file is"
-        )
         if self._discovery and name in self._elsewhere:
             self._discovery.landed(name)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
-        if refused:
-            self._tell(problem, logging.ERROR)
-        self._take(Trouble(name, problem if refused else ""))
+        self._note_answer(name, not_taken(self._topic(name), refused) if refused else "")
 
-    def _publish(self, name: str, payload: bytes, manner: Manner) -> int:
-        return int(self._link.publish(self._topic(name), payload, manner).mid)
+    def _note_answer(self, part: str, problem: str) -> None:
+        if problem:
+            self._tell(problem, logging.ERROR)
+        self._take(Trouble(part, problem))
+
+    def _publish(self, name: str, payload: bytes, manner: Manner) -> int | None:
+        where = self._topic(name)
+        if refused := self._link.too_large(where, payload):
+            self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
+            return None
+        return int(self._link.publish(where, payload, manner).mid)
 
     def _tell(self, problem: str, level: int) -> None:
         if problem not in self._told:
@@ -281,7 +240,7 @@ class Publisher:
     def _patience(self) -> float | None:
         now = time.monotonic()
         deadlines = [self._link.deadline, self._outbox.deadline(now), self._stop.deadline if self._stop else None]
-        due = [deadline for deadline in deadlines if deadline is not None] + [now] * self._histories.waiting
+        due = [deadline for deadline in deadlines if deadline is not None] + [now] * self.intake.busy
         return max(0.0, min(due) - now) if due else None
 
     def _say_goodbye(self) -> None:

@@ -166,7 +166,7 @@ REFUSED = [
 
 
 def test_what_is_refused_changes_nothing(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """A command that is not allowed, or not well-formed, is answered with the reason, and nothing else happens."""
+    """A command that is not allowed or not well-formed is answered with the reason and counted, and nothing else happens."""
     allowed = ("threshold", "config", "replay", "history")
     with commanded(tmp_path, broker, demo_bundle, *allowed) as (boss, recorder, daemon):
         for count, (name, payload, words) in enumerate(REFUSED, start=1):
@@ -177,6 +177,8 @@ def test_what_is_refused_changes_nothing(tmp_path: Path, broker: Broker, demo_bu
             assert words in reply["error"]
         assert len(recorder.named("config")) == 1
         stop(daemon)
+        refused = sum(each["status"] == "refused" for each in recorder.named("reply"))
+        recorder.wait(lambda r: r.named("health")[-1]["commands_refused"] == refused)
     assert not (tmp_path / "state" / "settings.json").exists()
 
 

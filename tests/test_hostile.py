@@ -146,12 +146,12 @@ def test_only_what_the_schema_allows_gets_through(
     name, request = "", None
     while request is None or request.transaction != "the-last-one":  # Until it listens.
         crowd.shout([last])
-        if not publisher.requests.empty():
-            name, request = publisher.requests.get()
+        if not publisher.intake.requests.empty():
+            name, request = publisher.intake.requests.get()
     crowd.shout(requests)
     crowd.shout([("pause", b'{"transaction": "over"}')])
     through = []
-    while (found := publisher.requests.get(timeout=60))[1].transaction != "over":
+    while (found := publisher.intake.requests.get(timeout=60))[1].transaction != "over":
         if found[1].transaction != "the-last-one":
             through.append(found)
     crowd.stop()

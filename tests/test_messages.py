@@ -72,6 +72,7 @@ EXAMPLES: dict[str, Message] = {
         pictures_waiting=0,
         pictures_lost=1,
         commands_overlooked=2,
+        commands_refused=4,
         connections_failed=3,
         rss_mib=50.5,
     ),

@@ -58,19 +58,21 @@ class Bench:
         self.shelf = shelf
         self.sent: list[tuple[int, bytes]] = []
         """Packets with what is in them."""
-        self.outbox = Outbox(shelf, Album(folder, 1 << 20), self._publish)  # type: ignore[arg-type]
+        self.album = Album(folder, 1 << 20)
+        self.outbox = Outbox(shelf, self.album, self._publish)  # type: ignore[arg-type]
 
     def _publish(self, _name: str, payload: bytes, _manner: Manner) -> int:
         self.sent.append((len(self.sent) + 1, payload))
         return len(self.sent)
 
-    def exchange(self, now: float) -> None:
-        """Send what may be sent and answer all of it, until nothing more comes."""
+    def exchange(self, now: float, unanswered: bytes | None = None) -> None:
+        """Send what may be sent and answer all of it, one payload perhaps not, until nothing more comes."""
         answered = len(self.sent)
         self.outbox.send(now)
         while answered < len(self.sent):
             answered += 1
-            self.outbox.settle(answered, now, refused=False)
+            if self.sent[answered - 1][1] != unanswered:
+                self.outbox.settle(answered, now, refused=False)
             self.outbox.send(now)
 
 

@@ -48,9 +48,9 @@ class Line:
         }
         (folder / "state").mkdir(exist_ok=True)
         self.ledger = Ledger(folder / "state", 64 << 20)
-        album = Album(folder / "state", 64 << 20)
+        self.album = Album(folder / "state", 64 << 20)
         config = configs.parse(table, folder / "device.toml")
-        self.publisher = Publisher(config, BOOT, self.ledger, album, discovery)
+        self.publisher = Publisher(config, BOOT, self.ledger, self.album, discovery)
         self.publisher.start()
         self.ledger.start(self.publisher.written)
 
@@ -242,7 +242,7 @@ def test_the_ledger_is_asked_without_the_judging_thread(
         opening.set()
         again = [(each["seq"], each["historical"]) for each in recorder.wait_for("event", 2 * MOST_RANGES)]
         assert [each["seq"] for each in boss.ask("history")["data"]["events"]] == [2, 1]
-        assert line.publisher.requests.empty()
+        assert line.publisher.intake.requests.empty()
         assert line.stop(10) == 0
     assert (early["status"], "being opened" in early["error"]) == ("failed", True)
     assert [each["status"] for each in asked] == ["ok"] * MOST_RANGES + ["failed"]

@@ -163,6 +163,7 @@ class Health(Message, frozen=True, kw_only=True):
     pictures_waiting: Annotated[Count, _doc("made and not yet sent")]
     pictures_lost: Annotated[Count, _doc("not made, not kept, or removed before they were sent: no time or no room")]
     commands_overlooked: Annotated[Count, _doc("requests beyond the rate: not looked at, not answered")]
+    commands_refused: Annotated[Count, _doc("requests that were not obeyed: not allowed, not valid, or retained")]
     connections_failed: Annotated[Count, _doc("attempts to reach the broker that were in vain, or refused")]
     rss_mib: Annotated[float, msgspec.Meta(ge=0)]
 

@@ -1,0 +1,97 @@
+"""What is asked of the device over MQTT: looked at, answered here or handed on, and recorded. Used by one thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Literal
+
+from edge.admission import Admission, Overlooked, Refused, Repeated
+from edge.contract.commands import COMMANDS, History, Replay, Reply, Request
+from edge.history import Histories
+from edge.ledger.audit import audit_of, unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from edge.connection import Asked
+    from edge.ledger.audit import Outcome
+    from edge.ledger.ledger import Ledger
+    from edge.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Between the link and whoever obeys: `history` and `replay` are answered here, for they only read the ledger."""
+
+    def __init__(self, allowed: Collection[str], boot_id: str, ledger: Ledger, outbox: Outbox) -> None:
+        """Take in the commands that are allowed, by their names."""
+        self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
+        """What may be obeyed: name and request; each wants an answer."""
+        self.overlooked = 0
+        """Requests that were not even looked at: there were too many."""
+        self.refused = 0
+        """Requests that were looked at and not obeyed."""
+        self._admission = Admission(allowed)
+        self._boot_id = boot_id
+        self._histories = Histories(ledger)
+        self._ledger = ledger
+        self._outbox = outbox
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something for `step` to do."""
+        return self._histories.waiting
+
+    def step(self) -> None:
+        """Look at one more page of the ledger for the first question that waits, if there is one."""
+        if self._histories.waiting and (reply := self._histories.step()) is not None:
+            self._conclude("history", reply)
+
+    def answer(self, name: str, reply: Reply) -> None:
+        """Answer a request that was obeyed."""
+        self._admission.remember(name, reply)
+        self._outbox.reply(f"reply/{name}", reply)
+
+    def consider(self, asked: Asked) -> None:
+        """Take in what came on a topic of commands."""
+        if asked.unheard:
+            self.overlooked += asked.unheard
+            self._ledger.record(unheard(asked.unheard, self._boot_id))
+        found = self._admission.look(asked, time.monotonic())
+        match found:
+            case History() | Replay():
+                self._look_up(asked.name, found)
+            case Request():
+                self.requests.put((asked.name, found))
+            case Refused(reply):
+                self.refused += 1
+                log.warning("command %.60r refused: %s", asked.name, reply.error)
+                self._answer_unobeyed(asked.name, reply, "refused")
+            case Repeated(reply):
+                self._answer_unobeyed(asked.name, reply, "repeated")
+            case Overlooked():
+                self.overlooked += 1
+                self._answer_unobeyed(asked.name, None, "overlooked")
+
+    def _look_up(self, name: str, request: History | Replay) -> None:
+        log.info("command %s, transaction %s", name, request.transaction)
+        if isinstance(request, History):
+            refused = self._histories.put(request)
+        else:
+            refused = self._outbox.replays.put(request.first, request.last)
+        if refused or isinstance(request, Replay):
+            status: Literal["ok", "failed"] = "failed" if refused else "ok"
+            self._conclude(name, Reply(transaction=request.transaction, status=status, error=refused))
+
+    def _conclude(self, name: str, reply: Reply) -> None:
+        self._admission.remember(name, reply)
+        self._answer_unobeyed(name, reply, reply.status)
+
+    def _answer_unobeyed(self, name: str, reply: Reply | None, outcome: Outcome) -> None:
+        """Give a request that nobody else obeys its answer, if it gets one, and have it recorded."""
+        self._ledger.record(audit_of(name, reply, outcome, self._boot_id))
+        if reply is not None and name in COMMANDS:
+            self._outbox.reply(f"reply/{name}", reply)
