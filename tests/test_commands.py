@@ -166,7 +166,7 @@ REFUSED = [
 
 
 def test_what_is_refused_changes_nothing(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """A command that is not allowed or not well-formed is answered with the reason and counted, and nothing else happens."""
+    """What is not allowed or not well-formed is answered with the reason and counted, and nothing else happens."""
     allowed = ("threshold", "config", "replay", "history")
     with commanded(tmp_path, broker, demo_bundle, *allowed) as (boss, recorder, daemon):
         for count, (name, payload, words) in enumerate(REFUSED, start=1):
