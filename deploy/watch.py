@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from edge.broker import log_in, log_out, make_client
+from edge.broker import CONNECT_SECONDS, log_in, log_out, make_client, silent
 from edge.contract.messages import Event, Status, topic
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError
@@ -43,7 +44,9 @@ class Watch:
         }
         self._mqtt = mqtt
         self._notes: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
+        self._subscribed = threading.Event()
         self._client = make_client(mqtt, f"edge-deploy-{new_ulid()}")
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _data, message: self._notes.put(
             (message.topic, bytes(message.payload))
         )
@@ -58,6 +61,9 @@ class Watch:
             ) from error
         self._client.on_connect = lambda *_: self._subscribe()
         self._subscribe()
+        if not self._subscribed.wait(CONNECT_SECONDS):
+            log_out(self._client)
+            raise BrokerError(f"{silent(self._mqtt)}; the device was not touched")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -40,6 +40,7 @@ def test_kills_lose_nothing(
     ledger = {"pictures_mib": 0}  # A soak's would fill the recorder's memory.
     config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt, ledger=ledger)
     began = time.monotonic()
+    said: list[str] = []
     with Recorder(broker.port) as recorder:
         for _ in range(kills):
             with running_daemon(config) as daemon:
@@ -47,6 +48,7 @@ def test_kills_lose_nothing(
                 recorder.wait(lambda r, seen=before: any(m.name == "event" for m in r.messages[seen:]))
                 time.sleep(dice.uniform(0, 0.5))
                 daemon.kill()
+                said += daemon.communicate()[1].splitlines()
         pictures = tmp_path / "pictures"
         pictures.mkdir()
         Image.new("RGB", (64, 64)).save(pictures / "last.png")
@@ -67,6 +69,7 @@ def test_kills_lose_nothing(
         f"{kills} kills in {time.monotonic() - began:.0f} s, {len(rows)} verdicts: {len(lost)} lost,"
         f" {again} of {arrived} messages were of verdicts that had arrived before"
     )
+    assert [line for line in said if "damaged" in line] == [], "a kill damages nothing"
     assert not lost, f"{lost[0]} to {lost[-1]}"
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
     assert sorted(events) == list(range(1, len(rows) + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device import run_inspect
@@ -17,8 +18,6 @@ from edge.ledger.store import Store
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, index_of, log_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -45,6 +44,7 @@ def test_a_look_leaves_the_evidence_of_a_crash(tmp_path: Path) -> None:
     assert f"{FILE}-wal is damaged" in done.stdout
 
 
+HERE = Path(__file__).parent
 HOLDS = """
 import sys
 from pathlib import Path
@@ -64,9 +64,9 @@ def test_only_what_nobody_has_open_is_copied(tmp_path: Path, monkeypatch: pytest
     copy = shutil.copyfile
     monkeypatch.setattr(shutil, "copyfile", lambda source, to: (copied.append(source), copy(source, to)))
     command = [sys.executable, "-c", HOLDS, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE) as holder:
         assert holder.stdout is not None
-        holder.stdout.readline()
+        assert holder.stdout.readline() == b"written\n"
         with reading.opened(path) as store:
             assert (store.last, copied) == (1, [])
         holder.kill()
