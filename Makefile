@@ -1,6 +1,7 @@
 # Every target makes the virtual environment it needs. `make` alone lists them.
 #   PYTHON   which Python to use, 3.11 to 3.13       make test PYTHON=python3.13 VENV=.venv-3.13
 #   FRAMES   a folder of your own pictures           make demo FRAMES=~/pictures
+#   JOBS     how many tests run at once, 2 unless named    make test JOBS=0 (in one process)
 #   ARGS     more arguments for the command          make demo ARGS="--count 50"
 
 PYTHON ?= python3
@@ -10,6 +11,7 @@ LOCK_VENV ?= .venv-lock
 HOMEASSISTANT_VENV ?= .venv-homeassistant
 HOMEASSISTANT_PYTHON ?= $(PYTHON)
 ARGS ?=
+JOBS ?= 2
 
 # Debian puts mosquitto where an ordinary user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -38,7 +40,7 @@ demo: $(DEMO_VENV)/.installed ## watch the whole line work on rendered parts, or
 install: $(VENV)/.installed ## edge-inspect, edge-train and edge-deploy into .venv
 
 test: $(VENV)/.installed mosquitto ## run every test; what cannot run here is skipped with its reason
-	$(RUN) -m pytest --durations=15 $(ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile --durations=15 $(ARGS)
 
 check: $(VENV)/.installed ## lint, formatting, types, import rules, and that generated files are up to date
 	$(RUN) -m ruff check .

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ settings.register_profile("project", deadline=None, suppress_health_check=[Healt
 settings.load_profile("project")
 
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
+"""The name of what a test measured among the properties of its report."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,11 +46,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long forms of the tests that have one")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what the tests measured."""
-    if figures := config.stash.get(FIGURES, []):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests measured, in whichever process they ran."""
+    reports = chain(*(terminalreporter.getreports(outcome) for outcome in ("passed", "failed")))
+    lines = [value for each in reports if each.when == "call" for name, value in each.user_properties if name == FIGURE]
+    if lines:
         terminalreporter.section("figures")
-        for line in figures:
+        for line in lines:
             terminalreporter.line(line)
 
 
@@ -61,8 +65,8 @@ def soak(pytestconfig: pytest.Config) -> bool:
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Note a figure that is printed at the end, with the test's name."""
-    figures = request.config.stash.setdefault(FIGURES, [])
-    return lambda text: figures.append(f"{request.node.name}: {text}")
+    properties = request.node.user_properties
+    return lambda text: properties.append((FIGURE, f"{request.node.name}: {text}"))
 
 
 def free_port() -> int:
