@@ -22,6 +22,10 @@ LIVE_RATE = 10
 """Verdicts a second: of a day's 864,000."""
 
 
+PATIENCE = 30.0
+"""Seconds for what takes one."""
+
+
 class Counter:
     """A subscriber that keeps numbers, not messages."""
 
@@ -30,6 +34,7 @@ class Counter:
         self.last = 0
         self.disorder = 0
         self.alarm_at = 0.0
+        self._more = threading.Condition()
         self._subscribed = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe("inspect/v1/#", qos=1)
@@ -38,6 +43,11 @@ class Counter:
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self._subscribed.wait(10)
+
+    def wait_for(self, seq: int, seconds: float) -> None:
+        """Return when this number has come; fail if it has not in time."""
+        with self._more:
+            assert self._more.wait_for(lambda: self.last >= seq, seconds), f"{self.last}, not {seq}, after {seconds} s"
 
     def stop(self) -> None:
         """Disconnect."""
@@ -52,7 +62,9 @@ class Counter:
             seq = json.loads(message.payload)["seq"]
             self.seqs += seq > self.last
             self.disorder += seq != self.last + 1
-            self.last = seq
+            with self._more:
+                self.last = seq
+                self._more.notify_all()
 
 
 def answer(device: subprocess.Popen[str], words: str) -> list[float]:
@@ -84,13 +96,11 @@ def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *
         _, away = ask(f"judge {count - 1000}")
         broker.start()
         counter = Counter(broker.port)
-        while counter.last < count // 10:
-            time.sleep(0.01)
+        counter.wait_for(count // 10, PATIENCE + count / LIVE_RATE / 10)
         started, first = time.monotonic(), counter.last
         asked_at, _ = ask("defect")
         ended, after = ask("delivered")
-        while counter.last < count + 1:
-            time.sleep(0.01)
+        counter.wait_for(count + 1, PATIENCE)
         device.communicate("stop\n")
     counter.stop()
     broker.stop()
