@@ -27,7 +27,14 @@ def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
         line = Line(tmp_path, broker.port, primary_host_id=HOST)
         line.judge(3)
         host.send("spBv1.0/STATE/other", b'{"online": true, "timestamp": 1}', retain=True)
-        for nonsense in (b"ONLINE", b"{}", b'{"online": "true", "timestamp": 1}', b"[" * 5_000, b"\xff", b""):
+        for nonsense in (
+            b"ONLINE",
+            b"{}",
+            b'{"online": "true", "timestamp": 1}',
+            b'{"x":' + b"[" * 9_000,
+            b"\xff",
+            b"",
+        ):
             host.send(f"spBv1.0/STATE/{HOST}", nonsense, retain=False)
         host.say(online=False, timestamp=1_000)
         assert host.heard == []

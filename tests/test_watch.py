@@ -116,13 +116,17 @@ def test_what_was_heard_before_is_no_proof(device: Device, watch: Watch) -> None
     assert watch.verdict(model=MODEL, earlier=frozenset({boot}), seconds=0.5).event is None
 
 
-@pytest.mark.parametrize("flaw", ["other model", "no scores", "offline", "only online", "foreign payload"])
+@pytest.mark.parametrize(
+    "flaw", ["other model", "no scores", "offline", "only online", "foreign payload", "nested payload"]
+)
 def test_a_half_proof_is_none(device: Device, watch: Watch, flaw: str) -> None:
     """Another model, a verdict without scores, or one half of the pair does not end the wait as a success."""
     boot = new_ulid()
     device.status(boot, "offline" if flaw == "offline" else "online", "no camera" if flaw == "offline" else "")
     if flaw == "foreign payload":
         device.raw("event", b'{"boot_id": 7}')
+    elif flaw == "deep payload":
+        device.raw("event", b'{"x": ' + b"[" * 100_000)
     elif flaw != "only online":
         device.event(
             boot,
