@@ -63,10 +63,12 @@ def shipped_broker(folder: Path) -> Iterator[tuple[Broker, dict[str, object]]]:
     settings = files / "mosquitto.conf"
     settings.write_text(settings.read_text() + "user root\n")
     broker = Broker(port, settings)
-    broker.start()
     own = {"ca_file": "ca.crt", "cert_file": "test.dut.crt", "key_file": "test.dut.key"}
-    yield broker, {"tls": True, **{key: str(files / name) for key, name in own.items()}}
-    broker.stop()
+    broker.start()
+    try:
+        yield broker, {"tls": True, **{key: str(files / name) for key, name in own.items()}}
+    finally:
+        broker.stop()
 
 
 def shell(folder: Path, broker: Broker, tls: bool, **variables: str) -> Shell:  # noqa: FBT001 - one of two
@@ -93,9 +95,11 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, demo_bundle: Path) -> I
         return
     broker = make_broker(tmp_path)
     broker.start()
-    with line(tmp_path, broker, demo_bundle) as recorder:
-        yield shell(tmp_path, broker, tls=False), recorder
-    broker.stop()
+    try:
+        with line(tmp_path, broker, demo_bundle) as recorder:
+            yield shell(tmp_path, broker, tls=False), recorder
+    finally:
+        broker.stop()
 
 
 def test_every_command_of_the_page_works(desk: tuple[Shell, Recorder]) -> None:
