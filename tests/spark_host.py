@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import await_arrival
 
 from edge.sparkplug.sparkplug_b_pb2 import Payload
 
@@ -116,7 +117,7 @@ class SparkHost:
 
     def send(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Send anything anywhere, and wait until the broker has it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+        await_arrival(self._client.publish(topic, payload, qos=1, retain=retain))
 
     def check_session(self) -> None:
         """Check everything heard against what the specification asks of each message and of their order."""

@@ -20,6 +20,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from npm import installed
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from recorder import await_arrival
 from rigs import need
 from spark_host import GROUP, HOST, SparkHost
 from test_messages import EXAMPLES, FORMATS
@@ -205,7 +206,7 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, broker: Broke
         listener.wait(lambda seen: {"event", "health"} <= seen)
         for name, request in requests().items():
             validator(COMMANDS[name].__name__).validate(request)
-            listener.client.publish(f"inspect/v1/test/dut/cmd/{name}", json.dumps(request), qos=1).wait_for_publish(10)
+            await_arrival(listener.client.publish(f"inspect/v1/test/dut/cmd/{name}", json.dumps(request), qos=1))
             listener.wait(lambda seen, reply=f"reply-{name}": reply in seen)
         listener.wait(lambda seen: set(messages.MESSAGES) - {"gap"} | {"image"} <= seen)
         stop(daemon)
@@ -227,6 +228,7 @@ def check(message: Any) -> None:
         validator(kinds[name].__name__).validate(json.loads(message.payload))
     if name.startswith("reply-"):
         assert json.loads(message.payload)["status"] == "ok", message.payload
+        assert (message.qos, message.retain) == (1, False)
     if name in DOCUMENT["operations"]:
         mqtt = DOCUMENT["operations"][name]["bindings"]["mqtt"]
         assert (message.qos, message.retain) == (mqtt["qos"], mqtt["retain"]), name

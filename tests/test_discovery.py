@@ -15,7 +15,7 @@ from home import HomeAssistant
 from hypothesis import example, given
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
-from recorder import Recorder
+from recorder import Recorder, await_arrival
 from test_homeassistant import PLATFORMS, configured, introduced
 from test_publisher import Line
 
@@ -61,7 +61,7 @@ class Listener:
 
     def say(self, topic: str, payload: bytes) -> None:
         """Publish."""
-        self.client.publish(topic, payload, qos=1).wait_for_publish(10)
+        await_arrival(self.client.publish(topic, payload, qos=1))
 
     def wait(self, count: int) -> list[tuple[str, bytes, bool]]:
         """Wait until so many messages are here, and return all."""

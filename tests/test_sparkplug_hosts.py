@@ -37,6 +37,7 @@ def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
         ):
             host.send(f"spBv1.0/STATE/{HOST}", nonsense, retain=False)
         host.say(online=False, timestamp=1_000)
+        until(lambda: line.node._host.online is False)  # It listens.
         assert host.heard == []
         host.say(online=True, timestamp=2_000)
         host.wait_for("NBIRTH")
@@ -50,6 +51,7 @@ def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
         known = len(host.heard)
         line.judge(30)
         until(lambda: broker.log().count("as edge-inspect/test/dut/sparkplug") == 2)
+        until(lambda: line.node._link.connected is True and line.node._host.online is False)
         assert len(host.heard) == known
         host.say(online=True, timestamp=3_000)
         host.wait(lambda h: h.numbers()[-1] == 34)
