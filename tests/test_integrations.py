@@ -165,10 +165,17 @@ def query(terminal: Shell, sql: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_the_database_and_the_dashboard(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """Verdicts of a real device fill the tables once; a number that is missing shows; every panel has its figures."""
-    with running_postgres() as variables, line(tmp_path, broker, demo_bundle) as recorder:
-        terminal = shell(tmp_path, broker, tls=False, **variables, USER="fitter")
+def test_the_database_and_the_dashboard(tmp_path: Path, demo_bundle: Path) -> None:
+    """Verdicts of a real device fill the tables once; a number that is missing shows; every panel has its figures.
+
+    All that with the rights that the shipped broker gives an operator's certificate.
+    """
+    with (
+        running_postgres() as variables,
+        shipped_broker(tmp_path) as (broker, mqtt),
+        line(tmp_path, broker, demo_bundle, **mqtt) as recorder,
+    ):
+        terminal = shell(tmp_path, broker, tls=True, **variables, USER="fitter")
         for name in ("verdicts.sql", "verdicts.sh"):
             shutil.copy(FOLDER / name, terminal.home)
         terminal.run(block("createuser").replace("sudo -u postgres ", "PGDATABASE=postgres "))
