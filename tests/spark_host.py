@@ -16,6 +16,7 @@ from edge.sparkplug.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 GROUP, NODE, HOST = "Line 1", "dut", "scada"
 REBIRTH = "Node Control/Rebirth"
@@ -53,7 +54,8 @@ class Heard:
 class SparkHost:
     """Subscribes to all of Sparkplug, resolves aliases, and keeps everything in order."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, certificate: Path | None = None) -> None:
+        """Connect and subscribe; a `certificate` has its key and its CA, ca.crt, beside it."""
         self.heard: list[Heard] = []
         self._verdicts: list[Heard] = []
         self._numbers: list[int] = []
@@ -66,6 +68,8 @@ class SparkHost:
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.on_message = self._on_message
         self._client.reconnect_delay_set(1, 1)
+        if certificate:
+            self._client.tls_set(certificate.with_name("ca.crt"), certificate, certificate.with_suffix(".key"))
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert subscribed.wait(10), "the host could not subscribe"
