@@ -80,6 +80,7 @@ class SparkHost:
     def __exit__(self, *exc: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None  # Nothing refers in a ring: paho closes its last sockets when it is let go of.
 
     def of(self, kind: str) -> list[Heard]:
         """Return all messages of a kind."""
