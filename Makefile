@@ -29,7 +29,7 @@ DEVICE_PINS = { sed -n 's/ \\$$//; s/^\(numpy\|ml-dtypes\)==.*/&; python_version
 HABITS = tests/test_style.py tests/test_docs.py tests/test_imports.py tests/test_units.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check bench bench-training soak rig demo-model schemas proto docs picture lock clean mosquitto homeassistant
+.PHONY: help demo install test check bench bench-training soak rig demo-model schemas proto docs picture lock clean mosquitto tools homeassistant
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -132,11 +132,22 @@ $(HOMEASSISTANT_VENV)/.installed:
 	xargs $(HOMEASSISTANT_VENV)/bin/python $(PIP) install
 	touch $@
 
+# $(call apt,PACKAGES): from Debian, without questions.
+define apt
+{ if [ "$$(id -u)" -eq 0 ]; then root=env; else root="sudo -n"; fi; \
+	apt="$$root DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"; \
+	$$apt update && $$apt install -y --no-install-recommends $(1); }
+endef
+
 # The reference broker, from Debian where that is possible; without it the tests that need it are skipped.
 mosquitto:
 	@command -v mosquitto >/dev/null && command -v mosquitto_rr >/dev/null && command -v jq >/dev/null && exit; \
-	if [ "$$(id -u)" -eq 0 ]; then root=env; else root="sudo -n"; fi; \
-	apt="$$root DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"; \
 	echo "Installing mosquitto ..."; \
-	{ $$apt update && $$apt install -y --no-install-recommends mosquitto mosquitto-clients jq; } >/dev/null 2>&1 || \
+	$(call apt,mosquitto mosquitto-clients jq) >/dev/null 2>&1 || \
 	echo "mosquitto could not be installed; tests that need it will be skipped (apt-get install mosquitto mosquitto-clients jq)"
+
+# A nodejs that is not Debian's has its own npm, and conflicts with Debian's.
+TOOLS = mosquitto mosquitto-clients jq bash postgresql openssh-client openssh-server systemd systemd-container iproute2 \
+	debootstrap e2fsprogs $$(command -v npm >/dev/null || echo nodejs npm)
+tools: ## install from Debian all programs that tests are skipped without; `make test` brings the broker only
+	@$(call apt,$(TOOLS))

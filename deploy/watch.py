@@ -113,5 +113,5 @@ def _decode(payload: bytes, kind: type[Status | Event]) -> Status | Event | None
     """Read a message; None for one of another version, which is not what anybody here waits for."""
     try:
         return msgspec.json.decode(payload, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

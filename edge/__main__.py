@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import edge.early  # noqa: F401 - first, for what it does
+
+# isort: split
 import argparse
 import gc
 import logging

@@ -41,6 +41,16 @@ _STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 def run_command(program: str, command: Callable[[], int]) -> int:
     """Run one console command; a deliberate error becomes one line on stderr and its exit code."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        if before is signal.SIG_DFL:  # As edge.early left it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return _end_of(program, command)
+    finally:
+        signal.signal(signal.SIGINT, before)  # What is left is Python's own end, which would show a traceback too.
+
+
+def _end_of(program: str, command: Callable[[], int]) -> int:
     _stand_in_for_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # Not every terminal speaks UTF-8.

@@ -126,7 +126,7 @@ class HomeAssistant:
             self._process.wait(30)
         finally:
             self._process.kill()
-            self._listening.join()
+            self._listening.join(10)  # What it started may have its output still.
             self._process.stdout.close()
 
     def last(self, entity: str) -> tuple[str | None, dict[str, Any]]:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def await_arrival(sent: paho.MQTTMessageInfo, seconds: float = 10) -> None:
+    """Wait until the broker has acknowledged what was published; paho's own wait says nothing where it has not."""
+    sent.wait_for_publish(seconds)
+    assert sent.is_published(), f"the broker did not acknowledge it within {seconds} s"
+
+
 NAME_LEVEL = 4
 """inspect/v1/<site>/<device>/<name>"""
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import await_arrival
 
 from edge.sparkplug.sparkplug_b_pb2 import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 GROUP, NODE, HOST = "Line 1", "dut", "scada"
 REBIRTH = "Node Control/Rebirth"
@@ -52,7 +54,8 @@ class Heard:
 class SparkHost:
     """Subscribes to all of Sparkplug, resolves aliases, and keeps everything in order."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, certificate: Path | None = None) -> None:
+        """Connect and subscribe; a `certificate` has its key and its CA, ca.crt, beside it."""
         self.heard: list[Heard] = []
         self._verdicts: list[Heard] = []
         self._numbers: list[int] = []
@@ -65,6 +68,8 @@ class SparkHost:
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.on_message = self._on_message
         self._client.reconnect_delay_set(1, 1)
+        if certificate:
+            self._client.tls_set(certificate.with_name("ca.crt"), certificate, certificate.with_suffix(".key"))
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert subscribed.wait(10), "the host could not subscribe"
@@ -75,6 +80,7 @@ class SparkHost:
     def __exit__(self, *exc: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None  # Nothing refers in a ring: paho closes its last sockets when it is let go of.
 
     def of(self, kind: str) -> list[Heard]:
         """Return all messages of a kind."""
@@ -116,7 +122,7 @@ class SparkHost:
 
     def send(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Send anything anywhere, and wait until the broker has it."""
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+        await_arrival(self._client.publish(topic, payload, qos=1, retain=retain))
 
     def check_session(self) -> None:
         """Check everything heard against what the specification asks of each message and of their order."""

@@ -16,16 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from paho.mqtt.enums import CallbackAPIVersion
+from test_homeassistant import configured
 
 from edge.admission import BURST, PER_SECOND, Admission, Overlooked, Refused, Repeated
 from edge.config import Mqtt
 from edge.connection import Asked, Connected, Connection, Identity, Reached, Will
-from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
+from edge.contract.commands import COMMANDS, LARGEST, Config, Reply, Request
 from edge.contract.names import CommandName
+from edge.errors import ConfigError
 from edge.link import Heard, Link
+from edge.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from conftest import Broker
 
@@ -157,6 +161,23 @@ def test_no_payload_raises(payload: bytes, name: str) -> None:
     """Whatever bytes come, they are a request or get a reason."""
     found = Admission(COMMANDS).look(Asked(name, payload, retained=False), 0.0)
     assert isinstance(found, Request) or (isinstance(found, Refused) and found.reply.error)
+
+
+@pytest.mark.parametrize("depth", [100, 900, 1_100, 2_000])
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_nesting_raises(tmp_path: Path, name: str, depth: int) -> None:
+    """A request nested to whatever depth that its bytes allow is refused, or leads to no setting."""
+    for opening, closing in (("[", "]"), ('{"x":', "}")):
+        nested = opening * (depth // len(opening)) + "1" + closing * (depth // len(opening))
+        payload = f'{{"transaction": "t", "set": {{"decision.threshold": {nested}}}}}'.encode()
+        assert len(payload) <= LARGEST
+        found = Admission(COMMANDS).look(Asked(name, payload, retained=False), 0.0)
+        if isinstance(found, Refused):
+            assert found.reply.error
+            continue
+        assert isinstance(found, Config)
+        with pytest.raises(ConfigError):
+            Settings(configured(), tmp_path).change(found.set)
 
 
 class Ear:

@@ -12,6 +12,7 @@ import msgspec
 import paho.mqtt.client as paho
 import pytest
 import yaml
+from conftest import make_broker
 from device import running_daemon, stop, write_config
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +20,16 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from npm import installed
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from recorder import await_arrival
 from rigs import need
+from spark_host import GROUP, HOST, SparkHost
 from test_messages import EXAMPLES, FORMATS
 
 from edge import evidence, outbox
 from edge.config import Mqtt
 from edge.contract import asyncapi, commands, messages
 from edge.contract.commands import COMMANDS, Reply
+from edge.contract.elsewhere import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +96,8 @@ def test_the_parts_fit_together() -> None:
         operation["reply"]["channel"]["$ref"] for operation in DOCUMENT["operations"].values() if "reply" in operation
     ]
     assert sorted(used) == sorted(f"#/channels/{name}" for name in DOCUMENT["channels"])
-    assert set(DOCUMENT["operations"]) == {*messages.MESSAGES, "image", *(f"cmd-{name}" for name in COMMANDS)}
+    own = {*messages.MESSAGES, "image", *(f"cmd-{name}" for name in COMMANDS)}
+    assert set(DOCUMENT["operations"]) == own | set(PLACES)
 
 
 @pytest.mark.rig
@@ -143,9 +148,9 @@ def test_the_document_accepts_what_the_device_accepts(name: str, data: st.DataOb
 
 
 class Listener:
-    """Hears everything below inspect/v1, with each message's flags as they were published."""
+    """Hears everything below some topics, with each message's flags as they were published."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topics: str = "inspect/v1/#") -> None:
         self.heard: list[Any] = []
         self._changed = threading.Condition()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -154,7 +159,7 @@ class Listener:
         self.client.on_subscribe = lambda *_: subscribed.set()
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        self.client.subscribe("inspect/v1/#", options=SubscribeOptions(qos=1, retainAsPublished=True))
+        self.client.subscribe(topics, options=SubscribeOptions(qos=1, retainAsPublished=True))
         assert subscribed.wait(10)
 
     def wait(self, condition: Callable[[set[str]], bool]) -> None:
@@ -171,7 +176,10 @@ class Listener:
 
 def channel_of(topic: str) -> str:
     """Return the document's channel of a topic; fails if there is none or more than one."""
-    patterns = {name: re.sub(r"\{\w+\}", "[^/]+", channel["address"]) for name, channel in DOCUMENT["channels"].items()}
+    patterns = {
+        name: re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(channel["address"]))
+        for name, channel in DOCUMENT["channels"].items()
+    }
     (name,) = [name for name, pattern in patterns.items() if re.fullmatch(pattern, topic)]
     return name
 
@@ -198,7 +206,7 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, broker: Broke
         listener.wait(lambda seen: {"event", "health"} <= seen)
         for name, request in requests().items():
             validator(COMMANDS[name].__name__).validate(request)
-            listener.client.publish(f"inspect/v1/test/dut/cmd/{name}", json.dumps(request), qos=1).wait_for_publish(10)
+            await_arrival(listener.client.publish(f"inspect/v1/test/dut/cmd/{name}", json.dumps(request), qos=1))
             listener.wait(lambda seen, reply=f"reply-{name}": reply in seen)
         listener.wait(lambda seen: set(messages.MESSAGES) - {"gap"} | {"image"} <= seen)
         stop(daemon)
@@ -220,8 +228,48 @@ def check(message: Any) -> None:
         validator(kinds[name].__name__).validate(json.loads(message.payload))
     if name.startswith("reply-"):
         assert json.loads(message.payload)["status"] == "ok", message.payload
+        assert (message.qos, message.retain) == (1, False)
     if name in DOCUMENT["operations"]:
         mqtt = DOCUMENT["operations"][name]["bindings"]["mqtt"]
         assert (message.qos, message.retain) == (mqtt["qos"], mqtt["retain"]), name
         left = getattr(message.properties, "MessageExpiryInterval", None)
         assert left == mqtt.get("messageExpiryInterval") or 0 < left <= mqtt["messageExpiryInterval"]
+
+
+def test_every_topic_that_a_device_uses_is_in_the_document(tmp_path: Path, demo_bundle: Path) -> None:
+    """With all that can be switched on: each topic it speaks on, and each it subscribes to, as the broker sees it."""
+    broker = make_broker(tmp_path, "allow_anonymous true", "log_type all")
+    broker.start()
+    config = write_config(
+        tmp_path / "device.toml",
+        bundle=demo_bundle,
+        camera={"kind": "synthetic", "rate": 20, "width": 64, "height": 64},
+        mqtt={"host": "127.0.0.1", "port": broker.port},
+        commands={"allow": list(COMMANDS)},
+        homeassistant={"enabled": True},
+        sparkplug={"group_id": GROUP, "primary_host_id": HOST},
+    )
+    listener, state = Listener(broker.port, "#"), f"spBv1.0/STATE/{HOST}"
+    with SparkHost(broker.port) as host, running_daemon(config) as daemon:
+        host.say(online=True)
+        listener.wait(lambda seen: {"homeassistant", "sparkplug-ndata", "image", "alarm"} <= seen)
+        stop(daemon)
+        listener.wait(lambda seen: "sparkplug-ndeath" in seen)
+    listener.client.disconnect()
+    listener.client.loop_stop()
+    broker.stop()
+    operations = DOCUMENT["operations"]
+    mqtt = {name: each["bindings"]["mqtt"] for name, each in operations.items()}
+    said = {(channel_of(each.topic), each.qos, each.retain) for each in listener.heard if each.topic != state}
+    assert said == {(name, mqtt[name]["qos"], mqtt[name]["retain"]) for name, _, _ in said}
+    assert {operations[name]["action"] for name, _, _ in said} == {"send"}
+    filters = set(re.findall(r": edge-inspect/\S+ (\d) (.*)\n", broker.log()))
+    heard = {
+        (name, int(qos))
+        for qos, topics in filters
+        for name in ([f"cmd-{each}" for each in COMMANDS] if topics.endswith("cmd/+") else [channel_of(topics)])
+    }
+    assert heard - {("sparkplug-nbirth", 0)} == {
+        (name, mqtt[name]["qos"]) for name, each in operations.items() if each["action"] == "receive"
+    }
+    assert {name for name, _, _ in said} | {name for name, _ in heard} == set(operations) - {"gap"}

@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 from device import end, running_daemon, stop, write_config
 from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
-from recorder import Recorder
+from recorder import Recorder, await_arrival
 
 from edge.command import RESTART
 from edge.contract.commands import COMMANDS
@@ -36,7 +36,7 @@ class Boss:
 
     def say(self, name: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish on a command's topic."""
-        self._client.publish(f"inspect/v1/test/dut/cmd/{name}", payload, qos=1, retain=retain).wait_for_publish(10)
+        await_arrival(self._client.publish(f"inspect/v1/test/dut/cmd/{name}", payload, qos=1, retain=retain))
 
     def ask(self, name: str, **fields: Any) -> dict[str, Any]:
         """Send a request and return its reply."""

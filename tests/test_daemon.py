@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 from io import BytesIO
@@ -16,6 +15,7 @@ from conftest import Broker, free_port, make_broker
 from device import assert_one_clear_line, end, run_inspect, running_daemon, stop, write_config
 from PIL import Image
 from recorder import Recorder
+from rigs import need
 
 from edge.contract.messages import SCHEMA_FOLDER
 from edge.daemon import PATIENT_SECONDS
@@ -225,7 +225,7 @@ def test_wrong_password(tmp_path: Path, demo_bundle: Path, pictures: Path) -> No
     """A refused login is one clear line: a warning of the running daemon, exit code 7 of `check --live`."""
     passwords = tmp_path / "passwords"
     passwords.touch(mode=0o600)
-    tool = shutil.which("mosquitto_passwd") or pytest.skip("mosquitto_passwd is not installed")
+    tool = need("mosquitto_passwd", "mosquitto")
     subprocess.run([tool, "-b", passwords, "dut", "right"], check=True, capture_output=True)
     broker = make_broker(tmp_path, "allow_anonymous false", f"password_file {passwords}")
     broker.start()

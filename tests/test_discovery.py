@@ -12,10 +12,10 @@ import paho.mqtt.client as paho
 from conftest import Broker, make_broker
 from device import end, running_daemon, stop, write_config
 from home import HomeAssistant
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
-from recorder import Recorder
+from recorder import Recorder, await_arrival
 from test_homeassistant import PLATFORMS, configured, introduced
 from test_publisher import Line
 
@@ -61,7 +61,7 @@ class Listener:
 
     def say(self, topic: str, payload: bytes) -> None:
         """Publish."""
-        self.client.publish(topic, payload, qos=1).wait_for_publish(10)
+        await_arrival(self.client.publish(topic, payload, qos=1))
 
     def wait(self, count: int) -> list[tuple[str, bytes, bool]]:
         """Wait until so many messages are here, and return all."""
@@ -166,6 +166,10 @@ def test_a_broker_that_does_not_let_it_be_taken_back(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200) | st.lists(st.text(max_size=80)).map(lambda names: json.dumps(names).encode()))
+@example(b"[" * 100_000)
+@example(b'["' + TOPIC.encode() + b'",' + b"[" * 100_000)
+@example(b'{"x": ' + b"[" * 100_000)
+@example(b'["\xff"]')
 def test_whatever_is_remembered_no_start_fails(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """A file that is damaged, or names what are no introductions, makes the device say nothing on other topics."""
     folder = tmp_path_factory.mktemp("state")

@@ -73,6 +73,15 @@ def test_make_targets_exist(path: Path) -> None:
     assert asked <= targets
 
 
+def test_make_tools_installs_what_tests_ask_for() -> None:
+    """Each package that a skipped test names, `make tools` would have installed."""
+    named = r"""(?:need\([^"]*"[^"]*", |apt-get install |\("(?:mosquitto_sub|jq|bash)", )"?([a-z0-9-]+)"""
+    wanted = {name for path in (PROJECT / "tests").glob("*.py") for name in re.findall(named, read(path))}
+    assert {"mosquitto-clients", "postgresql", "npm"} <= wanted
+    (line,) = re.findall(r"^TOOLS = (.*\\\n.*)$", read(PROJECT / "Makefile"), re.MULTILINE)
+    assert wanted <= set(re.findall(r"[a-z0-9-]+", line))
+
+
 def test_every_exit_code_is_documented() -> None:
     """README and --help list exactly the exit codes that errors end with."""
     codes = {kind.exit_code for kind in InspectError.__subclasses__()} | {0, 1, 2, RESTART, INTERRUPTED, OUTPUT_CLOSED}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from home import check
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_messages import EXAMPLES
 
@@ -78,6 +78,10 @@ def test_home_assistant_takes_introductions(figure: Callable[[str], None]) -> No
 
 
 @given(*[st.from_regex(NAME, fullmatch=True)] * 4)
+@example("a", "a", "a", "a")
+@example("a", "a-a", "a-a", "a")
+@example("a", "a_a", "a_a", "a")
+@example("a", "aa", "aa", "a")
 def test_no_two_devices_share_an_id(site: str, name: str, other_site: str, other_name: str) -> None:
     """Ids and topics are the same at each start, and no other site's or device's are among them."""
     one, again = (introduced(device={"site": site, "id": name}) for _ in range(2))

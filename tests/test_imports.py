@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 SIDES = ("edge", "training", "deploy")
-CONTRACT = {"edge.command", "edge.contract", "edge.errors"}
+CONTRACT = {"edge.command", "edge.early", "edge.contract", "edge.errors"}
 MAY_IMPORT = {
     "edge": {"edge"},
     # It evaluates what the device will run, with the device's own code, and learns from the same rendered parts.

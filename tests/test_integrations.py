@@ -63,10 +63,12 @@ def shipped_broker(folder: Path) -> Iterator[tuple[Broker, dict[str, object]]]:
     settings = files / "mosquitto.conf"
     settings.write_text(settings.read_text() + "user root\n")
     broker = Broker(port, settings)
-    broker.start()
     own = {"ca_file": "ca.crt", "cert_file": "test.dut.crt", "key_file": "test.dut.key"}
-    yield broker, {"tls": True, **{key: str(files / name) for key, name in own.items()}}
-    broker.stop()
+    broker.start()
+    try:
+        yield broker, {"tls": True, **{key: str(files / name) for key, name in own.items()}}
+    finally:
+        broker.stop()
 
 
 def shell(folder: Path, broker: Broker, tls: bool, **variables: str) -> Shell:  # noqa: FBT001 - one of two
@@ -93,9 +95,11 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, demo_bundle: Path) -> I
         return
     broker = make_broker(tmp_path)
     broker.start()
-    with line(tmp_path, broker, demo_bundle) as recorder:
-        yield shell(tmp_path, broker, tls=False), recorder
-    broker.stop()
+    try:
+        with line(tmp_path, broker, demo_bundle) as recorder:
+            yield shell(tmp_path, broker, tls=False), recorder
+    finally:
+        broker.stop()
 
 
 def test_every_command_of_the_page_works(desk: tuple[Shell, Recorder]) -> None:
@@ -161,10 +165,17 @@ def query(terminal: Shell, sql: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_the_database_and_the_dashboard(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """Verdicts of a real device fill the tables once; a number that is missing shows; every panel has its figures."""
-    with running_postgres() as variables, line(tmp_path, broker, demo_bundle) as recorder:
-        terminal = shell(tmp_path, broker, tls=False, **variables, USER="fitter")
+def test_the_database_and_the_dashboard(tmp_path: Path, demo_bundle: Path) -> None:
+    """Verdicts of a real device fill the tables once; a number that is missing shows; every panel has its figures.
+
+    All that with the rights that the shipped broker gives an operator's certificate.
+    """
+    with (
+        running_postgres() as variables,
+        shipped_broker(tmp_path) as (broker, mqtt),
+        line(tmp_path, broker, demo_bundle, **mqtt) as recorder,
+    ):
+        terminal = shell(tmp_path, broker, tls=True, **variables, USER="fitter")
         for name in ("verdicts.sql", "verdicts.sh"):
             shutil.copy(FOLDER / name, terminal.home)
         terminal.run(block("createuser").replace("sudo -u postgres ", "PGDATABASE=postgres "))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conftest import make_broker
 from device import running_daemon, stop, write_config
 from recorder import Recorder
+from shipped import credentials, shipped_broker
 from spark_host import GROUP, HOST, REBIRTH, SparkHost, until
 from spark_line import Line, check_verdicts
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pytest
     from conftest import Broker
 
+RULES = {"NBIRTH": "readwrite", "NDATA": "write", "NDEATH": "write", "NCMD": "read"}
+
 
 def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
     """While the primary host is not online nothing is published; afterwards all is, and an old word counts nothing."""
@@ -27,9 +30,17 @@ def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
         line = Line(tmp_path, broker.port, primary_host_id=HOST)
         line.judge(3)
         host.send("spBv1.0/STATE/other", b'{"online": true, "timestamp": 1}', retain=True)
-        for nonsense in (b"ONLINE", b"{}", b'{"online": "true", "timestamp": 1}', b"[" * 5_000, b"\xff", b""):
+        for nonsense in (
+            b"ONLINE",
+            b"{}",
+            b'{"online": "true", "timestamp": 1}',
+            b'{"x":' + b"[" * 9_000,
+            b"\xff",
+            b"",
+        ):
             host.send(f"spBv1.0/STATE/{HOST}", nonsense, retain=False)
         host.say(online=False, timestamp=1_000)
+        until(lambda: line.node._host.online is False)  # It listens.
         assert host.heard == []
         host.say(online=True, timestamp=2_000)
         host.wait_for("NBIRTH")
@@ -43,6 +54,7 @@ def test_a_primary_host_is_waited_for(tmp_path: Path, broker: Broker) -> None:
         known = len(host.heard)
         line.judge(30)
         until(lambda: broker.log().count("as edge-inspect/test/dut/sparkplug") == 2)
+        until(lambda: line.node._link.connected is True and line.node._host.online is False)
         assert len(host.heard) == known
         host.say(online=True, timestamp=3_000)
         host.wait(lambda h: h.numbers()[-1] == 34)
@@ -155,6 +167,39 @@ def test_access_rules_that_forbid_it_lose_nothing(
         check_verdicts(host, rows)
         assert "NBIRTH/dut does not come back" in caplog.text
     broker.stop()
+
+
+def test_the_rules_that_the_readme_names_are_enough(tmp_path: Path, demo_bundle: Path) -> None:
+    """At the shipped broker a device with README's block of rules is born, waits for its host, obeys it and dies."""
+    with shipped_broker(tmp_path / "broker") as broker:
+        rules = broker.settings.with_name("acl")
+        own = [f"topic {may} spBv1.0/{GROUP}/{kind}/dut" for kind, may in RULES.items()]
+        lines = [
+            "user test/dut",
+            *own,
+            f"topic read spBv1.0/STATE/{HOST}",
+            "user operator",
+            "topic readwrite spBv1.0/#",
+        ]
+        rules.write_text("\n".join([rules.read_text(), *lines, ""]))
+        broker.stop()
+        broker.start()
+        config = write_config(
+            tmp_path / "device.toml",
+            bundle=demo_bundle,
+            camera={"kind": "synthetic", "rate": 20, "width": 64, "height": 64},
+            mqtt={"host": "127.0.0.1", "port": broker.port, **credentials(broker, "test.dut")},
+            sparkplug={"group_id": GROUP, "primary_host_id": HOST},
+        )
+        operator = broker.settings.with_name("operator.crt")
+        with SparkHost(broker.port, operator) as host, running_daemon(config) as daemon:
+            host.say(online=True)
+            host.wait(lambda h: len(h.numbers()) > 5)
+            host.ask_rebirth()
+            host.wait_for("NBIRTH", 2)
+            stop(daemon)
+            host.wait_for("NDEATH")
+            host.check_session()
 
 
 def test_a_rival_of_the_same_name_is_told(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 from device import end, run_inspect, running_daemon, write_config
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ledger_samples import row
 
@@ -87,6 +87,8 @@ def _varint(number: int) -> bytes:
 
 
 @given(st.binary(max_size=200) | st.sampled_from([b"[" * 5_000, b'{"online":true,"timestamp":1e999}', b"1" * 9_000]))
+@example(b'{"online": false, "timestamp": 5, "x": ' + b"[" * 9_000)
+@example(b'{"x":' * 1_900)
 def test_any_bytes_may_be_a_state(junk: bytes) -> None:
     """A STATE of any bytes but proper ones leaves a host as it was."""
     host = Host("scada")
@@ -105,6 +107,16 @@ def test_a_damaged_memory_has_everything_sent_again(tmp_path_factory: pytest.Tem
     kept = Memory(path).kept
     assert kept == Kept(cursor=0)
     assert 0 <= kept.bd_seq < BIRTHS
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"x": ' + b"[" * 100_000, b'{"x":' * 100_000, b'{"\xff": "\xff", "cursor": "\xff"}']
+)
+def test_a_memory_of_brackets_counts_as_nothing_sent(tmp_path: Path, content: bytes) -> None:
+    """A node's file that is nested without end, or is no text, keeps no node from starting either."""
+    path = tmp_path / "sparkplug.json"
+    path.write_bytes(content)
+    assert Memory(path).kept == Kept(cursor=0)
 
 
 def test_a_memory_is_kept(tmp_path: Path) -> None:
@@ -129,9 +141,10 @@ def test_what_was_read_lately_is_not_settled_yet() -> None:
     assert progress.settled(11.1 + SETTLED_SECONDS) == 30
 
 
-def test_a_row_of_another_version_is_a_gap() -> None:
+@pytest.mark.parametrize("json", [b'{"seq": 7}', b'{"x": ' + b"[" * 100_000, b'{"id": "\xff"}'])
+def test_a_row_of_another_version_is_a_gap(json: bytes) -> None:
     """A verdict that this version cannot read does not hold up the others: it is told as a gap of one."""
-    odd = Row(7, Verdict.DEFECT, b'{"seq": 7}')
+    odd = Row(7, Verdict.DEFECT, json)
     gap = Gap(first=7, last=7, reason="damaged", verdicts={Verdict.DEFECT: 1})
     assert payload.sample(odd, historical=True).values == payload.sample(gap, historical=True).values
 

@@ -10,6 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from conftest import free_port
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import await_arrival
 
 from deploy.watch import Watch
 from edge.config import Mqtt
@@ -77,7 +78,7 @@ class Device:
         self._publish(name, encode(message), retain=retain)
 
     def _publish(self, name: str, payload: bytes, *, retain: bool = False) -> None:
-        self._client.publish(f"inspect/v1/hall/one/{name}", payload, qos=1, retain=retain).wait_for_publish(10)
+        await_arrival(self._client.publish(f"inspect/v1/hall/one/{name}", payload, qos=1, retain=retain))
 
 
 @pytest.fixture
@@ -116,13 +117,17 @@ def test_what_was_heard_before_is_no_proof(device: Device, watch: Watch) -> None
     assert watch.verdict(model=MODEL, earlier=frozenset({boot}), seconds=0.5).event is None
 
 
-@pytest.mark.parametrize("flaw", ["other model", "no scores", "offline", "only online", "foreign payload"])
+@pytest.mark.parametrize(
+    "flaw", ["other model", "no scores", "offline", "only online", "foreign payload", "deep payload"]
+)
 def test_a_half_proof_is_none(device: Device, watch: Watch, flaw: str) -> None:
     """Another model, a verdict without scores, or one half of the pair does not end the wait as a success."""
     boot = new_ulid()
     device.status(boot, "offline" if flaw == "offline" else "online", "no camera" if flaw == "offline" else "")
     if flaw == "foreign payload":
         device.raw("event", b'{"boot_id": 7}')
+    elif flaw == "deep payload":
+        device.raw("event", b'{"x": ' + b"[" * 100_000)
     elif flaw != "only online":
         device.event(
             boot,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import edge.early  # noqa: F401 - first, for what it does
+
+# isort: split
 import sys
 
 from edge.command import ended_as_interrupted, make_parser, run_command

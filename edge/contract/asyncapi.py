@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from edge.contract import elsewhere
 from edge.contract.commands import COMMANDS, Reply, Request
 from edge.contract.messages import MESSAGES, RETAINED, ROOT, Message
 from edge.contract.names import NAME_PATTERN
@@ -39,6 +40,8 @@ that a `gap` names: what will never arrive is told from what never happened. Wha
 A request on `cmd/<name>` is answered on `reply/<name>` with the request's `transaction`. The same transaction is not
 obeyed twice. Commands are off until the device's configuration allows them by name; a retained one is refused.
 
+Channels outside `inspect/` belong to Home Assistant, Sparkplug B 3.0 and mosquitto, who define what is said there.
+
 Fields that a receiver does not know are to be ignored: later versions add some. A change that breaks receivers gets
 another version in the topic.
 """
@@ -47,6 +50,7 @@ _PARAMETERS = {
     "device": "The device, unique within its site",
     "camera": "The camera's name, as in its events",
     "event": "The `id` of the event that was pictured: a ULID",
+    **elsewhere.PARAMETERS,
 }
 _IMAGE = {
     "name": "image",
@@ -71,7 +75,11 @@ def document() -> Part:
         "defaultContentType": "application/json",
         "servers": _servers(),
         "channels": {name: _channel(name) for name in _names()},
-        "operations": {**{name: _telling(name) for name in _told()}, **{f"cmd-{n}": _asking(n) for n in COMMANDS}},
+        "operations": {
+            **{name: _telling(name) for name in _told()},
+            **{f"cmd-{name}": _asking(name) for name in COMMANDS},
+            **{name: _using(name) for name in elsewhere.PLACES},
+        },
         "components": _components(),
     }
 
@@ -86,7 +94,7 @@ def _told() -> list[str]:
 
 
 def _names() -> list[str]:
-    return [*_told(), *(f"{way}-{name}" for name in COMMANDS for way in ("cmd", "reply"))]
+    return [*_told(), *(f"{way}-{name}" for name in COMMANDS for way in ("cmd", "reply")), *elsewhere.PLACES]
 
 
 def _servers() -> Part:
@@ -126,7 +134,7 @@ def _servers() -> Part:
 
 
 def _channel(name: str) -> Part:
-    address = f"{ROOT}/{{site}}/{{device}}/{LAST_LEVEL.get(name, name.replace('-', '/'))}"
+    address = _address(name)
     used = [each for each in _PARAMETERS if f"{{{each}}}" in address]
     message = "reply" if name.startswith("reply-") else name
     return {
@@ -134,6 +142,12 @@ def _channel(name: str) -> Part:
         "messages": {message: _ref("messages", message)},
         "parameters": {each: _ref("parameters", each) for each in used},
     }
+
+
+def _address(name: str) -> str:
+    if name in elsewhere.PLACES:
+        return elsewhere.PLACES[name].address
+    return f"{ROOT}/{{site}}/{{device}}/{LAST_LEVEL.get(name, name.replace('-', '/'))}"
 
 
 def _telling(name: str) -> Part:
@@ -159,6 +173,16 @@ def _asking(name: str) -> Part:
     }
 
 
+def _using(name: str) -> Part:
+    place = elsewhere.PLACES[name]
+    return {
+        "action": place.action,
+        "summary": place.summary,
+        "channel": {"$ref": f"#/channels/{name}"},
+        "bindings": {"mqtt": {"qos": place.qos, "retain": place.retain, "bindingVersion": BINDING}},
+    }
+
+
 def _components() -> Part:
     kinds = [*MESSAGES.values(), *COMMANDS.values(), Reply]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
@@ -169,6 +193,7 @@ def _components() -> Part:
             "image": _IMAGE,
             **requests,
             "reply": _message("reply", Reply),
+            **{name: place.message(name) for name, place in elsewhere.PLACES.items()},
         },
         "schemas": schemas,
         "parameters": {name: {"description": text + _form(name)} for name, text in _PARAMETERS.items()},
@@ -189,7 +214,7 @@ def _components() -> Part:
 
 
 def _form(name: str) -> str:
-    return "." if name == "event" else f": `{NAME_PATTERN}`."
+    return "." if name == "event" or name in elsewhere.PARAMETERS else f": `{NAME_PATTERN}`."
 
 
 def _message(name: str, kind: type[Message | Request]) -> Part:

@@ -70,9 +70,12 @@ class Config(Request, frozen=True, kw_only=True):
 
 
 class History(Request, frozen=True, kw_only=True):
-    """Tell the newest verdicts."""
+    """Tell the newest verdicts in `data.events`; `data.before`, if given: go on with that as `before`."""
 
-    before: Annotated[Number | None, _doc("those with a lower `seq`; null: from the last on")] = None
+    before: Annotated[
+        Number | None,
+        _doc("those with a lower `seq`: the last one's of an answer, or its `data.before`; null: from the last on"),
+    ] = None
     verdict: Annotated[Verdict | None, _doc("of this kind only; null: all")] = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_EVENTS)] = 20
 

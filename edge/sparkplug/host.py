@@ -40,7 +40,7 @@ class Host:
             return
         try:
             state = msgspec.json.decode(payload, type=_State)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if state.timestamp >= self._latest:
             self.online, self._latest = state.online, state.timestamp

@@ -64,7 +64,7 @@ class Memory:
                 return msgspec.json.decode(file.read(_LARGEST), type=Kept)
         except FileNotFoundError:
             return Kept()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.warning("%s cannot be read (%s); what the ledger has goes to Sparkplug again", self._path, error)
             return Kept(cursor=0)
 

@@ -5,7 +5,8 @@ shows the newest of them, are marked historical. NDATA is QoS 0 by the specifica
 behind each batch goes a packet that has to be answered, and what is not known to be read by the broker on the same
 connection is sent again on the next. A verdict may so arrive twice (its event id tells); it is lost where the broker
 had read it and a subscriber did not get it, longer than SETTLED_SECONDS before this node heard that something was
-wrong: QoS 0 ends there.
+wrong: QoS 0 ends there. Verdicts of a ledger whose file opened late follow when it has, historical, and with them once
+more those that were judged meanwhile.
 
 One thread owns all state, as in the publisher. Nothing here can block the judging.
 """
@@ -202,7 +203,12 @@ class Node:
             session.begin(self._memory.kept.bd_seq, now)
         is_mute = self._mark is not None and now - self._mark.since > PATIENCE_SECONDS
         self._note(session.trouble or (_MUTE if is_mute else ""), now)
-        if session.rebirth_at is None and self._mark is None and (entries := self._reader.read(BATCH)):
+        if session.rebirth_at is not None or self._mark is not None:
+            return
+        if self._reader.turn_back():
+            self._progress = Progress(self._reader.after)
+            session.look_back()
+        if entries := self._reader.read(BATCH):
             session.send(entries)
             if (packet := self._link.mark()) is not None:
                 self._mark = _Mark(packet, self._reader.after, now)
@@ -242,6 +248,8 @@ class Node:
         if self._progress is None or (now is not None and now < self._kept_at + KEEP_SECONDS):
             return
         cursor = min(self._progress.last, self._reader.after)
+        if self._reader.skipped is not None:
+            cursor = min(cursor, self._reader.skipped)
         if cursor != self._memory.kept.cursor:
             self._memory.keep(msgspec.structs.replace(self._memory.kept, cursor=cursor))
             self._kept_at = time.monotonic()

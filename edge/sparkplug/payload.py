@@ -94,7 +94,8 @@ def sample(entry: Row | Gap, *, historical: bool) -> Sample:
         return _gap(entry, historical)
     try:
         event = msgspec.json.decode(entry.json, type=Event)
-    except msgspec.DecodeError:  # An older version may have written it otherwise; it must not hold up the others.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # An older version may have written it otherwise; it must not hold up the others.
         gap = Gap(first=entry.seq, last=entry.seq, reason="damaged", verdicts={entry.verdict: 1})
         return _gap(gap, historical)
     told: dict[str, Value] = {

@@ -111,7 +111,7 @@ class Session:
 
     def begin(self, bd_seq: int, now: float) -> None:
         """Publish an NBIRTH: all metrics as they are, the newest verdict's too; all before that is historical now."""
-        self._late = self._reader.upto
+        self.look_back()
         self._told = self._figures()
         own: dict[str, Value] = {payload.SOFTWARE: f"edge-inspect {__version__}"}
         own |= {payload.SITE: self._device.site, payload.DEVICE: self._device.id}
@@ -122,6 +122,10 @@ class Session:
         self._link.publish(self.topics.of("NBIRTH"), self._certificates[-1], _DATA)
         self.born, self._born_at, self._rebirth, self._seq = True, now, False, 0
         log.info("Sparkplug node %s is born, bdSeq %d", self.topics.of("+"), bd_seq)
+
+    def look_back(self) -> None:
+        """Have all that there is by now marked historical: what comes of it is no news any more."""
+        self._late = self._reader.upto
 
     def send(self, entries: list[Row | Gap]) -> None:
         """Publish an NDATA for each of these."""
