@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from edge.broker import CONNECT_SECONDS, log_in, log_out, make_client, silent
 from edge.contract.messages import Event, Status, topic
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError
+from edge.mqtt.broker import CONNECT_SECONDS, log_in, log_out, make_client, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge import config as configs
-from edge.broker import address, check_broker, make_client
 from edge.camera import open_camera
 from edge.camera.base import BadFrame
 from edge.capture import Capture
@@ -17,6 +16,7 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import Tiles
 from edge.errors import BundleError, CameraError, DamagedLedgerError, DataError, LedgerError
+from edge.mqtt.broker import address, check_broker, make_client
 from edge.state import state_dir
 
 if TYPE_CHECKING:

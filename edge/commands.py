@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge.contract.messages import Event, Health, Model
     from edge.health import Tally
     from edge.judge import Judge
-    from edge.publisher import Publisher
+    from edge.mqtt.publisher import Publisher
     from edge.settings import Settings
 
 log = logging.getLogger(__name__)

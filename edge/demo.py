@@ -159,7 +159,7 @@ def _dying_with_parent() -> list[str]:
 
 @contextmanager
 def _subscription(port: int) -> Iterator[SimpleQueue[Message]]:
-    from edge.broker import log_in, log_out, make_client
+    from edge.mqtt.broker import log_in, log_out, make_client
 
     inbox: SimpleQueue[Message] = SimpleQueue()
     broker = Mqtt(host="127.0.0.1", port=port, protocol="3.1.1")

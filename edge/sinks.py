@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge.album import Picture
     from edge.config import Config
     from edge.ledger.ledger import Ledger
-    from edge.publisher import Publisher
+    from edge.mqtt.publisher import Publisher
     from edge.sparkplug.node import Node
 
 log = logging.getLogger(__name__)
@@ -78,10 +78,10 @@ class Sinks(Record, frozen=True, kw_only=True):
 
 def open_sinks(config: Config) -> Sinks:
     """Prepare all of them; raises ConfigError for what the configuration names and cannot be used."""
-    from edge.discovery import Discovery
     from edge.ledger.ledger import Ledger
     from edge.ledger.retention import Retention
-    from edge.publisher import Publisher
+    from edge.mqtt.discovery import Discovery
+    from edge.mqtt.publisher import Publisher
 
     folder = state_dir(config)
     retention = Retention(config.ledger.keep_days)

@@ -20,7 +20,7 @@ from edge.album import Album
 from edge.contract.messages import Verdict
 from edge.health import rss_mib
 from edge.ledger.ledger import Ledger
-from edge.publisher import Publisher
+from edge.mqtt.publisher import Publisher
 from edge.state import state_dir
 
 AT_ONCE = 2_000

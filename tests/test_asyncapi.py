@@ -25,11 +25,12 @@ from rigs import need
 from spark_host import GROUP, HOST, SparkHost
 from test_messages import EXAMPLES, FORMATS
 
-from edge import evidence, outbox
+from edge import evidence
 from edge.config import Mqtt
 from edge.contract import asyncapi, commands, messages
 from edge.contract.commands import COMMANDS, Reply
 from edge.contract.elsewhere import PLACES
+from edge.mqtt import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

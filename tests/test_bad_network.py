@@ -22,9 +22,9 @@ from proxy import Proxy
 from recorder import Recorder
 from test_publisher import Line
 
-from edge import link
-from edge.connection import UPTIME
-from edge.delivery import IN_FLIGHT
+from edge.mqtt import link
+from edge.mqtt.connection import UPTIME
+from edge.mqtt.delivery import IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from rigs import deploy
 from shipped import client, credentials, listen, log_in, operator, say, shipped_broker
 from test_publisher import Line
 
-from edge import link
+from edge.mqtt import link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

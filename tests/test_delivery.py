@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from edge.contract.messages import Alarm, Gap, Verdict, encode
 from edge.contract.ulid import new_ulid
-from edge.delivery import IN_FLIGHT, LIVE_SECONDS, SETTLED_SECONDS, Delivery, Lateness
 from edge.ledger.rows import Row
-from edge.link import RECONNECT_SECONDS, backoff
-from edge.outage import Outage
-from edge.retained import Retained
+from edge.mqtt.delivery import IN_FLIGHT, LIVE_SECONDS, SETTLED_SECONDS, Delivery, Lateness
+from edge.mqtt.link import RECONNECT_SECONDS, backoff
+from edge.mqtt.outage import Outage
+from edge.mqtt.retained import Retained
 
 
 def row(seq: int) -> Row:

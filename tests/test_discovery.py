@@ -20,10 +20,10 @@ from test_homeassistant import PLATFORMS, configured, introduced
 from test_publisher import Line
 
 from edge import config as configs
-from edge import homeassistant
 from edge.contract.commands import COMMANDS
 from edge.daemon import RESTART
-from edge.discovery import FILE, Discovery
+from edge.mqtt import homeassistant
+from edge.mqtt.discovery import FILE, Discovery
 from edge.settings import Settings
 from edge.sparkplug.memory import Kept, Memory
 

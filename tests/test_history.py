@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_samples import event
 
-from edge import history
 from edge.contract.commands import History, Reply
 from edge.contract.messages import Verdict
 from edge.errors import LedgerError
-from edge.history import MOST_WAITING, PAGE, Histories
 from edge.ledger.ledger import Ledger
 from edge.ledger.store import Store
+from edge.mqtt import history
+from edge.mqtt.history import MOST_WAITING, PAGE, Histories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

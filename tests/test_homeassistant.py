@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from test_messages import EXAMPLES
 
 from edge import config as configs
-from edge import homeassistant
 from edge.contract.commands import COMMANDS, Request
 from edge.contract.messages import Model, Status
 from edge.contract.names import NAME
+from edge.mqtt import homeassistant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,12 +15,12 @@ from test_admission import ALLOWED, VALID, near_valid
 from test_commands import commanded
 from test_publisher import BOOT
 
-from edge import admission, connection
 from edge import config as configs
 from edge.album import Album
 from edge.contract.commands import COMMANDS, LARGEST, Request
 from edge.ledger.ledger import Ledger
-from edge.publisher import Publisher
+from edge.mqtt import admission, connection
+from edge.mqtt.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable

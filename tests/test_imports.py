@@ -31,7 +31,7 @@ MAY_IMPORT = {
         *CONTRACT,
     },
     # It reads the file that it sends, and logs in to the broker as the device does.
-    "deploy": {"deploy", "edge.config", "edge.broker", *CONTRACT},
+    "deploy": {"deploy", "edge.config", "edge.mqtt.broker", *CONTRACT},
 }
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},

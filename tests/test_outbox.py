@@ -10,16 +10,16 @@ from ledger_samples import row
 
 from edge.album import Album
 from edge.contract.messages import Gap
-from edge.delivery import SETTLED_SECONDS
 from edge.ledger.rows import Row
-from edge.outage import HOLD_SECONDS
-from edge.outbox import REFUSED_SECONDS, Outbox
+from edge.mqtt.delivery import SETTLED_SECONDS
+from edge.mqtt.outage import HOLD_SECONDS
+from edge.mqtt.outbox import REFUSED_SECONDS, Outbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.connection import Manner
     from edge.ledger.store import Span
+    from edge.mqtt.connection import Manner
 
 LONG = 100.0
 """Seconds after which nothing is fresh any more."""

@@ -13,14 +13,14 @@ from ledger_samples import event
 from recorder import Recorder
 from test_commands import Boss
 
-from edge import admission, connection, outbox
 from edge import config as configs
 from edge.album import Album
 from edge.contract.ulid import new_ulid
 from edge.ledger import stores
 from edge.ledger.ledger import Ledger
-from edge.publisher import Publisher
-from edge.replay import MOST_RANGES
+from edge.mqtt import admission, connection, outbox
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.replay import MOST_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from edge.discovery import Discovery
+    from edge.mqtt.discovery import Discovery
 
 BOOT = new_ulid()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import row
 
-from edge.replay import AT_ONCE, MOST_RANGES, Replays
+from edge.mqtt.replay import AT_ONCE, MOST_RANGES, Replays
 
 ROWS = [row(seq) for seq in range(1, 100)]
 

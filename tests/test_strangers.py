@@ -15,9 +15,9 @@ from shipped import client, credentials, log_in, operator, shipped_broker
 from test_publisher import Line, wait_for_text
 
 from deploy.certificates import Authority
-from edge import link
-from edge.broker import hung_up, unreachable
 from edge.config import Mqtt
+from edge.mqtt import link
+from edge.mqtt.broker import hung_up, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

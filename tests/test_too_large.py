@@ -10,12 +10,12 @@ from recorder import Recorder
 from test_outbox import LONG, Bench, Shelf
 from test_publisher import Line
 
-from edge import outbox
 from edge.album import Picture
 from edge.contract.messages import Verdict
 from edge.contract.ulid import new_ulid
-from edge.outage import HOLD_SECONDS
-from edge.outbox import MOST_CUTS
+from edge.mqtt import outbox
+from edge.mqtt.outage import HOLD_SECONDS
+from edge.mqtt.outbox import MOST_CUTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from edge.connection import Asked, Away, Connected, Identity, Opened, Reached, Will
-from edge.link import Heard, Link
+from edge.mqtt.connection import Asked, Away, Connected, Identity, Opened, Reached, Will
+from edge.mqtt.link import Heard, Link
 from edge.record import Record
 from edge.sparkplug import payload
 from edge.sparkplug.host import Host
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.config import Config
-    from edge.connection import News
     from edge.ledger.ledger import Ledger
+    from edge.mqtt.connection import News
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from math import inf
 from typing import TYPE_CHECKING, Self
 
 from edge import __version__, clock
-from edge.connection import Manner
 from edge.ledger.rows import Row, first_of
+from edge.mqtt.connection import Manner
 from edge.record import Record
 from edge.sparkplug import payload
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.contract.messages import Gap, Verdict
     from edge.ledger.ledger import Ledger
-    from edge.link import Link
+    from edge.mqtt.link import Link
     from edge.sparkplug.payload import Value
     from edge.sparkplug.reader import Reader
 

@@ -21,11 +21,11 @@ from edge.contract import bundle as bundles
 from edge.contract.preprocess import preprocess
 from edge.contract.ulid import new_ulid
 from edge.daemon import inspect, join
-from edge.discovery import Discovery
 from edge.errors import BrokerError
 from edge.ledger.ledger import Ledger
 from edge.ledger.retention import Retention
-from edge.publisher import Publisher
+from edge.mqtt.discovery import Discovery
+from edge.mqtt.publisher import Publisher
 from edge.runtime import open_interpreter
 from edge.settings import Settings
 from edge.sinks import Sinks

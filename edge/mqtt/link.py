@@ -7,8 +7,8 @@ import time
 from math import inf
 from typing import TYPE_CHECKING
 
-from edge.broker import silent
-from edge.connection import (
+from edge.mqtt.broker import silent
+from edge.mqtt.connection import (
     HEAD_BYTES,
     LARGEST_OF_ALL,
     Asked,

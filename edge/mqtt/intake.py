@@ -7,18 +7,18 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
-from edge.admission import Admission, Overlooked, Refused, Repeated
 from edge.contract.commands import COMMANDS, History, Replay, Reply, Request
-from edge.history import Histories
 from edge.ledger.audit import audit_of, unheard
+from edge.mqtt.admission import Admission, Overlooked, Refused, Repeated
+from edge.mqtt.history import Histories
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from edge.connection import Asked
     from edge.ledger.audit import Outcome
     from edge.ledger.ledger import Ledger
-    from edge.outbox import Outbox
+    from edge.mqtt.connection import Asked
+    from edge.mqtt.outbox import Outbox
 
 log = logging.getLogger(__name__)
 

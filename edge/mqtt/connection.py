@@ -17,9 +17,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
 from edge.contract.commands import LARGEST
-from edge.delivery import IN_FLIGHT
+from edge.mqtt.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
+from edge.mqtt.delivery import IN_FLIGHT
 from edge.record import Record
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from edge.connection import Manner
 from edge.contract.messages import Gap, Message, encode
-from edge.delivery import Delivery, Lateness
 from edge.ledger.rows import Row, first_of, last_of
-from edge.outage import Outage
-from edge.replay import Replays
-from edge.retained import Retained
+from edge.mqtt.connection import Manner
+from edge.mqtt.delivery import Delivery, Lateness
+from edge.mqtt.outage import Outage
+from edge.mqtt.replay import Replays
+from edge.mqtt.retained import Retained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

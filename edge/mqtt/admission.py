@@ -14,7 +14,7 @@ from edge.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from edge.connection import Asked
+    from edge.mqtt.connection import Asked
 
 PER_SECOND = 5.0
 BURST = 20

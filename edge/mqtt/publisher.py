@@ -13,24 +13,24 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from edge.broker import address, not_taken
 from edge.condition import Condition
-from edge.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
 from edge.contract.messages import Message, encode, topic
-from edge.discovery import STARTED
-from edge.intake import Intake
-from edge.link import Heard, Link
-from edge.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
-from edge.outbox import PICTURE, STATE, Outbox
+from edge.mqtt.broker import address, not_taken
+from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
+from edge.mqtt.discovery import STARTED
+from edge.mqtt.intake import Intake
+from edge.mqtt.link import Heard, Link
+from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
+from edge.mqtt.outbox import PICTURE, STATE, Outbox
 from edge.stopping import QUICK_SECONDS
 
 if TYPE_CHECKING:
     from edge.album import Album, Picture
     from edge.config import Config
-    from edge.connection import Manner
     from edge.contract.commands import Reply
-    from edge.discovery import Discovery
     from edge.ledger.ledger import Ledger
+    from edge.mqtt.connection import Manner
+    from edge.mqtt.discovery import Discovery
 
 log = logging.getLogger(__name__)
 
@@ -207,11 +207,12 @@ class Publisher:
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
+        where = self._topic(name)  # Before `landed`: what was taken back is forgotten.
         if self._discovery and name in self._elsewhere:
             self._discovery.landed(name)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
-        self._note_answer(name, not_taken(self._topic(name), refused) if refused else "")
+        self._note_answer(name, not_taken(where, refused) if refused else "")
 
     def _note_answer(self, part: str, problem: str) -> None:
         if problem:

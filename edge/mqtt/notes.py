@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from edge.album import Picture
     from edge.contract.commands import Reply
     from edge.contract.messages import Message
-    from edge.link import Heard
+    from edge.mqtt.link import Heard
 
 
 class Written(Record, frozen=True):

@@ -44,7 +44,7 @@ class Discovery:
         self._told = told = self._read()
         self.messages |= dict.fromkeys(told, b"")
         if config.homeassistant.enabled:
-            from edge import homeassistant
+            from edge.mqtt import homeassistant
 
             self.messages[homeassistant.topic(config)] = msgspec.json.encode(homeassistant.introduction(config))
             self._remember({*told, homeassistant.topic(config)})
