@@ -88,9 +88,21 @@ class Device:
         self._become_root()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            self.sever()
         self._host.disconnect()
         self._host.connector.client.close()
+
+    def sever(self) -> None:
+        """Let go of the connection at once, as Ctrl-C wants that came while something was being sent.
+
+        paramiko may hold its lock on sending for ever then, and would wait for it wherever one of its objects ends.
+        """
+        transport = self._host.connector.client.get_transport()
+        if transport is not None:
+            transport.active = False
+            transport.sock.close()
 
     def another(self) -> Device:
         """Return the same device for a connection of its own, that asks for no password again."""

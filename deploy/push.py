@@ -135,6 +135,8 @@ def _tidy(device: Device, found: Survey) -> None:
 def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseException:
     """Return to the release that ran before, and return the error to raise: what happened and how this went."""
     print(f"  go back to {found.running or 'no release'}", flush=True)
+    if isinstance(error, KeyboardInterrupt):
+        proof.device.sever()
     try:
         # Over a connection of its own: the first may be what broke, or Ctrl-C came in the middle of a packet.
         with proof.device.another() as device:
