@@ -7,8 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,6 @@ from PIL import Image
 from recorder import Recorder
 from rigs import FITTER, STATION, Station, deploy, need, start_station, wheelhouse
 
-from deploy.device import Access, Device
 from deploy.program import build_wheel
 from edge.contract import bundle as bundles
 
@@ -225,37 +222,6 @@ def test_an_interrupted_push_leaves_the_old_bundle_judging(line: Line, tmp_path:
     assert errors == "edge-deploy: interrupted\n"
     with Recorder(line.broker.port) as recorder:
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
-
-
-class Stuck:
-    """A lock that nobody gets any more: whoever had it broke off."""
-
-    def __init__(self) -> None:
-        self.wanted = threading.Event()
-
-    def acquire(self) -> None:
-        """Never return."""
-        self.wanted.set()
-        threading.Event().wait()
-
-
-def test_a_connection_that_ctrl_c_left_locked_is_let_go(line: Line) -> None:
-    """Ctrl-C in the moment in which paramiko takes its lock on sending keeps no push from ending."""
-    station = line.station
-    access = Access.parse(f"{FITTER}@{station.address}", key=station.key, known_hosts=station.known_hosts)
-
-    def break_off() -> None:
-        with suppress(KeyboardInterrupt), Device(access) as device:
-            transport = device._host.connector.client.get_transport()
-            transport.clear_to_send_lock = stuck = Stuck()
-            transport.set_keepalive(1)
-            assert stuck.wanted.wait(20)
-            raise KeyboardInterrupt
-
-    thread = threading.Thread(target=break_off, daemon=True)
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
 
 
 def test_a_new_bundle_replaces_the_old_one(line: Line, tmp_path: Path) -> None:
