@@ -11,6 +11,7 @@ import pytest
 from ledger_samples import row
 
 from edge.contract.messages import Gap
+from edge.ledger.mainfile import MainFile
 from edge.ledger.repair import DAMAGED, repair
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Row
@@ -80,7 +81,7 @@ def test_a_repair_broken_off_is_finished(
         kill_at(step, killing)
         with nullcontext() if step == 2 * STEPS else pytest.raises(_Killed):
             repair(damaged, 0)
-    stores = Stores(damaged, 10 << 20, Retention())
+    stores = Stores(MainFile(damaged), 10 << 20, Retention())
     stores.open()
     found = stores.look(Span(0, 1 << 60), 1_000)
     assert (stores.trouble, stores.last) == ("", LAST)

@@ -12,6 +12,7 @@ from ledger_samples import make_ledger, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
+from edge.ledger.mainfile import MainFile
 from edge.ledger.reading import newest, opened
 from edge.ledger.repair import DAMAGED, repair
 from edge.ledger.retention import Retention
@@ -254,7 +255,7 @@ def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> Non
     if is_looked_at:
         with suppress(DamagedLedgerError), opened(crashed) as reader:
             newest(reader, Span(0, reader.last), 20, None)
-    stores = Stores(crashed, 10 << 20, Retention())
+    stores = Stores(MainFile(crashed), 10 << 20, Retention())
     stores.open()
     entries = stores.look(ALL, 10_000)
     stores.close(())

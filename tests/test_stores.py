@@ -11,6 +11,7 @@ from ledger_samples import row
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.ledger import Ledger
+from edge.ledger.mainfile import MainFile
 from edge.ledger.numbers import Numbers
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
@@ -26,7 +27,7 @@ ALL = Span(0, 1 << 40)
 
 
 def stores(folder: Path) -> Stores:
-    return Stores(folder / "ledger.db", PLENTY, Retention())
+    return Stores(MainFile(folder / "ledger.db"), PLENTY, Retention())
 
 
 def give(to: Stores, count: int) -> None:
@@ -131,7 +132,7 @@ def test_damage_found_while_writing_makes_no_gap_of_what_never_was(
     give(held, 1)
     give(held, 1)
     assert numbers(held.look(ALL, 100)) == [1, 2, 3, 4, 5, 6, 7]
-    held._damaged = True
+    held._main.damaged = True
     held.tend()
     assert numbers(held.look(ALL, 100)) == [1, 2, 3, 4, 5, 6, 7]
 
@@ -145,12 +146,12 @@ def test_what_a_late_file_holds_is_delivered(tmp_path: Path, monkeypatch: pytest
     before.close(())
     ledger = Ledger(tmp_path, PLENTY)
     held = ledger._stores
-    look_through = Stores._look_through
-    monkeypatch.setattr(Stores, "_look_through", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
+    look_through = MainFile.look_through
+    monkeypatch.setattr(MainFile, "look_through", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
     held.open()
     give(held, 2)
     ledger.delivered = held.last
-    monkeypatch.setattr(Stores, "_look_through", look_through)
+    monkeypatch.setattr(MainFile, "look_through", look_through)
     held._retry_at = 0
     held.tend()
     assert held.backlog == 2

@@ -13,6 +13,7 @@ import msgspec
 from edge.contract.messages import Gap, Verdict, encode
 from edge.errors import ConfigError
 from edge.ledger.audit import Trail
+from edge.ledger.mainfile import MainFile
 from edge.ledger.pending import Pending
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
@@ -46,7 +47,7 @@ class Ledger:
         self._backlog: int | None = None
         self._claim = _claim(folder)
         self._retention = retention or Retention()
-        self._stores = Stores(folder / FILE, budget, self._retention)
+        self._stores = Stores(MainFile(folder / FILE), budget, self._retention)
         self._trail = Trail()
         self._pending = Pending()
         self._closing = False
@@ -86,7 +87,7 @@ class Ledger:
     @property
     def lost(self) -> int:
         """How many were shed before the broker had them, since the start."""
-        return sum(self._stores.lost.values())
+        return self._stores.lost
 
     @property
     def trouble(self) -> str:
