@@ -12,9 +12,9 @@ from ledger_samples import row
 
 from edge.contract.messages import Gap
 from edge.ledger.mainfile import MainFile
-from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Row
+from edge.ledger.rows import DAMAGED, Row
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 from edge.ledger.wal import PAGE, log_of

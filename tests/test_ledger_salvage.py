@@ -14,9 +14,9 @@ from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
 from edge.ledger.mainfile import MainFile
 from edge.ledger.reading import newest, opened
-from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Marks, Row, last_of, pack_row
+from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import DAMAGED, asked_for, finish_repair, looks_whole, repair
+from edge.ledger.repair import asked_for, finish_repair, looks_whole, repair
+from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from bisect import bisect
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from edge.contract.messages import Gap, Reason
+from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.audit import Audited
-from edge.ledger.rows import Marks, Row, last_of
+from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row
 from edge.ledger.salvage import salvage
-from edge.ledger.store import Span, Store
+from edge.ledger.store import Span, Store, number_of
 from edge.ledger.wal import index_of, is_whole, log_of
 
 if TYPE_CHECKING:
@@ -25,11 +25,41 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DAMAGED: Reason = "damaged"
-"""The reason in the gap records of verdicts that could not be read any more."""
 _BATCH = 500
 _LOOKED_AT = 20_000
 """Verdicts that a start looks at: a tenth of a second. Older ones are checked when they are read."""
+
+
+class _Fresh(Store):
+    """A ledger that is put together again."""
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Add what is not here yet."""
+        with self._transaction() as run:
+            for row in rows:
+                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, number_of(row.verdict), pack_row(row))
+
+    def exclude(self, gaps: Iterable[Gap]) -> None:
+        """Remove the verdicts that lie within gaps."""
+        with self._transaction() as run:
+            for gap in gaps:
+                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
+
+    def holes(self, delivered: int) -> list[tuple[int, int]]:
+        """Return the ranges of numbers above `delivered` that no verdict has, up to the last verdict.
+
+        Where nothing is known to be delivered, the first verdict here is where they begin.
+        """
+        return self._all(
+            "SELECT seq + 1, next - 1 FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS next FROM"
+            " (SELECT ?1 AS seq WHERE ?1 > 0 UNION ALL SELECT seq FROM event WHERE seq > ?1)) WHERE next > seq + 1",
+            delivered,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many verdicts are here; all are looked at."""
+        return self._one("SELECT count(*) FROM event")
 
 
 def looks_whole(path: Path) -> bool:
@@ -97,7 +127,7 @@ def _fresh(path: Path) -> Path:
 
 def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: int) -> int:
     """Write what was found, each row once, and gaps where there are none; returns how many rows that are."""
-    store = Store(fresh)
+    store = _Fresh(fresh)
     try:
         rows: list[Row] = []
         gaps: list[Gap] = []
@@ -138,7 +168,7 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
     return kept
 
 
-def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
+def _missing(store: _Fresh, gaps: list[Gap], marks: Marks) -> list[Gap]:
     """Return the gaps among the verdicts that the broker does not have, known ones left out."""
     known = {gap.first: gap.last for gap in gaps}
     ranges = (left for hole in store.holes(marks.delivered) for left in unnamed(*hole, known, list(known)))

@@ -127,14 +127,15 @@ class Store:
         marks: Marks | None = None,
         audits: Sequence[Audit] = (),
     ) -> None:
-        """Add all of these, or on an error none of them."""
+        """Add all of these, or on an error none of them; gaps that touch make one, but none that was here before."""
         with self._transaction() as run:
             for row in rows:
                 run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
-            for gap in gaps:
-                self._join(gap)
+            gaps = list(gaps)
+            for gap in gaps:  # What was here may have been delivered: nobody would hear that it grew.
+                self._join(gap, above=gaps[0].first - 1)
             if marks is not None:
-                run("INSERT OR REPLACE INTO marks VALUES (?, ?)", _MARKS_ID, encode(_MARKS_ID, marks))
+                self._mark(marks)
             if audits:
                 self._record(audits)
 
@@ -166,17 +167,24 @@ class Store:
         return [Audited(row[0], decode(row, Audit)) for row in rows]
 
     def expire(self, upto: int, limit: int) -> list[Row]:
-        """Remove the first `limit` verdicts up to a number, with the gaps before them, and return them."""
+        """Remove the first `limit` verdicts up to a number, with the gaps before them, and return them.
+
+        The broker has them: the mark says so from then on, or else they would be missed one day.
+        """
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq <= ? ORDER BY seq LIMIT ?", upto, limit)
         gone = [self._row(row) for row in rows]
         if gone:
             with self._transaction() as run:
                 run("DELETE FROM event WHERE seq <= ?", gone[-1].seq)
                 run("DELETE FROM gap WHERE first <= ?", gone[-1].seq)
+                self._mark(self.marks.further(Marks(upto)))
         return gone
 
     def remove(self, span: Span, verdict: Verdict, limit: int, reason: Reason | None) -> int:
-        """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many."""
+        """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many.
+
+        Without a reason the broker has all of the span, see `expire`.
+        """
         with self._transaction() as run:
             found = run(
                 "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ? ORDER BY seq LIMIT ?",
@@ -188,35 +196,9 @@ class Store:
                 if reason:
                     shed = Gap(first=first, last=last, reason=reason, verdicts={verdict: last - first + 1})
                     self._join(shed, above=span.after)
+            if numbers and not reason:
+                self._mark(self.marks.further(Marks(span.upto)))
         return len(numbers)
-
-    def restore(self, rows: Iterable[Row]) -> None:
-        """Add what is not here yet."""
-        with self._transaction() as run:
-            for row in rows:
-                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
-
-    def exclude(self, gaps: Iterable[Gap]) -> None:
-        """Remove the verdicts that lie within gaps."""
-        with self._transaction() as run:
-            for gap in gaps:
-                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
-
-    def holes(self, delivered: int) -> list[tuple[int, int]]:
-        """Return the ranges of numbers above `delivered` that no verdict has, up to the last verdict.
-
-        Where nothing is known to be delivered, the first verdict here is where they begin.
-        """
-        return self._all(
-            "SELECT seq + 1, next - 1 FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS next FROM"
-            " (SELECT ?1 AS seq WHERE ?1 > 0 UNION ALL SELECT seq FROM event WHERE seq > ?1)) WHERE next > seq + 1",
-            delivered,
-        )
-
-    @property
-    def count(self) -> int:
-        """How many verdicts are here; all are looked at."""
-        return self._one("SELECT count(*) FROM event")
 
     def checkpoint(self) -> None:
         """Move the log's pages to the file, so that the log begins anew in the room that it has."""
@@ -243,6 +225,9 @@ class Store:
             raise DamagedLedgerError(f"{self._name}: row {seq} is damaged")
         return unpack_row(seq, VERDICTS[number], body)
 
+    def _mark(self, marks: Marks) -> None:
+        self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (_MARKS_ID, encode(_MARKS_ID, marks)))
+
     def _record(self, audits: Sequence[Audit]) -> None:
         """Write records of commands, the oldest giving way: odd numbers are those that were obeyed."""
         newest = self._one("SELECT max(id) FROM audit") // 2
@@ -252,7 +237,7 @@ class Store:
         for obeyed, most in _AUDITS.items():
             self._db.execute(_TRIM, (int(obeyed), *most))
 
-    def _join(self, gap: Gap, above: int = 0) -> None:
+    def _join(self, gap: Gap, above: int) -> None:
         """Write a gap, as one with those that touch it and have its reason; what begins at `above` or before stays."""
         before = self._all(
             "SELECT * FROM gap WHERE first < ? AND first > ? ORDER BY first DESC LIMIT 1", gap.first, above

@@ -6,11 +6,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, first_of, last_of
+from edge.ledger.rows import Marks, Row, first_of, last_of, without_holes
 from edge.ledger.shed import Shedder
 from edge.ledger.store import Span, Store
 
@@ -51,6 +53,8 @@ class Stores:
         self._last_in_memory = 0
         self._unread = ""
         self._retry_at = 0.0
+        self._missed = 0
+        """Up to here it was said what is missing."""
         self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()  # What is being written.
         self._shedder = Shedder(main.moving)
 
@@ -125,11 +129,26 @@ class Stores:
         return rows, gaps
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return what `look` does of all behind a number; it is not shed any more."""
+        """Return what `look` does of all behind a number; it is not shed any more.
+
+        What is missing there without a reason, and without a doubt, is told by gaps beyond `limit`. Up to what was
+        delivered nothing is missed.
+        """
         with self._main.moving:
             found = self.look(Span(after, self.last), limit)
+            if not self.doubt and self.backlog is None:
+                found = self._without_holes(found, after, self.last if len(found) < limit else last_of(found[-1]))
             self._shedder.taken = max([self._shedder.taken, *map(last_of, found[-1:])])
         return found
+
+    def _without_holes(self, found: list[Row | Gap], after: int, upto: int) -> list[Row | Gap]:
+        known = max(after, self.marks.delivered, self.marks.passed)
+        whole = list(without_holes(found, known, upto))
+        missing = [gap for gap in whole if first_of(gap) > self._missed and gap not in found] if whole != found else []
+        for gap in missing:
+            self._missed = last_of(gap)
+            log.error("%s: verdicts %d to %d are not there any more", self._main.path, first_of(gap), self._missed)
+        return whole
 
     def look(self, span: Span, limit: int) -> list[Row | Gap]:
         """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
@@ -178,7 +197,8 @@ class Stores:
     def _take_in_first(self, file: Store) -> None:
         """Hear how far the file was delivered; where it opened late, delivering has to go back to there."""
         if self._spare is not None:
-            self.backlog, self.marks = file.marks.delivered, file.marks
+            self.backlog = file.marks.delivered
+            self.marks = Marks(file.marks.delivered, passed=self.marks.delivered)
         self.marks = self.marks.further(file.marks)
         self._main.on_opened = self._take_in
 
@@ -240,4 +260,7 @@ class Stores:
         self._add(file, (), gaps, self.marks)
         span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
         known = {first_of(entry) for entry in file.read(span, 2 * _BATCH)}
-        self._add(file, [row for row in rows if row.seq not in known], (), None)
+        # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
+        delivered = self.marks.delivered
+        fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
+        self._add(file, [row for row in fresh if row.seq not in known], (), None)
