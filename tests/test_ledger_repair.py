@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from device import assert_one_clear_line, run_inspect
 from ledger_samples import row
 
 from edge.contract.messages import Gap
@@ -97,6 +98,34 @@ def test_a_repair_broken_off_is_finished(
     assert sorted(each.name for each in damaged.parent.glob("ledger.db*")) == ["ledger.db"]
     (aside,) = (each for each in damaged.parent.glob("ledger-damaged-*.db") if each.read_bytes() != b"earlier")
     assert log_of(aside).exists()
+
+
+@pytest.mark.parametrize("left", ["empty", "gone"])
+def test_a_log_without_its_file_is_read(tmp_path: Path, left: str) -> None:
+    """Of a ledger whose file was emptied or removed all that its log holds is kept, and the log beside the new one."""
+    path = tmp_path / "ledger.db"
+    store, log = Store(tmp_path / "l.db"), log_of(path)
+    rows = [row(seq, labels=100 if seq % 7 == 0 else 2) for seq in range(1, 40)]
+    for each in rows:
+        store.add([each])
+    shutil.copy(log_of(tmp_path / "l.db"), log)
+    store.close()
+    if left == "empty":
+        path.touch()
+    evidence = log.read_bytes()
+    done = run_inspect("ledger", "verify", "--ledger", tmp_path)
+    assert_one_clear_line(done, 10, "its log is not", str(path))
+    stores = Stores(MainFile(path), 10 << 20, Retention())
+    stores.open()
+    assert stores.take(0, 100) == rows
+    assert (stores.trouble, stores.last) == ("", 39)
+    stores.close(())
+    aside = tmp_path / "ledger-damaged-1.db"
+    assert (aside.read_bytes(), log_of(aside).read_bytes()) == (b"", evidence)
+    again = Stores(MainFile(path), 10 << 20, Retention())
+    again.open()
+    assert again.take(0, 100) == rows
+    again.close(())
 
 
 def _numbers(entry: Row | Gap) -> range:

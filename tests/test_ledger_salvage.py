@@ -236,7 +236,7 @@ def test_a_repair_keeps_what_can_be_read(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> None:
-    """After a random damage, looked at before or not, the last number is a verdict's or a gap's.
+    """After a random damage, looked at before or not, each number up to the last is a verdict's or a gap's.
 
     Without the index the log's lost end looks like a kill's; without the claimed numbers no gap knows how far to go.
     """
@@ -257,7 +257,7 @@ def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> Non
             newest(reader, Span(0, reader.last), 20, None)
     stores = Stores(MainFile(crashed), 10 << 20, Retention())
     stores.open()
-    entries = stores.look(ALL, 10_000)
+    entries = stores.take(0, 10_000)
     stores.close(())
     is_noticed = crashed.with_name("crashed-damaged-1.db").exists()
     assert stores.trouble == ""

@@ -25,7 +25,7 @@ from edge.ledger.audit import Audit
 from edge.ledger.retention import stamp_of
 from edge.ledger.rows import Row, decode, last_of
 from edge.ledger.store import Span, Store, number_of
-from edge.ledger.wal import index_of, log_of
+from edge.ledger.wal import index_of, is_orphaned, log_of, need_plain_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,15 +98,25 @@ def ledger_file(path: Path) -> Path:
     file = path
     try:
         file = path / FILE if path.is_dir() else path
-        with file.open("rb") as opened:
-            start = opened.read(len(_MAGIC))
+        need_plain_files(file)
+        orphaned = is_orphaned(file)
+        start = b"" if orphaned else _start(file)
+    except LedgerError:
+        raise
     except FileNotFoundError:
         raise LedgerError(f"{file}: no such ledger; name a daemon's state_dir, or a ledger's file") from None
     except OSError as error:
         raise LedgerError(f"{file} cannot be read ({error.strerror}); may this user (sudo)?") from error
+    if orphaned:
+        raise LedgerError(f"{file} is empty or gone, its log is not; start the daemon anew: it repairs the ledger")
     if start != _MAGIC:
         raise LedgerError(f"{file} is no ledger{'' if start else ' yet: it is empty'}; name a ledger's file or folder")
     return file
+
+
+def _start(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(len(_MAGIC))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from edge.ledger.audit import Audited
 from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store, number_of
-from edge.ledger.wal import index_of, is_whole, log_of
+from edge.ledger.wal import index_of, is_orphaned, is_whole, log_of, need_plain_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,6 +67,9 @@ def looks_whole(path: Path) -> bool:
 
     Raises LedgerError or OSError if the disk does not let it be read.
     """
+    need_plain_files(path)
+    if is_orphaned(path):
+        return False
     if not path.exists() or not path.stat().st_size:
         return True
     if not is_whole(path):
@@ -95,6 +98,7 @@ def repair(path: Path, claimed: int) -> None:
     fresh = _fresh(path)
     try:
         _remove(fresh)
+        path.touch()  # Where only its log was left: until the new one is whole, something has its name.
         kept = _fill(fresh, salvage(path), claimed)
         aside = _set_aside(path)
         fresh.rename(path)
