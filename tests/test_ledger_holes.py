@@ -112,6 +112,25 @@ def test_a_gap_that_was_delivered_does_not_grow(tmp_path: Path) -> None:
     held.close(())
 
 
+def test_gaps_stay_apart_where_delivery_stands(tmp_path: Path) -> None:
+    """Between a gap that was delivered and one that was not neither a move from memory nor a repair takes the end."""
+    held = opened(tmp_path)
+    held._fall_back(OSError("no disk"))
+    for _ in range(2):
+        held.write(lambda first: numbered([PASS, PASS], first, 0))
+        held.take(held.last - 2, 10)
+    held.marks = Marks(2)
+    held.tend()
+    held._retry_at = 0
+    held.tend()
+    assert held.trouble == ""
+    for _ in range(2):
+        assert numbers(held.take(2, 10)) == [(3, 4)]
+        held._main.damaged = True
+        held.tend()
+    held.close(())
+
+
 @pytest.mark.parametrize("how", ["shed", "expired"])
 def test_what_went_without_a_gap_is_not_missed_after_a_kill(tmp_path: Path, how: str) -> None:
     """The mark on the disk covers what was removed as delivered, though nobody had written it by then."""

@@ -16,7 +16,7 @@ from edge.ledger.audit import Trail
 from edge.ledger.mainfile import MainFile
 from edge.ledger.pending import Pending
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Marks, Row
+from edge.ledger.rows import Marks, Row, joined
 from edge.ledger.shed import SHED
 from edge.ledger.stores import Stores
 
@@ -201,7 +201,8 @@ def numbered(items: Iterable[Event | Verdict], first: int, delivered: int) -> tu
     gaps: list[Gap] = []
     for seq, item in enumerate(items, start=first):
         if isinstance(item, Verdict):
-            gaps.append(Gap(first=seq, last=seq, reason=SHED, verdicts={item: 1}))
+            gap = Gap(first=seq, last=seq, reason=SHED, verdicts={item: 1})
+            gaps.append(joined(gaps.pop(), gap) if gaps and gaps[-1].last + 1 == seq else gap)
         else:
             rows.append(Row(seq, item.verdict, encode(msgspec.structs.replace(item, seq=seq)), delivered))
     return rows, gaps
