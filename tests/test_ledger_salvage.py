@@ -13,6 +13,7 @@ from ledger_samples import make_ledger, row
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
 from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import Numbers
 from edge.ledger.reading import newest, opened
 from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
@@ -250,7 +251,7 @@ def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> Non
     (crash if has_index else copy_open)(path, crashed)
     store.close()
     if has_numbers:
-        crashed.with_suffix(".numbers").write_text("10150\n")
+        Numbers(crashed.with_suffix(".numbers")).cover(150)
     damage(crashed, dice)
     if is_looked_at:
         with suppress(DamagedLedgerError), opened(crashed) as reader:
