@@ -173,6 +173,24 @@ def test_a_kill_after_a_late_opening_hides_no_backlog(tmp_path: Path, monkeypatc
         each.close(())
 
 
+def test_what_is_being_written_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts that come while one looks are found by the next look, not called lost by this one."""
+    held = opened(tmp_path)
+    held.write(lambda _: ([row(1)], []))
+    read = Store.read
+
+    def slowly(self: Store, *asked: Any) -> Any:
+        found = read(self, *asked)
+        held.write(lambda first: ([row(first)], []))
+        return found
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Store, "read", slowly)
+        assert numbers(held.take(0, 10)) == [1]
+    assert numbers(held.take(0, 10)) == [1, 2]
+    held.close(())
+
+
 class Life:
     """A ledger that is written, delivered, shed, killed and opened anew, with what a broker would have got of it."""
 

@@ -135,9 +135,10 @@ class Stores:
         delivered nothing is missed.
         """
         with self._main.moving:
-            found = self.look(Span(after, self.last), limit)
+            last = self.last  # Once: more is written meanwhile.
+            found = self.look(Span(after, last), limit)
             if not self.doubt and self.backlog is None:
-                found = self._without_holes(found, after, self.last if len(found) < limit else last_of(found[-1]))
+                found = self._without_holes(found, after, last if len(found) < limit else last_of(found[-1]))
             self._shedder.taken = max([self._shedder.taken, *map(last_of, found[-1:])])
         return found
 
