@@ -162,7 +162,7 @@ class Album:
             try:
                 fresh.write_bytes(jpeg)
             except FileNotFoundError:  # Somebody removed the folder.
-                (self._folder / _SENT).mkdir(parents=True)
+                (self._folder / _SENT).mkdir(parents=True, exist_ok=True)
                 fresh.write_bytes(jpeg)
             except OSError as error:
                 if error.errno not in _NO_ROOM:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import asked_for, finish_repair, looks_whole, repair
+from edge.ledger.repair import asked_for, finish_repair, looks_whole, put_back, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
+from edge.ledger.wal import log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ class MainFile:
         """The number up to which it has verdicts, or had them."""
         self.on_opened: Callable[[Store], None] = lambda _: None
         """Hears of the file each time that it was opened, before anybody else has it."""
+        self._files: list[tuple[int, int]] = []
+        """Which files were opened: of the ledger and of its log."""
         self._known = False
         """Whether `last` is right; else only what was claimed is known."""
 
@@ -86,10 +89,27 @@ class MainFile:
             store = Store(self.path)
             if store.last < (last := self._last_in(store)):  # Not even the numbers of its last verdicts were left.
                 store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
+            self._files = _files(self.path)
             with self.moving:
                 self.on_opened(store)
                 self.store, self.last, self._known = store, last, True
         return self.store
+
+    @property
+    def is_displaced(self) -> bool:
+        """Whether it is open, but somebody removed or replaced it, or its log: what is written there would be lost."""
+        return self.store is not None and not self.damaged and self._files != _files(self.path)
+
+    def put_back(self) -> None:
+        """Have what was written where nobody will find it in its place again; raises LedgerError."""
+        with self.moving:
+            if self.store is not None:
+                if self._files[:1] != _files(self.path)[:1]:
+                    put_back(self.path, self.store)
+                self.store.close()  # Where only its log was removed, this moves what is in it to the file.
+                self.store = None
+            self.open()
+        self.numbers.renew()
 
     def _used(self) -> int:
         """Return the number up to which a damaged file may have had verdicts."""
@@ -100,3 +120,13 @@ class MainFile:
         # One that is new, or behind verdicts that were in memory alone, does not know the last number.
         unsure = not self._known and (self.numbers.in_memory or not store.last)
         return max(self.last, store.last, self.numbers.claimed if unsure else 0)
+
+
+def _files(path: Path) -> list[tuple[int, int]]:
+    """Return which files have a ledger's names, by device and inode; nothing for what is gone."""
+    found = []
+    for each in (path, log_of(path)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = each.stat()
+            found.append((status.st_dev, status.st_ino))
+    return found

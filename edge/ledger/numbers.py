@@ -52,6 +52,10 @@ class Numbers:
         if in_memory is not self.in_memory:
             self._write(self.claimed, in_memory=in_memory)
 
+    def renew(self) -> None:
+        """Write the record once more: somebody may have removed it."""
+        self._write(self.claimed, in_memory=self.in_memory)
+
     def _write(self, claimed: int, *, in_memory: bool) -> None:
         try:
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)

@@ -61,10 +61,6 @@ class Reader(Store):
             *(span.after, span.upto, number_of(verdict), count - 1),
         )
 
-    def count_behind(self, number: int) -> int:
-        """Return how many verdicts have higher numbers."""
-        return self._one("SELECT count(*) FROM event WHERE seq > ?", number)
-
     def checked(self, after: int, limit: int) -> list[tuple[int, Row | DamagedLedgerError]]:
         """Return the first `limit` verdicts behind a number, or what is wrong with them, by number."""
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)

@@ -108,11 +108,32 @@ def repair(path: Path, claimed: int) -> None:
     log.error("the ledger %s was damaged: %d verdicts were read from it, it is kept as %s", path, kept, aside.name)
 
 
+def put_back(path: Path, store: Store) -> None:
+    """Put a copy of a ledger that is open, but was removed or replaced, in its place; raises LedgerError.
+
+    What has its name now is set aside.
+    """
+    copy = _copy(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(copy)
+        store.copy(copy)
+        aside = f"; what took its place is kept as {_set_aside(path).name}" if path.exists() else ""
+        _remove(path)  # Of its own log and index nothing may be left beside the copy, which has all of them.
+        copy.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
+        raise LedgerError(f"{problem}; make room for it there, and do not end the daemon before") from error
+    log.error("the ledger %s was removed or replaced while it was in use; it is back%s", path, aside)
+
+
 def finish_repair(path: Path) -> None:
     """Let the new ledger take its place if a repair was broken off while files were renamed; raises OSError.
 
     The damaged one's log goes with it: SQLite would move its pages to the new ledger.
     """
+    _remove(_copy(path))
     fresh = _fresh(path)
     if fresh.exists() and not path.exists():
         _move_log(path, max(_asides(path).items(), default=(1, _aside(path, 1)))[1])
@@ -127,6 +148,10 @@ def asked_for(path: Path) -> Path:
 
 def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
+
+
+def _copy(path: Path) -> Path:
+    return path.with_name(f"{path.name}.copy")
 
 
 def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
@@ -163,6 +163,10 @@ class Store:
         )
         return [self._row(row) for row in rows]
 
+    def count_behind(self, number: int) -> int:
+        """Return how many verdicts have higher numbers."""
+        return self._one("SELECT count(*) FROM event WHERE seq > ?", number)
+
     def audits(self, before: int, limit: int) -> list[Audited]:
         """Return the last `limit` records of commands numbered below `before`, the newest first."""
         rows = self._all("SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
@@ -205,6 +209,11 @@ class Store:
     def checkpoint(self) -> None:
         """Move the log's pages to the file, so that the log begins anew in the room that it has."""
         self._all("PRAGMA wal_checkpoint(RESTART)")
+
+    def copy(self, path: Path) -> None:
+        """Write all that is here to a new file, the log's pages too; raises LedgerError."""
+        with self._lock, self._translated(), closing(sqlite3.connect(path)) as fresh:
+            self._db.backup(fresh)
 
     def forget(self, upto: int) -> None:
         """Remove all up to a number, and the gaps that begin there."""

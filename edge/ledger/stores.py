@@ -93,14 +93,15 @@ class Stores:
         """Write what is left and let go of the file; returns how many verdicts neither disk nor broker has."""
         self._retry_at = 0.0
         self.tend()
-        kept = self._spare.read(Span(self.marks.delivered, self.last), _ALL) if self._spare is not None else []
+        stranded = self._spare.count_behind(self.marks.delivered) if self._spare is not None else 0
         if (file := self._main.store) is not None:
             try:
+                stranded += file.count_behind(self.marks.delivered) if self._main.is_displaced else 0
                 file.add((), (), self.marks, audits)
                 file.close()
             except LedgerError as error:
                 log.warning("the ledger could not be closed in order: %s", error)
-        return sum(isinstance(entry, Row) for entry in kept)
+        return stranded
 
     def write(self, number: Numbering, marks: Marks | None = None, audits: Sequence[Audit] = ()) -> None:
         """Write verdicts and gaps, numbered from behind `last` on, commands, and the marks if they are given."""
@@ -184,6 +185,8 @@ class Stores:
         try:
             if self._main.damaged:
                 self._main.mend()
+            if time.monotonic() >= self._retry_at and self._main.is_displaced:
+                self._main.put_back()
             if self._spare is not None and time.monotonic() >= self._retry_at:
                 if self._main.store is None:
                     self._main.look_through()
