@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from device import running_daemon, stop, write_config
 from ledger_samples import event, make_ledger
+from recorder import Recorder
 from test_ledger import Heard, everything, opened
 
 from edge.album import Album, Picture
 from edge.contract.messages import Verdict
 from edge.ledger import stores
 from edge.ledger.ledger import FILE, Ledger
+from edge.ledger.reading import opened as reading
 from edge.ledger.rows import Row
 from edge.ledger.wal import index_of, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from conftest import Broker
 
 PLENTY = 64 << 20
 
@@ -127,3 +133,38 @@ def test_pictures_are_kept_when_their_folder_was_removed(tmp_path: Path) -> None
     album.mark_sent(picture)
     assert (album.lost, album.count_waiting) == (0, 0)
     assert [path.name for path in (tmp_path / "pictures" / "sent").iterdir()] == [picture.name]
+
+
+def test_a_killed_daemon_whose_state_was_removed(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Of a line without a broker, whose folder goes while it runs, the next start delivers all, in order, no gap."""
+    broker.stop()
+    camera = {"kind": "synthetic", "rate": 100, "width": 64, "height": 64}
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt)
+    state = tmp_path / "state"
+    with running_daemon(config) as daemon:
+        wait_for_numbers(state, 50)
+        state.rename(tmp_path / "away")
+        shutil.rmtree(tmp_path / "away")
+        wait_for_numbers(state, 100)
+        daemon.kill()
+        assert "was removed or replaced while it was in use" in daemon.communicate()[1]
+    broker.start()
+    with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+        recorder.wait_for("event", 100)
+        log = stop(daemon)
+        assert daemon.returncode == 0, log
+    seqs = list(dict.fromkeys(event["seq"] for event in recorder.named("event")))
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert recorder.named("gap") == []
+
+
+def wait_for_numbers(state: Path, count: int) -> None:
+    """Wait until so many verdicts are on the disk."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), reading(state / FILE) as store:
+            if store.last >= count:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{state / FILE} has no {count} verdicts")

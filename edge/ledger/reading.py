@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from math import inf
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -191,18 +191,24 @@ def first_at(store: Reader, moment: float) -> int:
     low, high = 1, store.last + 1
     while low < high:
         middle = (low + high) // 2
-        if _time_from(store, middle) >= moment:
+        # What is as old as the one numbered `high` needs no look behind that: each verdict is looked at once at most.
+        synced = _first_synced(store, Span(middle - 1, high - 1))
+        if synced is None or synced[1] >= moment:
             high = middle
         else:
-            low = middle + 1
+            low = synced[0] + 1
     return low
 
 
-def _time_from(store: Reader, number: int) -> float:
-    for entry in entries(store, Span(number - 1, store.last), batch=_FEW):
-        if isinstance(entry, Row) and (stamp := stamp_of(entry)).clock_synced:
-            return stamp.time.timestamp()
-    return inf
+def _first_synced(store: Reader, span: Span) -> tuple[int, float] | None:
+    """Return the first verdict of a span that has a time of a synchronised clock: its number, and that time."""
+    near = min(span.after + _FEW, span.upto)
+    found = chain(entries(store, Span(span.after, near)), entries(store, Span(near, span.upto)))
+    rows = (entry for entry in found if isinstance(entry, Row))
+    for row in counted(rows, f"looking for the time from {span.after + 1} on"):
+        if (stamp := stamp_of(row)).clock_synced:
+            return row.seq, stamp.time.timestamp()
+    return None
 
 
 def _may_name(gap: Gap, verdict: Verdict | None) -> bool:
