@@ -128,5 +128,22 @@ def test_a_log_without_its_file_is_read(tmp_path: Path, left: str) -> None:
     again.close(())
 
 
+def test_what_is_missing_before_a_last_gap_is_told(tmp_path: Path) -> None:
+    """A repair names the numbers between the last verdict and a gap behind it too."""
+    store = Store(tmp_path / "ledger.db")
+    shed = Gap(first=14, last=15, reason="shed", verdicts={})
+    store.add([row(seq) for seq in range(1, 11)], [shed])
+    store.close()
+    repair(tmp_path / "ledger.db", 20)
+    repaired = Store(tmp_path / "ledger.db")
+    found = [entry for entry in repaired.read(Span(0, 100), 100) if isinstance(entry, Gap)]
+    repaired.close()
+    assert [(gap.first, gap.last, gap.reason) for gap in found] == [
+        (11, 13, DAMAGED),
+        (14, 15, "shed"),
+        (16, 20, DAMAGED),
+    ]
+
+
 def _numbers(entry: Row | Gap) -> range:
     return range(entry.first, entry.last + 1) if isinstance(entry, Gap) else range(entry.seq, entry.seq + 1)

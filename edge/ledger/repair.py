@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.audit import Audited
-from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row
+from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row, without_holes
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store, number_of
 from edge.ledger.wal import index_of, is_orphaned, is_whole, log_of, need_plain_files
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ANY = 1 << 62
 _BATCH = 500
 _LOOKED_AT = 20_000
 """Verdicts that a start looks at: a tenth of a second. Older ones are checked when they are read."""
@@ -198,10 +199,14 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
 
 
 def _missing(store: _Fresh, gaps: list[Gap], marks: Marks) -> list[Gap]:
-    """Return the gaps among the verdicts that the broker does not have, known ones left out."""
+    """Return what is missing of what the broker does not have, up to the last verdict or known gap."""
     known = {gap.first: gap.last for gap in gaps}
     ranges = (left for hole in store.holes(marks.delivered) for left in unnamed(*hole, known, list(known)))
-    return [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
+    among = [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
+    reached = max([marks.delivered, *(row.seq for row in store.newest(_ANY, 1))])
+    behind = [gap for gap in gaps if gap.last > reached]
+    filled = without_holes(behind, reached, reached)
+    return among + [gap for gap in filled if isinstance(gap, Gap) and gap not in behind]
 
 
 def unnamed(first: int, last: int, known: Mapping[int, int], starts: Sequence[int]) -> Iterator[tuple[int, int]]:
