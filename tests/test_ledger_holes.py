@@ -255,7 +255,7 @@ class Life:
             self.held._main.damaged = True
 
     def kill(self) -> None:
-        if self.held._spare is None and not self.held._main.damaged:
+        if self.held._shelf.spare is None and not self.held._main.damaged:
             old, self.count = self.folder / str(self.count), self.count + 1
             shutil.copytree(old, self.folder / str(self.count))
             self.begin(late=self.dice.random() < 0.3)
@@ -276,6 +276,6 @@ def test_no_life_makes_a_false_gap(tmp_path: Path, seed: int, monkeypatch: pytes
     for _ in range(120):
         dice.choices([*acts, life.kill, life.end], [8, 8, 8, 2, 1, 0.3, 1, 1])[0]()
     assert life.held.last > 1_000
-    assert [each._missed for each in life.lives] == [0] * len(life.lives)
+    assert [each._shelf.missed for each in life.lives] == [0] * len(life.lives)
     for each in life.lives:
         each.close(())

@@ -31,8 +31,9 @@ PLENTY = 64 << 20
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove all of it, as `rm -r` does."""
-    shutil.rmtree(folder)
+    """Remove all of it; at once, since the daemon makes some of its files again."""
+    folder.rename(folder.with_name("going"))
+    shutil.rmtree(folder.with_name("going"))
 
 
 def move_folder(folder: Path) -> None:
@@ -108,7 +109,7 @@ def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         heard.wait_for(20)
         ledger.flush(10)
         with ledger._stores._main.moving:
-            shutil.rmtree(folder)
+            remove_folder(folder)
             folder.touch()
         while "was removed or replaced and cannot be put back" not in ledger.trouble:
             time.sleep(0.01)

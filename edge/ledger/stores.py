@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.errors import FullLedgerError, LedgerError
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, first_of, last_of, without_holes
+from edge.ledger.rows import Marks, Row, first_of, last_of
 from edge.ledger.shed import Shedder
+from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from edge.contract.messages import Verdict
     from edge.ledger.audit import Audit
@@ -49,12 +50,9 @@ class Stores:
         self._main.on_opened = self._take_in_first
         self._room = Room(main.path.with_suffix(".reserve"), budget)
         self._retention = retention
-        self._spare: Store | None = None
+        self._shelf = Shelf(main)
         self._last_in_memory = 0
-        self._unread = ""
         self._retry_at = 0.0
-        self._missed = 0
-        """Up to here it was said what is missing."""
         self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()  # What is being written.
         self._shedder = Shedder(main.moving)
 
@@ -71,14 +69,12 @@ class Stores:
     @property
     def trouble(self) -> str:
         """Why the file takes nothing at present, or cannot be read; empty if it does and can."""
-        return self._refused or self._unread
+        return self._refused or self._shelf.unread
 
     @property
     def doubt(self) -> str:
         """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
-        if self._main.damaged or self._main.store is None:
-            return self._unread or self._refused or "the ledger is being opened or repaired; ask again"
-        return self._unread
+        return self._shelf.doubt(self._refused)
 
     def open(self) -> None:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
@@ -93,7 +89,7 @@ class Stores:
         """Write what is left and let go of the file; returns how many verdicts neither disk nor broker has."""
         self._retry_at = 0.0
         self.tend()
-        stranded = self._spare.count_behind(self.marks.delivered) if self._spare is not None else 0
+        stranded = self._shelf.spare.count_behind(self.marks.delivered) if self._shelf.spare is not None else 0
         if (file := self._main.store) is not None:
             try:
                 stranded += file.count_behind(self.marks.delivered) if self._main.is_displaced else 0
@@ -106,20 +102,20 @@ class Stores:
     def write(self, number: Numbering, marks: Marks | None = None, audits: Sequence[Audit] = ()) -> None:
         """Write verdicts and gaps, numbered from behind `last` on, commands, and the marks if they are given."""
         self.marks = marks or self.marks
-        if self._spare is None:
+        if self._shelf.spare is None:
             try:
                 # Not before the file is found whole: a damaged one may not have known its last number.
                 self._main.use(lambda file: self._add(file, *self._numbered(number), marks, audits))
             except LedgerError as error:
                 self._fall_back(error)
-        if self._spare is not None:
-            self._spare.add(*self._numbered(number), None, audits)
-            self._shed(self._spare, SPARE_BYTES)
+        if self._shelf.spare is not None:
+            self._shelf.spare.add(*self._numbered(number), None, audits)
+            self._shed(self._shelf.spare, SPARE_BYTES)
         rows, gaps = self._fresh
         self._fresh = (), ()
         self._shedder.count(gaps)  # Of what was shed on its way here.
         last = max([self.last, *(row.seq for row in rows[-1:]), *(gap.last for gap in gaps[-1:])])
-        if self._spare is None:
+        if self._shelf.spare is None:
             self._main.hold(last)
         else:
             self._last_in_memory = last
@@ -139,46 +135,19 @@ class Stores:
             last = self.last  # Once: more is written meanwhile.
             found = self.look(Span(after, last), limit)
             if not self.doubt and self.backlog is None:
-                found = self._without_holes(found, after, last if len(found) < limit else last_of(found[-1]))
+                known = max(after, self.marks.delivered, self.marks.passed)
+                found = self._shelf.without_holes(found, known, last if len(found) < limit else last_of(found[-1]))
             self._shedder.taken = max([self._shedder.taken, *map(last_of, found[-1:])])
         return found
 
-    def _without_holes(self, found: list[Row | Gap], after: int, upto: int) -> list[Row | Gap]:
-        known = max(after, self.marks.delivered, self.marks.passed)
-        whole = list(without_holes(found, known, upto))
-        missing = [gap for gap in whole if first_of(gap) > self._missed and gap not in found] if whole != found else []
-        for gap in missing:
-            self._missed = last_of(gap)
-            log.error("%s: verdicts %d to %d are not there any more", self._main.path, first_of(gap), self._missed)
-        return whole
-
     def look(self, span: Span, limit: int) -> list[Row | Gap]:
         """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
-        return self._ask(lambda store, left: store.read(span, left), limit)
+        return self._shelf.ask(lambda store, left: store.read(span, left), limit)
 
     def newest(self, before: int, limit: int, verdict: Verdict | None) -> list[Row]:
         """Return the last `limit` verdicts below a number, of one kind or of all, the newest first."""
-        found = self._ask(lambda store, left: store.newest(before, left, verdict), limit, reverse=True)
+        found = self._shelf.ask(lambda store, left: store.newest(before, left, verdict), limit, reverse=True)
         return [entry for entry in found if isinstance(entry, Row)]
-
-    def _ask(
-        self, question: Callable[[Store, int], Sequence[Row | Gap]], limit: int, *, reverse: bool = False
-    ) -> list[Row | Gap]:
-        found: list[Row | Gap] = []
-        with self._main.moving:
-            stores = [store for store in (self._main.store, self._spare) if store and not self._main.damaged]
-            try:
-                for store in reversed(stores) if reverse else stores:
-                    if len(found) < limit:
-                        found += question(store, limit - len(found))
-            except DamagedLedgerError:
-                self._main.damaged = True  # `tend` repairs it.
-                return []
-            except LedgerError as error:
-                self._unread = str(error)
-                return []
-            self._unread = ""
-        return found
 
     def tend(self) -> None:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
@@ -187,11 +156,11 @@ class Stores:
                 self._main.mend()
             if time.monotonic() >= self._retry_at and self._main.is_displaced:
                 self._main.put_back()
-            if self._spare is not None and time.monotonic() >= self._retry_at:
+            if self._shelf.spare is not None and time.monotonic() >= self._retry_at:
                 if self._main.store is None:
                     self._main.look_through()
-                self._return_to_file(self._main.open(), self._spare)
-            if self._spare is None:
+                self._return_to_file(self._main.open(), self._shelf.spare)
+            if self._shelf.spare is None:
                 self._room.look()
                 self._main.use(lambda file: self._shed(file, self._room.bytes))
                 self._main.use(self._expire)
@@ -200,7 +169,7 @@ class Stores:
 
     def _take_in_first(self, file: Store) -> None:
         """Hear how far the file was delivered; where it opened late, delivering has to go back to there."""
-        if self._spare is not None:
+        if self._shelf.spare is not None:
             self.backlog = file.marks.delivered
             self.marks = Marks(file.marks.delivered, passed=self.marks.delivered)
         self.marks = self.marks.further(file.marks)
@@ -242,7 +211,7 @@ class Stores:
             log.error("%s", trouble)
         self._refused = trouble
         self._main.numbers.note_memory(in_memory=True)
-        self._spare = self._spare or Store(None)
+        self._shelf.spare = self._shelf.spare or Store(None)
         self._retry_at = time.monotonic() + RETRY_SECONDS
 
     def _return_to_file(self, file: Store, spare: Store) -> None:
@@ -255,7 +224,7 @@ class Stores:
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
         with self._main.moving:
             spare.close()
-            self._spare, self._refused = None, ""
+            self._shelf.spare, self._refused = None, ""
         self._main.numbers.note_memory(in_memory=False)
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
