@@ -106,6 +106,7 @@ def test_a_damaged_file_keeps_no_device_from_starting(  # noqa: PLR0913, PLR0917
             shutil.copytree(used, state)
         else:
             judge_some(config)
+            recorder.wait_for("event", 3)
             shutil.copytree(state, used)
         seen = len(recorder.named("event"))
         damage(state / name)
