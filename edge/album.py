@@ -67,20 +67,27 @@ class Album:
     """The files of one folder, within a budget of bytes. Any thread may call it."""
 
     def __init__(self, folder: Path, budget: int) -> None:
-        """Look through the folder, or make it; raises OSError."""
+        """Look through the folder, or make it; where that cannot be, pictures are lost, and counted, until it can."""
         self.lost = 0
         """Pictures that were removed before they were sent, or could not be written."""
         self._folder = folder / FOLDER
         self._budget = budget
         self._lock = threading.Lock()
-        (self._folder / _SENT).mkdir(parents=True, exist_ok=True)
         self._waiting = {verdict: _Files() for verdict in VERDICTS}
+        self._sent = _Files()
+        try:
+            (self._folder / _SENT).mkdir(parents=True, exist_ok=True)
+            self._look_through()
+        except OSError as error:
+            why = f"{self._folder} is no folder that can be used ({error.strerror})"
+            log.error("pictures are not kept: %s; move it away, or check the disk", why)  # noqa: TRY400 - it says all
+
+    def _look_through(self) -> None:
         for picture, size in _files(self._folder):
             if size:
                 self._waiting[picture.verdict].put(picture, size)
             else:
                 self.lost += 1
-        self._sent = _Files()
         for picture, size in _files(self._folder / _SENT):
             if size:
                 self._sent.put(picture, size)
@@ -153,6 +160,9 @@ class Album:
         fresh = self._folder / f"{picture.name}.new"
         try:
             try:
+                fresh.write_bytes(jpeg)
+            except FileNotFoundError:  # Somebody removed the folder.
+                (self._folder / _SENT).mkdir(parents=True, exist_ok=True)
                 fresh.write_bytes(jpeg)
             except OSError as error:
                 if error.errno not in _NO_ROOM:

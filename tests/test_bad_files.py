@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import TYPE_CHECKING
@@ -35,6 +36,24 @@ def folder(path: Path) -> None:
     (path / "something").mkdir(parents=True)
 
 
+def pipe(path: Path) -> None:
+    """Put a pipe in its place, which nobody writes to."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def hole(path: Path) -> None:
+    """Put 4 GiB of nothing in its place."""
+    path.write_bytes(b"")
+    os.truncate(path, 4 << 30)
+
+
+def stray(path: Path) -> None:
+    """Put a file in a folder's place."""
+    shutil.rmtree(path)
+    path.touch()
+
+
 def picture(path: Path) -> None:
     """Put a picture without a byte, a broken-off one and a folder among the pictures."""
     (path / "01KAK8Q2QTF6V5YJ3GAYB94N1D-DEFECT.jpg").write_bytes(b"")
@@ -43,14 +62,14 @@ def picture(path: Path) -> None:
 
 
 DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
-    *(("ledger.db", damage) for damage in (nothing, garbage, folder)),
-    *(("ledger.db-wal", damage) for damage in (garbage, folder)),
-    *(("ledger.db-shm", damage) for damage in (garbage, folder)),
-    *(("ledger.numbers", damage) for damage in (nothing, garbage, folder)),
+    *(("ledger.db", damage) for damage in (nothing, garbage, folder, pipe, hole)),
+    *(("ledger.db-wal", damage) for damage in (garbage, folder, pipe)),
+    *(("ledger.db-shm", damage) for damage in (garbage, folder, pipe)),
+    *(("ledger.numbers", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("ledger.reserve", damage) for damage in (nothing, folder)),
-    *(("settings.json", damage) for damage in (nothing, garbage, folder)),
+    *(("settings.json", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("ledger.db.new", damage) for damage in (garbage, folder)),
-    ("pictures", picture),
+    *(("pictures", damage) for damage in (picture, stray)),
 ]
 
 
@@ -91,11 +110,14 @@ def test_a_damaged_file_keeps_no_device_from_starting(  # noqa: PLR0913, PLR0917
             shutil.copytree(state, used)
         seen = len(recorder.named("event"))
         damage(state / name)
-        _, seconds = judge_some(config)
+        said, seconds = judge_some(config)
         fresh = recorder.wait_for("event", seen + 3)[seen:]
+        said += "".join(status["reason"] for status in recorder.named("status"))
     assert seconds < LONGEST_SECONDS
+    if damage in (pipe, stray):
+        assert f"{state / name} is no " in said
     assert len({event["id"] for event in fresh}) == 3
-    if not name.startswith("ledger.db") or damage not in (nothing, garbage, folder):
+    if not name.startswith("ledger.db") or damage not in (nothing, garbage, folder, pipe, hole):
         assert [event["seq"] for event in fresh] == [4, 5, 6]
     else:
         assert fresh[0]["seq"] > 3, "a number was given twice"

@@ -230,6 +230,28 @@ def test_verify_sees_what_sqlite_sees(tmp_path: Path) -> None:
     assert_one_clear_line(run_inspect("ledger", "list", "--ledger", tmp_path / "none"), 10, "no such ledger")
 
 
+@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal", f"{FILE}-shm"])
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_said_at_once(tmp_path: Path, name: str, kind: str) -> None:
+    """A pipe or a folder in a file's place is one line with the remedy, and nothing waits for it."""
+    make_ledger(tmp_path / FILE, 10)
+    path = tmp_path / name
+    path.unlink(missing_ok=True)
+    (os.mkfifo if kind == "pipe" else os.mkdir)(path)
+    for action in (["list"], ["verify"], ["export", tmp_path / "all.csv"]):
+        done = run_inspect("ledger", *action, "--ledger", tmp_path)
+        assert_one_clear_line(done, 10, f"{path} is no plain file; move it away")
+
+
+def test_a_hole_of_gigabytes_is_no_ledger(tmp_path: Path) -> None:
+    """4 GiB of nothing is told from a ledger by its beginning."""
+    (tmp_path / FILE).touch()
+    os.truncate(tmp_path / FILE, 4 << 30)
+    for action in (["list"], ["verify"], ["export", tmp_path / "all.csv"]):
+        done = run_inspect("ledger", *action, "--ledger", tmp_path)
+        assert_one_clear_line(done, 10, f"{tmp_path / FILE} is no ledger; name")
+
+
 def test_the_configuration_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--config finds the daemon's ledger and its budget, and makes no folder where there is none."""
     config = write_config(tmp_path / "d.toml", bundle=tmp_path, camera={"kind": "synthetic"}, mqtt={})

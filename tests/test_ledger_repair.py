@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from device import assert_one_clear_line, run_inspect
 from ledger_samples import row
 
 from edge.contract.messages import Gap
-from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.mainfile import MainFile
+from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Row
+from edge.ledger.rows import DAMAGED, Row
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 from edge.ledger.wal import PAGE, log_of
@@ -80,7 +82,7 @@ def test_a_repair_broken_off_is_finished(
         kill_at(step, killing)
         with nullcontext() if step == 2 * STEPS else pytest.raises(_Killed):
             repair(damaged, 0)
-    stores = Stores(damaged, 10 << 20, Retention())
+    stores = Stores(MainFile(damaged), 10 << 20, Retention())
     stores.open()
     found = stores.look(Span(0, 1 << 60), 1_000)
     assert (stores.trouble, stores.last) == ("", LAST)
@@ -96,6 +98,51 @@ def test_a_repair_broken_off_is_finished(
     assert sorted(each.name for each in damaged.parent.glob("ledger.db*")) == ["ledger.db"]
     (aside,) = (each for each in damaged.parent.glob("ledger-damaged-*.db") if each.read_bytes() != b"earlier")
     assert log_of(aside).exists()
+
+
+@pytest.mark.parametrize("left", ["empty", "gone"])
+def test_a_log_without_its_file_is_read(tmp_path: Path, left: str) -> None:
+    """Of a ledger whose file was emptied or removed all that its log holds is kept, and the log beside the new one."""
+    path = tmp_path / "ledger.db"
+    store, log = Store(tmp_path / "l.db"), log_of(path)
+    rows = [row(seq, labels=100 if seq % 7 == 0 else 2) for seq in range(1, 40)]
+    for each in rows:
+        store.add([each])
+    shutil.copy(log_of(tmp_path / "l.db"), log)
+    store.close()
+    if left == "empty":
+        path.touch()
+    evidence = log.read_bytes()
+    done = run_inspect("ledger", "verify", "--ledger", tmp_path)
+    assert_one_clear_line(done, 10, "its log is not", str(path))
+    stores = Stores(MainFile(path), 10 << 20, Retention())
+    stores.open()
+    assert stores.take(0, 100) == rows
+    assert (stores.trouble, stores.last) == ("", 39)
+    stores.close(())
+    aside = tmp_path / "ledger-damaged-1.db"
+    assert (aside.read_bytes(), log_of(aside).read_bytes()) == (b"", evidence)
+    again = Stores(MainFile(path), 10 << 20, Retention())
+    again.open()
+    assert again.take(0, 100) == rows
+    again.close(())
+
+
+def test_what_is_missing_before_a_last_gap_is_told(tmp_path: Path) -> None:
+    """A repair names the numbers between the last verdict and a gap behind it too."""
+    store = Store(tmp_path / "ledger.db")
+    shed = Gap(first=14, last=15, reason="shed", verdicts={})
+    store.add([row(seq) for seq in range(1, 11)], [shed])
+    store.close()
+    repair(tmp_path / "ledger.db", 20)
+    repaired = Store(tmp_path / "ledger.db")
+    found = [entry for entry in repaired.read(Span(0, 100), 100) if isinstance(entry, Gap)]
+    repaired.close()
+    assert [(gap.first, gap.last, gap.reason) for gap in found] == [
+        (11, 13, DAMAGED),
+        (14, 15, "shed"),
+        (16, 20, DAMAGED),
+    ]
 
 
 def _numbers(entry: Row | Gap) -> range:

@@ -12,10 +12,12 @@ from ledger_samples import make_ledger, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
+from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import Numbers
 from edge.ledger.reading import newest, opened
-from edge.ledger.repair import DAMAGED, repair
+from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Marks, Row, last_of, pack_row
+from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
@@ -235,7 +237,7 @@ def test_a_repair_keeps_what_can_be_read(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> None:
-    """After a random damage, looked at before or not, the last number is a verdict's or a gap's.
+    """After a random damage, looked at before or not, each number up to the last is a verdict's or a gap's.
 
     Without the index the log's lost end looks like a kill's; without the claimed numbers no gap knows how far to go.
     """
@@ -249,14 +251,14 @@ def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> Non
     (crash if has_index else copy_open)(path, crashed)
     store.close()
     if has_numbers:
-        crashed.with_suffix(".numbers").write_text("10150\n")
+        Numbers(crashed.with_suffix(".numbers")).cover(150)
     damage(crashed, dice)
     if is_looked_at:
         with suppress(DamagedLedgerError), opened(crashed) as reader:
             newest(reader, Span(0, reader.last), 20, None)
-    stores = Stores(crashed, 10 << 20, Retention())
+    stores = Stores(MainFile(crashed), 10 << 20, Retention())
     stores.open()
-    entries = stores.look(ALL, 10_000)
+    entries = stores.take(0, 10_000)
     stores.close(())
     is_noticed = crashed.with_name("crashed-damaged-1.db").exists()
     assert stores.trouble == ""

@@ -16,7 +16,7 @@ from test_commands import Boss
 from edge import config as configs
 from edge.album import Album
 from edge.contract.ulid import new_ulid
-from edge.ledger import stores
+from edge.ledger import mainfile
 from edge.ledger.ledger import Ledger
 from edge.mqtt import admission, connection, outbox
 from edge.mqtt.publisher import Publisher
@@ -101,7 +101,7 @@ def test_an_end_waits_for_a_ledger_that_is_opening(
 ) -> None:
     """What is judged while a busy machine still looks through a large ledger is written and delivered all the same."""
     opening = threading.Event()
-    monkeypatch.setattr(stores, "looks_whole", lambda _: opening.wait(10))
+    monkeypatch.setattr(mainfile, "looks_whole", lambda _: opening.wait(10))
     with Recorder(broker.port) as recorder:
         line = Line(tmp_path, broker.port)
         line.ledger.append(event())
@@ -230,7 +230,7 @@ def test_the_ledger_is_asked_without_the_judging_thread(
     before.judge(2)
     assert before.stop(10) == 0
     opening = threading.Event()
-    monkeypatch.setattr(stores, "looks_whole", lambda _: opening.wait(10))
+    monkeypatch.setattr(mainfile, "looks_whole", lambda _: opening.wait(10))
     monkeypatch.setattr(admission, "BURST", 100)
     with Recorder(broker.port) as recorder, ExitStack() as ends:
         line = Line(tmp_path, broker.port, allow=["history", "replay"])

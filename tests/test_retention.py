@@ -16,6 +16,7 @@ from edge.album import Album, Picture
 from edge.contract.messages import Event, Gap, Verdict
 from edge.ledger import retention
 from edge.ledger.ledger import Ledger
+from edge.ledger.mainfile import MainFile
 from edge.ledger.retention import HELD_SECONDS, SLACK_SECONDS, Retention, Stamp
 from edge.ledger.rows import Marks, Row
 from edge.ledger.store import Span
@@ -156,7 +157,7 @@ def test_old_verdicts_go_once_delivered(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_emptied_ledger_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all verdicts and gaps have gone for their age, the next start still knows the last number."""
     monkeypatch.setattr(retention, "HELD_SECONDS", 0.0)
-    stores = Stores(tmp_path / "ledger.db", PLENTY, kept := Retention(1))
+    stores = Stores(MainFile(tmp_path / "ledger.db"), PLENTY, kept := Retention(1))
     stores.open()
     json = msgspec.json.encode(old(1, timedelta(days=3)))
     stores.write(lambda _: ([Row(1, Verdict.PASS, json)], []))
@@ -167,7 +168,7 @@ def test_an_emptied_ledger_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         stores.tend()
     assert stores.look(Span(0, 100), 10) == []
     stores.close([])
-    again = Stores(tmp_path / "ledger.db", PLENTY, Retention())
+    again = Stores(MainFile(tmp_path / "ledger.db"), PLENTY, Retention())
     again.open()
     assert again.last == 6
     again.close([])
@@ -176,7 +177,7 @@ def test_an_emptied_ledger_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_nothing_is_written_while_nothing_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts that are young cost one look, and not a byte of the disk."""
     monkeypatch.setattr(retention, "HELD_SECONDS", 0.0)
-    stores = Stores(tmp_path / "ledger.db", PLENTY, kept := Retention(1))
+    stores = Stores(MainFile(tmp_path / "ledger.db"), PLENTY, kept := Retention(1))
     stores.open()
     stores.write(lambda _: ([row(seq) for seq in range(1, 300)], []), Marks(299))
     stores.tend()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ from ledger_samples import row
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.ledger import Ledger
+from edge.ledger.mainfile import MainFile
 from edge.ledger.numbers import Numbers
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
@@ -18,7 +21,7 @@ from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 PLENTY = 64 << 20
@@ -26,7 +29,7 @@ ALL = Span(0, 1 << 40)
 
 
 def stores(folder: Path) -> Stores:
-    return Stores(folder / "ledger.db", PLENTY, Retention())
+    return Stores(MainFile(folder / "ledger.db"), PLENTY, Retention())
 
 
 def give(to: Stores, count: int) -> None:
@@ -131,7 +134,7 @@ def test_damage_found_while_writing_makes_no_gap_of_what_never_was(
     give(held, 1)
     give(held, 1)
     assert numbers(held.look(ALL, 100)) == [1, 2, 3, 4, 5, 6, 7]
-    held._damaged = True
+    held._main.damaged = True
     held.tend()
     assert numbers(held.look(ALL, 100)) == [1, 2, 3, 4, 5, 6, 7]
 
@@ -145,12 +148,12 @@ def test_what_a_late_file_holds_is_delivered(tmp_path: Path, monkeypatch: pytest
     before.close(())
     ledger = Ledger(tmp_path, PLENTY)
     held = ledger._stores
-    look_through = Stores._look_through
-    monkeypatch.setattr(Stores, "_look_through", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
+    look_through = MainFile.look_through
+    monkeypatch.setattr(MainFile, "look_through", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
     held.open()
     give(held, 2)
     ledger.delivered = held.last
-    monkeypatch.setattr(Stores, "_look_through", look_through)
+    monkeypatch.setattr(MainFile, "look_through", look_through)
     held._retry_at = 0
     held.tend()
     assert held.backlog == 2
@@ -213,12 +216,54 @@ def test_without_any_known_number_none_is_given(tmp_path: Path) -> None:
         stores(tmp_path).open()
 
 
-@pytest.mark.parametrize("content", [b"", b"12", b"12 memory", b"x", b"1" * 40, b"-3", b"\xff\x00", b"12 memoryx"])
+RECORDS = {b"12 %08x" % zlib.crc32(b"12"): (12, False), b"12 memory %08x" % zlib.crc32(b"12 memory"): (12, True)}
+HUGE = b"1" + b"0" * 18
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *RECORDS,
+        *(b"", b"12", b"12 memory", b"x", b"1" * 40, b"-3", b"\xff\x00", b"13 4f5344cd", b"12 memoryx", HUGE),
+        HUGE + b" %08x" % zlib.crc32(HUGE),
+    ],
+)
 def test_any_record_of_numbers_is_read(tmp_path: Path, content: bytes) -> None:
     """A damaged record is told and counts for nothing; what was claimed is written in its place."""
     (tmp_path / "n").write_bytes(content)
     found = Numbers(tmp_path / "n")
-    assert (found.claimed, found.in_memory) == {b"12": (12, False), b"12 memory": (12, True)}.get(content, (0, False))
+    assert (found.claimed, found.in_memory) == RECORDS.get(content, (0, False))
     found.cover(20_000)
     found.note_memory(in_memory=True)
-    assert (Numbers(tmp_path / "n").claimed, Numbers(tmp_path / "n").in_memory) == (30_000, True)
+    assert (Numbers(tmp_path / "n").claimed, Numbers(tmp_path / "n").in_memory) == (21_000, True)
+    assert (tmp_path / "n").stat().st_size == max(32, len(content))
+
+
+def test_every_bit_of_a_record_counts(tmp_path: Path) -> None:
+    """A record with any bit changed is read as it was or not at all, never as another number."""
+    Numbers(tmp_path / "n").cover(123_456)
+    record = (tmp_path / "n").read_bytes()
+    for bit in range(8 * len(record)):
+        changed = bytearray(record)
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "n").write_bytes(changed)
+        assert Numbers(tmp_path / "n").claimed in {0, 124_456}
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_record_of_numbers_is_told_once(
+    tmp_path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder or a pipe in its place: one line with the remedy, verdicts are taken, and nothing waits."""
+    make(tmp_path / "ledger.numbers")
+    held = stores(tmp_path)
+    held.open()
+    for _ in range(3):
+        give(held, 600)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'ledger.numbers'} is no plain file; move it away"
+    ]
+    (tmp_path / "ledger.numbers").rename(tmp_path / "away")
+    give(held, 600)
+    held.close(())
+    assert Numbers(tmp_path / "ledger.numbers").claimed >= 2_400

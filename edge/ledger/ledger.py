@@ -13,9 +13,10 @@ import msgspec
 from edge.contract.messages import Gap, Verdict, encode
 from edge.errors import ConfigError
 from edge.ledger.audit import Trail
+from edge.ledger.mainfile import MainFile
 from edge.ledger.pending import Pending
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Marks, Row
+from edge.ledger.rows import Marks, Row, joined
 from edge.ledger.shed import SHED
 from edge.ledger.stores import Stores
 
@@ -46,7 +47,7 @@ class Ledger:
         self._backlog: int | None = None
         self._claim = _claim(folder)
         self._retention = retention or Retention()
-        self._stores = Stores(folder / FILE, budget, self._retention)
+        self._stores = Stores(MainFile(folder / FILE), budget, self._retention)
         self._trail = Trail()
         self._pending = Pending()
         self._closing = False
@@ -86,7 +87,7 @@ class Ledger:
     @property
     def lost(self) -> int:
         """How many were shed before the broker had them, since the start."""
-        return sum(self._stores.lost.values())
+        return self._stores.lost
 
     @property
     def trouble(self) -> str:
@@ -200,7 +201,8 @@ def numbered(items: Iterable[Event | Verdict], first: int, delivered: int) -> tu
     gaps: list[Gap] = []
     for seq, item in enumerate(items, start=first):
         if isinstance(item, Verdict):
-            gaps.append(Gap(first=seq, last=seq, reason=SHED, verdicts={item: 1}))
+            gap = Gap(first=seq, last=seq, reason=SHED, verdicts={item: 1})
+            gaps.append(joined(gaps.pop(), gap) if gaps and gaps[-1].last + 1 == seq else gap)
         else:
             rows.append(Row(seq, item.verdict, encode(msgspec.structs.replace(item, seq=seq)), delivered))
     return rows, gaps

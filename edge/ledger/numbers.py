@@ -1,6 +1,7 @@
 """Remembers beside the ledger how far verdicts may have been numbered: no number is used twice, whatever the file says.
 
-The record is overwritten in its place, which a full disk allows too; 32 bytes are written whole or not at all.
+The record, `<number>[ memory] <crc32>`, is overwritten in its place, which a full disk allows too; 32 bytes are written
+whole or not at all. Without its checksum none is believed: a number too large would use up all that there are.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import zlib
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from edge.errors import LedgerError
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCK = 10_000
-"""Claimed at a time, so that the record is written once in so many verdicts."""
-_RECORD = re.compile(rb"(\d{1,18})( memory)?\s*")
+BLOCK = 1_000
+"""Claimed at a time: the record is written once in half as many verdicts, a repair's gap may name so many too many."""
+_RECORD = re.compile(rb"((\d{1,15})( memory)?) ([0-9a-f]{8}) *")
 _BYTES = 32
 
 
@@ -49,38 +52,55 @@ class Numbers:
         if in_memory is not self.in_memory:
             self._write(self.claimed, in_memory=in_memory)
 
+    def renew(self) -> None:
+        """Write the record once more: somebody may have removed it."""
+        self._write(self.claimed, in_memory=self.in_memory)
+
     def _write(self, claimed: int, *, in_memory: bool) -> None:
         try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)
             try:
-                os.pwrite(handle, f"{claimed}{' memory' if in_memory else ''}".encode().ljust(_BYTES), 0)
+                os.pwrite(handle, _record(claimed, in_memory=in_memory), 0)
                 os.fsync(handle)
             finally:
                 os.close(handle)
         except OSError as error:
-            if str(error) != self._complaint:
-                log.warning("%s cannot be written (%s)", self._path, error)
+            if str(error) != self._complaint and not self.trouble:
+                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror)
             self._complaint = str(error)
             return
-        self._complaint = ""
+        self._complaint = self.trouble = ""
         self.claimed, self.in_memory = claimed, in_memory
 
     def _read(self) -> None:
         try:
-            with self._path.open("rb") as file:
-                text = file.read(_BYTES)
+            handle = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # A pipe would be waited for.
+            try:
+                plain = S_ISREG(os.fstat(handle).st_mode)
+                text = os.read(handle, _BYTES) if plain else b""
+            finally:
+                os.close(handle)
         except FileNotFoundError:
             return
         except OSError as error:
-            self.trouble = f"{self._path} cannot be read ({error.strerror})"
+            self.trouble = f"{self._path} cannot be read ({error.strerror}); check the disk"
+            log.warning("%s", self.trouble)
             return
-        if (found := _RECORD.fullmatch(text)) is None:
-            log.warning("%s is damaged", self._path)
-            return
-        self.claimed, self.in_memory = int(found[1]), bool(found[2])
+        if not plain:
+            self.trouble = f"{self._path} is no plain file; move it away"
+            log.warning("%s", self.trouble)
+        elif (found := _RECORD.fullmatch(text)) is None or zlib.crc32(found[1]) != int(found[4], 16):
+            log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
+        else:
+            self.claimed, self.in_memory = int(found[2]), bool(found[3])
 
     def beyond(self) -> int:
         """Return a number above which none was used; raises LedgerError if that is not known."""
         if self.trouble:
-            raise LedgerError(f"{self.trouble}: verdicts cannot be numbered; check the disk")
+            raise LedgerError(f"{self.trouble}: verdicts cannot be numbered")
         return self.claimed
+
+
+def _record(claimed: int, *, in_memory: bool) -> bytes:
+    text = f"{claimed}{' memory' if in_memory else ''}".encode()
+    return (b"%b %08x" % (text, zlib.crc32(text))).ljust(_BYTES)

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from math import inf
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +25,7 @@ from edge.ledger.audit import Audit
 from edge.ledger.retention import stamp_of
 from edge.ledger.rows import Row, decode, last_of
 from edge.ledger.store import Span, Store, number_of
-from edge.ledger.wal import index_of, log_of
+from edge.ledger.wal import index_of, is_orphaned, log_of, need_plain_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,10 +61,6 @@ class Reader(Store):
             *(span.after, span.upto, number_of(verdict), count - 1),
         )
 
-    def count_behind(self, number: int) -> int:
-        """Return how many verdicts have higher numbers."""
-        return self._one("SELECT count(*) FROM event WHERE seq > ?", number)
-
     def checked(self, after: int, limit: int) -> list[tuple[int, Row | DamagedLedgerError]]:
         """Return the first `limit` verdicts behind a number, or what is wrong with them, by number."""
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
@@ -98,15 +94,25 @@ def ledger_file(path: Path) -> Path:
     file = path
     try:
         file = path / FILE if path.is_dir() else path
-        with file.open("rb") as opened:
-            start = opened.read(len(_MAGIC))
+        need_plain_files(file)
+        orphaned = is_orphaned(file)
+        start = b"" if orphaned else _start(file)
+    except LedgerError:
+        raise
     except FileNotFoundError:
         raise LedgerError(f"{file}: no such ledger; name a daemon's state_dir, or a ledger's file") from None
     except OSError as error:
         raise LedgerError(f"{file} cannot be read ({error.strerror}); may this user (sudo)?") from error
+    if orphaned:
+        raise LedgerError(f"{file} is empty or gone, its log is not; start the daemon anew: it repairs the ledger")
     if start != _MAGIC:
         raise LedgerError(f"{file} is no ledger{'' if start else ' yet: it is empty'}; name a ledger's file or folder")
     return file
+
+
+def _start(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(len(_MAGIC))
 
 
 @contextmanager
@@ -185,18 +191,24 @@ def first_at(store: Reader, moment: float) -> int:
     low, high = 1, store.last + 1
     while low < high:
         middle = (low + high) // 2
-        if _time_from(store, middle) >= moment:
+        # What is as old as the one numbered `high` needs no look behind that: each verdict is looked at once at most.
+        synced = _first_synced(store, Span(middle - 1, high - 1))
+        if synced is None or synced[1] >= moment:
             high = middle
         else:
-            low = middle + 1
+            low = synced[0] + 1
     return low
 
 
-def _time_from(store: Reader, number: int) -> float:
-    for entry in entries(store, Span(number - 1, store.last), batch=_FEW):
-        if isinstance(entry, Row) and (stamp := stamp_of(entry)).clock_synced:
-            return stamp.time.timestamp()
-    return inf
+def _first_synced(store: Reader, span: Span) -> tuple[int, float] | None:
+    """Return the first verdict of a span that has a time of a synchronised clock: its number, and that time."""
+    near = min(span.after + _FEW, span.upto)
+    found = chain(entries(store, Span(span.after, near)), entries(store, Span(near, span.upto)))
+    rows = (entry for entry in found if isinstance(entry, Row))
+    for row in counted(rows, f"looking for the time from {span.after + 1} on"):
+        if (stamp := stamp_of(row)).clock_synced:
+            return row.seq, stamp.time.timestamp()
+    return None
 
 
 def _may_name(gap: Gap, verdict: Verdict | None) -> bool:

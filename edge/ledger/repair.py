@@ -9,13 +9,13 @@ from bisect import bisect
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from edge.contract.messages import Gap, Reason
+from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.audit import Audited
-from edge.ledger.rows import Marks, Row, last_of
+from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row, without_holes
 from edge.ledger.salvage import salvage
-from edge.ledger.store import Span, Store
-from edge.ledger.wal import index_of, is_whole, log_of
+from edge.ledger.store import Span, Store, number_of
+from edge.ledger.wal import index_of, is_orphaned, is_whole, log_of, need_plain_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,11 +25,42 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DAMAGED: Reason = "damaged"
-"""The reason in the gap records of verdicts that could not be read any more."""
+_ANY = 1 << 62
 _BATCH = 500
 _LOOKED_AT = 20_000
 """Verdicts that a start looks at: a tenth of a second. Older ones are checked when they are read."""
+
+
+class _Fresh(Store):
+    """A ledger that is put together again."""
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Add what is not here yet."""
+        with self._transaction() as run:
+            for row in rows:
+                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, number_of(row.verdict), pack_row(row))
+
+    def exclude(self, gaps: Iterable[Gap]) -> None:
+        """Remove the verdicts that lie within gaps."""
+        with self._transaction() as run:
+            for gap in gaps:
+                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
+
+    def holes(self, delivered: int) -> list[tuple[int, int]]:
+        """Return the ranges of numbers above `delivered` that no verdict has, up to the last verdict.
+
+        Where nothing is known to be delivered, the first verdict here is where they begin.
+        """
+        return self._all(
+            "SELECT seq + 1, next - 1 FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS next FROM"
+            " (SELECT ?1 AS seq WHERE ?1 > 0 UNION ALL SELECT seq FROM event WHERE seq > ?1)) WHERE next > seq + 1",
+            delivered,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many verdicts are here; all are looked at."""
+        return self._one("SELECT count(*) FROM event")
 
 
 def looks_whole(path: Path) -> bool:
@@ -37,6 +68,9 @@ def looks_whole(path: Path) -> bool:
 
     Raises LedgerError or OSError if the disk does not let it be read.
     """
+    need_plain_files(path)
+    if is_orphaned(path):
+        return False
     if not path.exists() or not path.stat().st_size:
         return True
     if not is_whole(path):
@@ -65,6 +99,7 @@ def repair(path: Path, claimed: int) -> None:
     fresh = _fresh(path)
     try:
         _remove(fresh)
+        path.touch()  # Where only its log was left: until the new one is whole, something has its name.
         kept = _fill(fresh, salvage(path), claimed)
         aside = _set_aside(path)
         fresh.rename(path)
@@ -74,11 +109,32 @@ def repair(path: Path, claimed: int) -> None:
     log.error("the ledger %s was damaged: %d verdicts were read from it, it is kept as %s", path, kept, aside.name)
 
 
+def put_back(path: Path, store: Store) -> None:
+    """Put a copy of a ledger that is open, but was removed or replaced, in its place; raises LedgerError.
+
+    What has its name now is set aside.
+    """
+    copy = _copy(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(copy)
+        store.copy(copy)
+        aside = f"; what took its place is kept as {_set_aside(path).name}" if path.exists() else ""
+        _remove(path)  # Of its own log and index nothing may be left beside the copy, which has all of them.
+        copy.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
+        raise LedgerError(f"{problem}; make room for it there, and do not end the daemon before") from error
+    log.error("the ledger %s was removed or replaced while it was in use; it is back%s", path, aside)
+
+
 def finish_repair(path: Path) -> None:
     """Let the new ledger take its place if a repair was broken off while files were renamed; raises OSError.
 
     The damaged one's log goes with it: SQLite would move its pages to the new ledger.
     """
+    _remove(_copy(path))
     fresh = _fresh(path)
     if fresh.exists() and not path.exists():
         _move_log(path, max(_asides(path).items(), default=(1, _aside(path, 1)))[1])
@@ -95,9 +151,13 @@ def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
+def _copy(path: Path) -> Path:
+    return path.with_name(f"{path.name}.copy")
+
+
 def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: int) -> int:
     """Write what was found, each row once, and gaps where there are none; returns how many rows that are."""
-    store = Store(fresh)
+    store = _Fresh(fresh)
     try:
         rows: list[Row] = []
         gaps: list[Gap] = []
@@ -138,11 +198,15 @@ def widest(gaps: Iterable[Gap]) -> list[Gap]:
     return kept
 
 
-def _missing(store: Store, gaps: list[Gap], marks: Marks) -> list[Gap]:
-    """Return the gaps among the verdicts that the broker does not have, known ones left out."""
+def _missing(store: _Fresh, gaps: list[Gap], marks: Marks) -> list[Gap]:
+    """Return what is missing of what the broker does not have, up to the last verdict or known gap."""
     known = {gap.first: gap.last for gap in gaps}
     ranges = (left for hole in store.holes(marks.delivered) for left in unnamed(*hole, known, list(known)))
-    return [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
+    among = [Gap(first=first, last=last, reason=DAMAGED, verdicts={}) for first, last in ranges]
+    reached = max([marks.delivered, *(row.seq for row in store.newest(_ANY, 1))])
+    behind = [gap for gap in gaps if gap.last > reached]
+    filled = without_holes(behind, reached, reached)
+    return among + [gap for gap in filled if isinstance(gap, Gap) and gap not in behind]
 
 
 def unnamed(first: int, last: int, known: Mapping[int, int], starts: Sequence[int]) -> Iterator[tuple[int, int]]:

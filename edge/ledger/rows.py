@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
-from edge.contract.messages import Gap, Verdict
+from edge.contract.messages import Gap, Reason, Verdict
 from edge.errors import DamagedLedgerError
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edge.ledger.audit import Audit
 
@@ -24,6 +24,8 @@ T = TypeVar("T")
 VERDICTS = (Verdict.PASS, Verdict.UNKNOWN, Verdict.DEFECT)
 """By their numbers in the file."""
 
+DAMAGED: Reason = "damaged"
+"""The reason in the gap records of verdicts that could not be read any more."""
 LARGEST = 1 << 20
 """Bytes of one verdict's JSON: more than 10,000 classes. A damaged row may claim to unpack to anything."""
 _RAW_DEFLATE = -15
@@ -60,10 +62,12 @@ class Marks(Record, frozen=True):
     """How far it went: the number of the last verdict the broker acknowledged."""
 
     delivered: int = 0
+    passed: int = 0
+    """Up to here the broker had all that memory held, before delivering went back: nothing is missed there."""
 
     def further(self, other: Marks) -> Marks:
-        """Return the further one."""
-        return max(self, other, key=lambda marks: marks.delivered)
+        """Return how far both together say that it went."""
+        return Marks(max(self.delivered, other.delivered), max(self.passed, other.passed))
 
 
 Numbering: TypeAlias = "Callable[[int], tuple[Sequence[Row], Sequence[Gap]]]"
@@ -99,6 +103,18 @@ def joined(one: Gap, other: Gap) -> Gap:
     verdicts = {verdict: count for verdict, count in counts.items() if count}
     first, last = min(one.first, other.first), max(one.last, other.last)
     return Gap(first=first, last=last, reason=one.reason, verdicts=verdicts)
+
+
+def without_holes(entries: Iterable[Row | Gap], after: int, upto: int) -> Iterator[Row | Gap]:
+    """Yield entries in order, with gaps for the numbers above `after` and up to `upto` that none stands for."""
+    reached = after
+    for entry in entries:
+        if reached + 1 < first_of(entry):
+            yield Gap(first=reached + 1, last=first_of(entry) - 1, reason=DAMAGED, verdicts={})
+        yield entry
+        reached = max(reached, last_of(entry))
+    if reached < upto:
+        yield Gap(first=reached + 1, last=upto, reason=DAMAGED, verdicts={})
 
 
 def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

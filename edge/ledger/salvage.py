@@ -5,6 +5,8 @@ By "Database File Format", sqlite.org/fileformat2.html: 1.6 B-tree pages, 2.1 re
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import ExitStack
 from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,7 +18,7 @@ from edge.ledger.rows import LARGEST, VERDICTS, Marks, Row, decode, unpack, unpa
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, SALTS, head_is_whole, log_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _FILE_HEADER = 100
@@ -45,7 +47,7 @@ def salvage(path: Path) -> Iterator[Row | Gap | Marks | Audited]:
     Raises OSError if the file or its log is there but cannot be read at all.
     """
     with ExitStack() as stack:
-        pages = _Pages(stack.enter_context(path.open("rb")), _log(path, stack))
+        pages = _Pages(stack.enter_context(path.open("rb")), _log(path, stack), _numbers(path))
         for page, at in pages.all():
             if page[at] == _TABLE_LEAF:
                 yield from _entries(pages, page, at)
@@ -61,8 +63,8 @@ def _log(path: Path, stack: ExitStack) -> BinaryIO:
 class _Pages:
     """The pages of a file and of its log; of those with one number the last in the log's present use is the newest."""
 
-    def __init__(self, file: BinaryIO, log: BinaryIO) -> None:
-        self._file, self._log = file, log
+    def __init__(self, file: BinaryIO, log: BinaryIO, numbers: Iterable[int]) -> None:
+        self._file, self._log, self._numbers = file, log, numbers
         self._present: list[int] = []
         self._stale: list[int] = []
         """Where frames are that are left over from before the log last began anew."""
@@ -79,7 +81,7 @@ class _Pages:
     def all(self) -> Iterator[tuple[bytes, int]]:
         """Yield each page and where its header begins, newer ones first."""
         yield from map(self._frame, reversed(self._present))
-        for number in range(1, self._file.seek(0, SEEK_END) // PAGE + 1):
+        for number in self._numbers:
             yield _read(self._file, (number - 1) * PAGE, PAGE), _header(number)
         yield from map(self._frame, reversed(self._stale))
 
@@ -95,6 +97,22 @@ class _Pages:
         if len(page) < PAGE:
             raise _TornError
         return page
+
+
+def _numbers(path: Path) -> Iterator[int]:
+    """Yield the numbers of a file's pages but for those in its holes, which may be larger than any disk (lseek(2))."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        at, size = 0, os.fstat(handle).st_size
+        while at < size:
+            begin = os.lseek(handle, at, os.SEEK_DATA)
+            at = os.lseek(handle, begin, os.SEEK_HOLE)
+            yield from range(begin // PAGE + 1, at // PAGE + 1)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # There is nothing more.
+            raise
+    finally:
+        os.close(handle)
 
 
 def _frames(log: BinaryIO) -> range:

@@ -10,8 +10,9 @@ from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
-    from edge.contract.messages import Reason, Verdict
+    from edge.contract.messages import Gap, Reason, Verdict
     from edge.ledger.store import Store
 
 SHED: Reason = "shed"
@@ -43,3 +44,30 @@ def remove_some(store: Store, steps: Iterable[Step]) -> tuple[int, Step | None]:
         if removed := store.remove(step.span, step.verdict, _CHUNK, step.reason):
             return removed, step
     return 0, None
+
+
+class Shedder:
+    """Makes room, and keeps count of what went before the broker had it."""
+
+    def __init__(self, moving: AbstractContextManager[bool]) -> None:
+        """Take what is to be held while verdicts go."""
+        self.lost = dict.fromkeys(VERDICTS, 0)
+        """How many went, by kind."""
+        self.taken = 0
+        """What was read for the broker up to here does not go before it is delivered."""
+        self._moving = moving
+
+    def count(self, gaps: Iterable[Gap]) -> None:
+        """Count verdicts that went before they came here."""
+        for gap in gaps:
+            for verdict, count in gap.verdicts.items():
+                self.lost[verdict] += count
+
+    def shed(self, store: Store, budget: int, *, delivered: int, last: int) -> None:
+        """Remove what matters least until a store uses no more than so many bytes."""
+        while store.used > budget:
+            with self._moving:
+                count, step = remove_some(store, order(delivered=delivered, taken=self.taken, last=last))
+            if step is None:
+                return
+            self.lost[step.verdict] += count if step.reason else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
@@ -127,14 +127,17 @@ class Store:
         marks: Marks | None = None,
         audits: Sequence[Audit] = (),
     ) -> None:
-        """Add all of these, or on an error none of them."""
+        """Add all of these, or on an error none of them.
+
+        Gaps stay as they are, though they touch: one may have been delivered, and nobody would hear that it grew.
+        """
         with self._transaction() as run:
             for row in rows:
                 run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
             for gap in gaps:
-                self._join(gap)
+                run("INSERT OR REPLACE INTO gap VALUES (?, ?)", gap.first, encode(gap.first, gap))
             if marks is not None:
-                run("INSERT OR REPLACE INTO marks VALUES (?, ?)", _MARKS_ID, encode(_MARKS_ID, marks))
+                self._mark(marks)
             if audits:
                 self._record(audits)
 
@@ -160,23 +163,34 @@ class Store:
         )
         return [self._row(row) for row in rows]
 
+    def count_behind(self, number: int) -> int:
+        """Return how many verdicts have higher numbers."""
+        return self._one("SELECT count(*) FROM event WHERE seq > ?", number)
+
     def audits(self, before: int, limit: int) -> list[Audited]:
         """Return the last `limit` records of commands numbered below `before`, the newest first."""
         rows = self._all("SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
         return [Audited(row[0], decode(row, Audit)) for row in rows]
 
     def expire(self, upto: int, limit: int) -> list[Row]:
-        """Remove the first `limit` verdicts up to a number, with the gaps before them, and return them."""
+        """Remove the first `limit` verdicts up to a number, with the gaps before them, and return them.
+
+        The broker has them: the mark says so from then on, or else they would be missed one day.
+        """
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq <= ? ORDER BY seq LIMIT ?", upto, limit)
         gone = [self._row(row) for row in rows]
         if gone:
             with self._transaction() as run:
                 run("DELETE FROM event WHERE seq <= ?", gone[-1].seq)
                 run("DELETE FROM gap WHERE first <= ?", gone[-1].seq)
+                self._mark(self.marks.further(Marks(upto)))
         return gone
 
     def remove(self, span: Span, verdict: Verdict, limit: int, reason: Reason | None) -> int:
-        """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many."""
+        """Remove a span's first `limit` verdicts of a kind, leaving a gap if there is a reason; returns how many.
+
+        Without a reason the broker has all of the span, see `expire`.
+        """
         with self._transaction() as run:
             found = run(
                 "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ? ORDER BY seq LIMIT ?",
@@ -188,39 +202,18 @@ class Store:
                 if reason:
                     shed = Gap(first=first, last=last, reason=reason, verdicts={verdict: last - first + 1})
                     self._join(shed, above=span.after)
+            if numbers and not reason:
+                self._mark(self.marks.further(Marks(span.upto)))
         return len(numbers)
-
-    def restore(self, rows: Iterable[Row]) -> None:
-        """Add what is not here yet."""
-        with self._transaction() as run:
-            for row in rows:
-                run("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
-
-    def exclude(self, gaps: Iterable[Gap]) -> None:
-        """Remove the verdicts that lie within gaps."""
-        with self._transaction() as run:
-            for gap in gaps:
-                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
-
-    def holes(self, delivered: int) -> list[tuple[int, int]]:
-        """Return the ranges of numbers above `delivered` that no verdict has, up to the last verdict.
-
-        Where nothing is known to be delivered, the first verdict here is where they begin.
-        """
-        return self._all(
-            "SELECT seq + 1, next - 1 FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS next FROM"
-            " (SELECT ?1 AS seq WHERE ?1 > 0 UNION ALL SELECT seq FROM event WHERE seq > ?1)) WHERE next > seq + 1",
-            delivered,
-        )
-
-    @property
-    def count(self) -> int:
-        """How many verdicts are here; all are looked at."""
-        return self._one("SELECT count(*) FROM event")
 
     def checkpoint(self) -> None:
         """Move the log's pages to the file, so that the log begins anew in the room that it has."""
         self._all("PRAGMA wal_checkpoint(RESTART)")
+
+    def copy(self, path: Path) -> None:
+        """Write all that is here to a new file, the log's pages too; raises LedgerError."""
+        with self._lock, self._translated(), closing(sqlite3.connect(path)) as fresh:
+            self._db.backup(fresh)
 
     def forget(self, upto: int) -> None:
         """Remove all up to a number, and the gaps that begin there."""
@@ -243,6 +236,9 @@ class Store:
             raise DamagedLedgerError(f"{self._name}: row {seq} is damaged")
         return unpack_row(seq, VERDICTS[number], body)
 
+    def _mark(self, marks: Marks) -> None:
+        self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (_MARKS_ID, encode(_MARKS_ID, marks)))
+
     def _record(self, audits: Sequence[Audit]) -> None:
         """Write records of commands, the oldest giving way: odd numbers are those that were obeyed."""
         newest = self._one("SELECT max(id) FROM audit") // 2
@@ -252,7 +248,7 @@ class Store:
         for obeyed, most in _AUDITS.items():
             self._db.execute(_TRIM, (int(obeyed), *most))
 
-    def _join(self, gap: Gap, above: int = 0) -> None:
+    def _join(self, gap: Gap, above: int) -> None:
         """Write a gap, as one with those that touch it and have its reason; what begins at `above` or before stays."""
         before = self._all(
             "SELECT * FROM gap WHERE first < ? AND first > ? ORDER BY first DESC LIMIT 1", gap.first, above

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from edge.errors import LedgerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -37,6 +39,22 @@ def log_of(path: Path) -> Path:
 def index_of(path: Path) -> Path:
     """Return where SQLite keeps the index of a file's log: shared memory, but a file that outlives a killed process."""
     return path.with_name(f"{path.name}-shm")
+
+
+def need_plain_files(path: Path) -> None:
+    """Raise LedgerError if something else than files has the names of a ledger's: a pipe would be waited for."""
+    for each in (path, log_of(path), index_of(path)):
+        if each.exists() and not each.is_file():
+            raise LedgerError(f"{each} is no plain file; move it away")
+
+
+def is_orphaned(path: Path) -> bool:
+    """Say whether a log has frames, but its file is empty or gone: SQLite would remove the log without a word."""
+    try:
+        frames = log_of(path).stat().st_size >= HEADER_BYTES + FRAME_BYTES
+    except FileNotFoundError:
+        return False
+    return frames and not (path.exists() and path.stat().st_size)
 
 
 def is_whole(path: Path) -> bool:

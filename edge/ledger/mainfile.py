@@ -1,0 +1,132 @@
+"""The life of the ledger's file: opened once it can be, repaired where it is damaged, and how far it goes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from edge.contract.messages import Gap
+from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
+from edge.ledger.numbers import Numbers
+from edge.ledger.repair import asked_for, finish_repair, looks_whole, put_back, repair
+from edge.ledger.rows import DAMAGED
+from edge.ledger.store import Store
+from edge.ledger.wal import log_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+class MainFile:
+    """The file at a path. One thread changes it; who holds `moving` finds `store`, `last` and `damaged` agree."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is not opened yet."""
+        self.path = path
+        self.numbers = Numbers(path.with_suffix(".numbers"))
+        """How far verdicts may have been numbered."""
+        self.moving = threading.RLock()
+        """Held while verdicts are read, and while they go or change their place: each is seen once, where it is."""
+        self.store: Store | None = None
+        """None: it is not open."""
+        self.damaged = False
+        """Whether it has to be repaired before it is read again."""
+        self.last = 0
+        """The number up to which it has verdicts, or had them."""
+        self.on_opened: Callable[[Store], None] = lambda _: None
+        """Hears of the file each time that it was opened, before anybody else has it."""
+        self._files: list[tuple[int, int]] = []
+        """Which files were opened: of the ledger and of its log."""
+        self._known = False
+        """Whether `last` is right; else only what was claimed is known."""
+
+    def look_through(self) -> None:
+        """Open the file, repaired where it is damaged or a repair is asked for; raises OSError."""
+        finish_repair(self.path)
+        if asked_for(self.path).exists() or not looks_whole(self.path):
+            repair(self.path, self._used())
+            asked_for(self.path).unlink(missing_ok=True)
+        self.use(lambda _: None)
+
+    def expect(self) -> None:
+        """Let verdicts go on elsewhere, numbered behind all that the file may hold; raises LedgerError."""
+        self.last, self._known = self.numbers.beyond(), True
+
+    def hold(self, last: int) -> None:
+        """Note that it was given verdicts up to this number."""
+        self.last = max(self.last, last)
+
+    def use(self, act: Callable[[Store], None]) -> None:
+        """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
+        try:
+            act(self.open())
+        except DamagedLedgerError as error:
+            log.warning("%s", error)
+            self._known = self._known and not isinstance(error, UsedNumberError)
+            self.mend()
+            act(self.open())
+
+    def mend(self) -> None:
+        """Put a repaired file in the place of the damaged one."""
+        self.damaged = True
+        with self.moving:
+            if self.store is not None:
+                with suppress(LedgerError):  # It is damaged; what it says now is no news.
+                    self.store.close()
+                self.store = None
+        repair(self.path, self._used())
+        self.open()
+        self.damaged = False
+
+    def open(self) -> Store:
+        """Return the file, opened if need be."""
+        if self.store is None:
+            store = Store(self.path)
+            if store.last < (last := self._last_in(store)):  # Not even the numbers of its last verdicts were left.
+                store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
+            self._files = _files(self.path)
+            with self.moving:
+                self.on_opened(store)
+                self.store, self.last, self._known = store, last, True
+        return self.store
+
+    @property
+    def is_displaced(self) -> bool:
+        """Whether it is open, but somebody removed or replaced it, or its log: what is written there would be lost."""
+        return self.store is not None and not self.damaged and self._files != _files(self.path)
+
+    def put_back(self) -> None:
+        """Have what was written where nobody will find it in its place again; raises LedgerError."""
+        with self.moving:
+            if self.store is not None:
+                if self._files[:1] != _files(self.path)[:1]:
+                    put_back(self.path, self.store)
+                self.store.close()  # Where only its log was removed, this moves what is in it to the file.
+                self.store = None
+            self.open()
+        self.numbers.renew()
+
+    def _used(self) -> int:
+        """Return the number up to which a damaged file may have had verdicts."""
+        return self.last if self._known else self.numbers.claimed
+
+    def _last_in(self, store: Store) -> int:
+        """Return the number up to which verdicts are in a file that was just opened, or were."""
+        # One that is new, or behind verdicts that were in memory alone, does not know the last number.
+        unsure = not self._known and (self.numbers.in_memory or not store.last)
+        return max(self.last, store.last, self.numbers.claimed if unsure else 0)
+
+
+def _files(path: Path) -> list[tuple[int, int]]:
+    """Return which files have a ledger's names, by device and inode; nothing for what is gone."""
+    found = []
+    for each in (path, log_of(path)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = each.stat()
+            found.append((status.st_dev, status.st_ino))
+    return found

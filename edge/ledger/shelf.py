@@ -1,0 +1,67 @@
+"""What there is to be read: the ledger's file, and behind it what memory has while the disk takes nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from edge.errors import DamagedLedgerError, LedgerError
+from edge.ledger.rows import first_of, last_of, without_holes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge.contract.messages import Gap
+    from edge.ledger.mainfile import MainFile
+    from edge.ledger.rows import Row
+    from edge.ledger.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Shelf:
+    """File and memory as one. Any thread may ask it."""
+
+    def __init__(self, main: MainFile) -> None:
+        self.spare: Store | None = None
+        """In memory, while the file takes nothing."""
+        self.unread = ""
+        """Why the last question had no answer; empty if it had."""
+        self.missed = 0
+        """Up to here it was said what is missing."""
+        self._main = main
+
+    def doubt(self, refused: str) -> str:
+        """Return why what is not found may be there nevertheless, empty if it is not; `refused`: so says the disk."""
+        if self._main.damaged or self._main.store is None:
+            return self.unread or refused or "the ledger is being opened or repaired; ask again"
+        return self.unread
+
+    def ask(
+        self, question: Callable[[Store, int], Sequence[Row | Gap]], limit: int, *, reverse: bool = False
+    ) -> list[Row | Gap]:
+        """Return the first `limit` that file and memory, in this order or the other, answer; none if one cannot."""
+        found: list[Row | Gap] = []
+        with self._main.moving:
+            stores = [store for store in (self._main.store, self.spare) if store and not self._main.damaged]
+            try:
+                for store in reversed(stores) if reverse else stores:
+                    if len(found) < limit:
+                        found += question(store, limit - len(found))
+            except DamagedLedgerError:
+                self._main.damaged = True  # `tend` repairs it.
+                return []
+            except LedgerError as error:
+                self.unread = str(error)
+                return []
+            self.unread = ""
+        return found
+
+    def without_holes(self, found: list[Row | Gap], known: int, upto: int) -> list[Row | Gap]:
+        """Return what was found with gaps for what is missing of it between two numbers, and have that in the log."""
+        whole = list(without_holes(found, known, upto))
+        missing = [gap for gap in whole if first_of(gap) > self.missed and gap not in found] if whole != found else []
+        for gap in missing:
+            self.missed = last_of(gap)
+            log.error("%s: verdicts %d to %d are not there any more", self._main.path, first_of(gap), self.missed)
+        return whole

@@ -1,0 +1,171 @@
+"""The ledger's folder or files removed or replaced under a running daemon: what the broker does not have stays."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from device import running_daemon, stop, write_config
+from ledger_samples import event, make_ledger
+from recorder import Recorder
+from test_ledger import Heard, everything, opened
+
+from edge.album import Album, Picture
+from edge.contract.messages import Verdict
+from edge.ledger import stores
+from edge.ledger.ledger import FILE, Ledger
+from edge.ledger.reading import opened as reading
+from edge.ledger.rows import Row
+from edge.ledger.wal import index_of, log_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Broker
+
+PLENTY = 64 << 20
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove all of it; at once, since the daemon makes some of its files again."""
+    folder.rename(folder.with_name("going"))
+    shutil.rmtree(folder.with_name("going"))
+
+
+def move_folder(folder: Path) -> None:
+    """Give it another name."""
+    folder.rename(folder.with_name("moved"))
+
+
+def remove_file(folder: Path) -> None:
+    """Remove the ledger and all that SQLite has beside it."""
+    for path in (folder / FILE, log_of(folder / FILE), index_of(folder / FILE)):
+        path.unlink()
+
+
+def remove_log(folder: Path) -> None:
+    """Remove what was not moved to the ledger yet."""
+    log_of(folder / FILE).unlink()
+
+
+def replace(folder: Path) -> None:
+    """Put another ledger there, as who restores a copy does."""
+    make_ledger(folder / "other.db", 30)
+    remove_file(folder)
+    (folder / "other.db").rename(folder / FILE)
+
+
+def seqs(ledger: Ledger) -> list[int]:
+    """Return the numbers of all that waits for the broker."""
+    return [entry.seq for entry in everything(ledger) if isinstance(entry, Row)]
+
+
+@pytest.mark.parametrize("vanish", [remove_folder, move_folder, remove_file, remove_log, replace])
+def test_what_the_broker_does_not_have_stays(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+    """It is back in its place within a moment, verdicts before and after are there, and the numbers go on."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with opened(folder) as (ledger, heard):
+        for _ in range(700):
+            ledger.append(event())
+        heard.wait_for(700)
+        ledger.delivered = 100
+        ledger.flush(10)
+        with ledger._stores._main.moving:  # Else it may be back before all of it is gone.
+            vanish(folder)
+        for last in (701, 702):
+            ledger.append(event(verdict=Verdict.DEFECT))
+            heard.wait_for(last)
+            ledger.flush(10)
+        assert ledger.trouble == ""
+        crashed = tmp_path / "crashed"
+        shutil.copytree(folder, crashed)
+        assert seqs(ledger) == list(range(101, 703))
+    for left in (crashed, folder):
+        with opened(left) as (again, heard):
+            assert again.delivered == 100
+            assert seqs(again) == list(range(101, 703))
+            again.append(event())
+            heard.wait_for(703)
+        assert not list(left.glob("*.copy"))
+    aside = folder / "ledger-damaged-1.db"
+    assert aside.exists() == (vanish is replace)
+
+
+def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While something else has the folder's name the trouble says what to do; an end then tells how many are lost."""
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.05)
+    for ends in (False, True):
+        folder = tmp_path / f"state-{ends}"
+        folder.mkdir()
+        ledger, heard = Ledger(folder, PLENTY), Heard()
+        ledger.start(heard)
+        for number in range(20):
+            ledger.append(event(number))
+        heard.wait_for(20)
+        ledger.flush(10)
+        with ledger._stores._main.moving:
+            remove_folder(folder)
+            folder.touch()
+        while "was removed or replaced and cannot be put back" not in ledger.trouble:
+            time.sleep(0.01)
+        ledger.append(event(20))
+        heard.wait_for(21)
+        assert seqs(ledger) == list(range(1, 22))
+        if not ends:
+            folder.unlink()
+            while ledger.trouble:
+                time.sleep(0.01)
+        assert ledger.close(20) == (21 if ends else 0)
+    with opened(tmp_path / "state-False") as (again, _):
+        assert seqs(again) == list(range(1, 22))
+
+
+def test_pictures_are_kept_when_their_folder_was_removed(tmp_path: Path) -> None:
+    """The next picture makes it again."""
+    album = Album(tmp_path, PLENTY)
+    shutil.rmtree(tmp_path / "pictures")
+    picture = Picture(event().id, Verdict.DEFECT)
+    assert album.add(picture, b"jpeg")
+    album.mark_sent(picture)
+    assert (album.lost, album.count_waiting) == (0, 0)
+    assert [path.name for path in (tmp_path / "pictures" / "sent").iterdir()] == [picture.name]
+
+
+def test_a_killed_daemon_whose_state_was_removed(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Of a line without a broker, whose folder goes while it runs, the next start delivers all, in order, no gap."""
+    broker.stop()
+    camera = {"kind": "synthetic", "rate": 100, "width": 64, "height": 64}
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt)
+    state = tmp_path / "state"
+    with running_daemon(config) as daemon:
+        wait_for_numbers(state, 50)
+        state.rename(tmp_path / "away")
+        shutil.rmtree(tmp_path / "away")
+        wait_for_numbers(state, 100)
+        daemon.kill()
+        assert "was removed or replaced while it was in use" in daemon.communicate()[1]
+    broker.start()
+    with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+        recorder.wait_for("event", 100)
+        log = stop(daemon)
+        assert daemon.returncode == 0, log
+    seqs = list(dict.fromkeys(event["seq"] for event in recorder.named("event")))
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert recorder.named("gap") == []
+
+
+def wait_for_numbers(state: Path, count: int) -> None:
+    """Wait until so many verdicts are on the disk."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), reading(state / FILE) as store:
+            if store.last >= count:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{state / FILE} has no {count} verdicts")
