@@ -9,8 +9,7 @@ import msgspec
 
 from edge.command import printable
 from edge.contract.messages import Event, Gap, encode
-from edge.errors import DamagedLedgerError
-from edge.ledger.rows import Row, last_of
+from edge.ledger.rows import Row, last_of, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,10 +26,7 @@ _UNSURE = "?"
 
 def event_of(row: Row) -> Event:
     """Return the verdict of a row; raises DamagedLedgerError for what is none."""
-    try:
-        return msgspec.json.decode(row.json, type=Event)
-    except msgspec.DecodeError as error:
-        raise DamagedLedgerError(f"row {row.seq} is damaged ({error})") from error
+    return parse(row.seq, row.json, Event)
 
 
 def verdict_lines(entries: Iterable[Row | Gap], delivered: int, zone: tzinfo | None) -> Iterator[str]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError
-from edge.ledger.rows import last_of
+from edge.ledger.rows import last_of, parse
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -127,10 +126,7 @@ class Retention:
 
 def stamp_of(row: Row) -> Stamp:
     """Return what a verdict says of its time; raises DamagedLedgerError for what is no verdict."""
-    try:
-        return msgspec.json.decode(row.json, type=Stamp)
-    except msgspec.DecodeError as error:
-        raise DamagedLedgerError(f"row {row.seq} is damaged ({error})") from error
+    return parse(row.seq, row.json, Stamp)
 
 
 def _time(row: Row) -> float | None:

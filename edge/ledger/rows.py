@@ -91,10 +91,15 @@ def encode(number: int, value: Gap | Marks | Audit) -> bytes:
 
 def decode(row: tuple[int, bytes], kind: type[T]) -> T:
     """Return what was encoded, of a row's number and bytes; raises DamagedLedgerError for any other bytes."""
+    return parse(row[0], unpack(*row), kind)
+
+
+def parse(number: int, json: bytes, kind: type[T]) -> T:
+    """Return what the JSON under a number says; raises DamagedLedgerError for what is nothing of this kind."""
     try:
-        return msgspec.json.decode(unpack(*row), type=kind)
-    except msgspec.DecodeError as error:
-        raise DamagedLedgerError(f"row {row[0]} is damaged ({error})") from error
+        return msgspec.json.decode(json, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedLedgerError(f"row {number} is damaged ({error})") from error
 
 
 def joined(one: Gap, other: Gap) -> Gap:
