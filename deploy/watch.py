@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from edge.contract.json import NOT_JSON
 from edge.contract.messages import Event, Status, topic
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError
@@ -113,5 +114,5 @@ def _decode(payload: bytes, kind: type[Status | Event]) -> Status | Event | None
     """Read a message; None for one of another version, which is not what anybody here waits for."""
     try:
         return msgspec.json.decode(payload, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return None

@@ -14,6 +14,7 @@ from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
+from edge.contract.json import NOT_JSON
 from edge.contract.preprocess import Tiles
 from edge.errors import BundleError, CameraError, DamagedLedgerError, DataError, LedgerError
 from edge.mqtt.broker import address, check_broker, make_client
@@ -67,7 +68,7 @@ def check_golden(classifier: Classifier, bundle: Bundle) -> int:
     try:
         expected = msgspec.json.decode(bundle.files[EXPECTED], type=dict[str, dict[str, float]])
         frames = {name: load_picture(BytesIO(bundle.files[GOLDEN + name])) for name in expected}
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, DataError) as error:
+    except (*NOT_JSON, KeyError, DataError) as error:
         raise BundleError(f"{EXPECTED}: golden frames that cannot be used ({error}); rebuild the bundle") from error
     labels = [label.name for label in bundle.manifest.labels]
     tolerance = bundle.manifest.golden_tolerance

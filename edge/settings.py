@@ -9,6 +9,7 @@ import msgspec
 
 from edge.config import parse
 from edge.contract import storage
+from edge.contract.json import NOT_JSON
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Settings:
                 changed = msgspec.json.decode(file.read(_LARGEST), type=dict[str, Any])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError, RecursionError) as error:
+        except (OSError, *NOT_JSON) as error:
             raise ConfigError(f"{self._path} cannot be read ({error})") from error
         return {key: value for key, value in changed.items() if key in CHANGEABLE}
 

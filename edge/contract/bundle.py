@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from edge.contract import storage
+from edge.contract.json import NOT_JSON
 from edge.contract.names import is_clean
 from edge.contract.pooling import Mean, Pooling
 from edge.contract.preprocess import PreprocessSpec
@@ -159,7 +160,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """Decode manifest.json; raises BundleError for wrong JSON, fields, versions, names or labels."""
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         remedy = "rebuild the bundle with this version's edge-train build"
         raise BundleError(f"{MANIFEST}: {error}; {remedy}") from error
     for name in manifest.files:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
+from edge.contract.json import NOT_JSON
 from edge.contract.messages import Gap, Reason, Verdict
 from edge.errors import DamagedLedgerError
 from edge.record import Record
@@ -98,7 +99,7 @@ def parse(number: int, json: bytes, kind: type[T]) -> T:
     """Return what the JSON under a number says; raises DamagedLedgerError for what is nothing of this kind."""
     try:
         return msgspec.json.decode(json, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise DamagedLedgerError(f"row {number} is damaged ({error})") from error
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from edge.contract.commands import COMMANDS, LARGEST, Reply, Request
+from edge.contract.json import NOT_JSON
 from edge.contract.messages import encode
 from edge.record import Record
 
@@ -67,7 +68,7 @@ class Admission:
             return _refused(why)
         try:
             request = msgspec.json.decode(asked.payload, type=COMMANDS[asked.name])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             return _refused(f"not a request for {asked.name} ({str(error)[:_SHOWN]})", _transaction(asked.payload))
         asked_before = asked.name, request.transaction
         if asked_before in self._answers:
@@ -128,7 +129,7 @@ def _transaction(payload: bytes) -> str:
     """Return the word that a request without form may have nevertheless, for the answer."""
     try:
         return msgspec.json.decode(payload, type=_Named).transaction[:64]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return ""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract import storage
+from edge.contract.json import NOT_JSON
 from edge.contract.names import NAME
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Discovery:
                 told = msgspec.json.decode(file.read(_LARGEST), type=set[str])
         except FileNotFoundError:
             return set()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, *NOT_JSON) as error:
             self._complain(error)
             return set()
         return {name for name in told if _TOPIC.fullmatch(name)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from edge.contract.json import NOT_JSON
+
 _LARGEST = 10_000
 """Bytes of a STATE message; it needs 50."""
 
@@ -40,7 +42,7 @@ class Host:
             return
         try:
             state = msgspec.json.decode(payload, type=_State)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except NOT_JSON:
             return
         if state.timestamp >= self._latest:
             self.online, self._latest = state.online, state.timestamp

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from edge.contract import storage
+from edge.contract.json import NOT_JSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ class Memory:
                 return msgspec.json.decode(file.read(_LARGEST), type=Kept)
         except FileNotFoundError:
             return Kept()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (OSError, *NOT_JSON) as error:
             log.warning("%s cannot be read (%s); what the ledger has goes to Sparkplug again", self._path, error)
             return Kept(cursor=0)
 

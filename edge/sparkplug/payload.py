@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from edge import clock
+from edge.contract.json import NOT_JSON
 from edge.contract.messages import Event, Gap, Verdict
 from edge.errors import ConfigError
 from edge.record import Record
@@ -94,7 +95,7 @@ def sample(entry: Row | Gap, *, historical: bool) -> Sample:
         return _gap(entry, historical)
     try:
         event = msgspec.json.decode(entry.json, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         # An older version may have written it otherwise; it must not hold up the others.
         gap = Gap(first=entry.seq, last=entry.seq, reason="damaged", verdicts={entry.verdict: 1})
         return _gap(gap, historical)

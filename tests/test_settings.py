@@ -1,0 +1,33 @@
+"""Settings that were changed over MQTT, as a start finds them on the disk."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from test_admission import configured
+
+from edge.settings import FILE, Settings
+
+
+@given(kept=st.binary(max_size=300).filter(lambda each: each.strip() != b"{}"))
+@example(kept=b'{"decision.threshold": "\xff"}')
+@example(kept=b'{"decision.threshold": ' + b"[" * 60_000)
+@example(kept=b'{"decision.votes": 5, "decision.window": 3}')
+@example(kept=b"[]")
+def test_whatever_is_in_the_file_a_start_goes_on(kept: bytes) -> None:
+    """What cannot be used leaves the configuration file's values, and the status says which file it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(kept)
+        found = Settings(configured(), Path(folder))
+    assert found.config == configured()
+    assert FILE in found.trouble
+
+
+def test_what_was_changed_is_found_again(tmp_path: Path) -> None:
+    """A value that was set counts at the next start."""
+    Settings(configured(), tmp_path).change({"decision.threshold": 0.25})
+    found = Settings(configured(), tmp_path)
+    assert (found.config.decision.threshold, found.trouble) == (0.25, "")
