@@ -112,6 +112,18 @@ def test_the_mark_follows_what_is_sent_again(bench: Bench, uptime: int, delivere
     assert len(bench.sent) == 10 - delivered
 
 
+def test_an_end_waits_for_a_broker_that_may_not_have_it_all(bench: Bench) -> None:
+    """What was acknowledged just before a connection ended keeps an end waiting until the next one tells."""
+    assert bench.outbox.is_empty
+    bench.outbox.lose(1)
+    assert not bench.outbox.is_empty
+    bench.outbox.begin(100, LONG)
+    assert not bench.outbox.is_empty
+    bench.outbox.hear_uptime(int(LONG), LONG)
+    bench.exchange(LONG)
+    assert bench.outbox.is_empty
+
+
 def test_an_outage_from_the_start_forgets_nothing(tmp_path: Path) -> None:
     """What earlier starts delivered stays delivered though no connection came before the ledger was open."""
     bench = Bench(tmp_path, Shelf(*map(row, range(1, 6)), delivered=4))

@@ -81,7 +81,9 @@ class Outbox:
     @property
     def is_empty(self) -> bool:
         """Whether the broker has every verdict, as far as can be told now: not while the ledger is opening."""
-        if self._lateness is None or not self._ledger.idle or (self._connected and self._outage is not None):
+        if self._lateness is None or not self._ledger.idle:
+            return False
+        if self._outage is not None and (self._connected or self._outage.settled < self._delivery.delivered):
             return False
         return self._delivery.idle and self._delivery.read >= self._written
 
