@@ -121,9 +121,15 @@ class Album:
             return sorted(chain(*self._waiting.values()), key=_age)
 
     def read(self, picture: Picture) -> bytes | None:
-        """Return a waiting picture's file; None if it is gone."""
+        """Return a waiting picture's file; None if it cannot be read, or was removed: then it waits no more."""
         try:
             return (self._folder / picture.name).read_bytes()
+        except FileNotFoundError:
+            with self._lock:
+                if self._waiting[picture.verdict].pop(picture) is not None:  # Else it was shed, and counted then.
+                    self.lost += 1
+                    log.warning("the picture of %s was removed before it was sent", picture.event)
+            return None
         except OSError as error:
             log.warning("the picture of %s cannot be read: %s", picture.event, error)
             return None

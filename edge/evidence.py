@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from io import BytesIO
 from math import inf
 from queue import Full, Queue
@@ -63,7 +64,8 @@ class Evidence:
         """Frames that were not pictured because others were still being made."""
         self._keep = keep
         self._unknown_at = -inf
-        self._shots: Queue[_Shot] = Queue(_WAITING)
+        self._shots: Queue[_Shot | None] = Queue(_WAITING)
+        """None: nothing comes any more."""
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
         self._thread.start()
 
@@ -81,6 +83,15 @@ class Evidence:
             return False
         return True
 
+    def stop(self, timeout: float) -> None:
+        """Finish the pictures that were begun, waiting this long at most."""
+        deadline = time.monotonic() + timeout
+        with suppress(Full):
+            self._shots.put(None, timeout=timeout)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            log.warning("%d pictures were not finished", self._shots.qsize() or 1)
+
     def _is_wanted(self, verdict: Verdict) -> bool:
         now = time.monotonic()
         if verdict is Verdict.UNKNOWN and now - self._unknown_at < _UNKNOWN_SECONDS:
@@ -89,10 +100,9 @@ class Evidence:
         return verdict is not Verdict.PASS
 
     def _run(self) -> None:
-        while True:
-            shot = self._shots.get()
+        while (shot := self._shots.get()) is not None:
             try:
                 self._keep(shot.picture, to_jpeg(shot.pixels, shot.order))
-            except (OSError, ValueError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the next may be made
                 self.skipped += 1
                 log.warning("no picture of %s: %s", shot.picture.event, error)

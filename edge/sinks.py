@@ -60,6 +60,8 @@ class Sinks(Record, frozen=True, kw_only=True):
         Returns how many verdicts wait for the broker and the next start.
         """
         self.ledger.flush(QUICK_SECONDS)
+        if self.evidence is not None:
+            self.evidence.stop(QUICK_SECONDS)
         if self.sparkplug is not None:
             self.sparkplug.leave(patience)
         self.publisher.stop(reason, patience, hurry)

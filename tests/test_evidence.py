@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_samples import event
 from PIL import Image
 
 from edge.album import FOLDER, Album, Picture
+from edge.camera.base import Frame
 from edge.contract.messages import Verdict
 from edge.contract.ulid import new_ulid
-from edge.evidence import LARGEST, to_jpeg
+from edge.evidence import LARGEST, Evidence, to_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,3 +142,33 @@ def test_strange_files_are_left_alone(name: str) -> None:
         except (OSError, ValueError):
             return
         assert all(one.verdict in Verdict for one in Album(place, 1_000).waiting())
+
+
+def test_a_picture_that_somebody_removed_waits_no_more(tmp_path: Path) -> None:
+    """It is counted as lost, and takes no room."""
+    album = Album(tmp_path, budget=4_000)
+    kept, removed = picture(Verdict.DEFECT), picture(Verdict.DEFECT)
+    for each in (kept, removed):
+        assert album.add(each, bytes(1_000))
+    (tmp_path / FOLDER / removed.name).unlink()
+    assert album.read(removed) is None
+    assert album.read(removed) is None
+    assert (album.waiting(), album.lost, album.used) == ([kept], 1, 1_000)
+
+
+def test_an_end_finishes_the_pictures_that_were_begun() -> None:
+    """What was taken before the end is kept; one that cannot be made holds up no other."""
+    kept: list[Picture] = []
+
+    def keep(shot: Picture, _jpeg: bytes) -> None:
+        if not kept:
+            kept.append(shot)
+            raise RuntimeError("a disk's whim")
+        kept.append(shot)
+
+    evidence = Evidence(keep)
+    frame = Frame(number=1, source="1", exposed=0.0, pixels=np.zeros((720, 1280, 3), np.uint8))
+    taken = [evidence.take(event(seq, Verdict.DEFECT), frame) for seq in range(3)]
+    evidence.stop(20)
+    assert len(kept) == sum(taken)
+    assert evidence.skipped == 1

@@ -8,12 +8,12 @@ import pytest
 from ledger_samples import event
 
 from edge.contract.commands import History, Reply
-from edge.contract.messages import Verdict
+from edge.contract.messages import Verdict, encode
 from edge.errors import LedgerError
 from edge.ledger.ledger import Ledger
 from edge.ledger.store import Store
 from edge.mqtt import history
-from edge.mqtt.history import MOST_WAITING, PAGE, Histories
+from edge.mqtt.history import MOST_BYTES, MOST_WAITING, PAGE, Histories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,3 +104,22 @@ def test_questions_are_answered_in_turn_and_not_too_many(ledger: Ledger) -> None
     assert "requests wait" in histories.put(History(transaction="more"))
     given = [(reply.transaction, reply.data["events"][0]["seq"]) for reply in answers(histories)]
     assert given == [(f"t{at}", at) for at in range(1, MOST_WAITING + 1)]
+
+
+def test_an_answer_is_no_larger_than_a_broker_takes(tmp_path: Path) -> None:
+    """Of verdicts of many classes it holds fewer than asked for, and says where to go on; together they are all."""
+    ledger = Ledger(tmp_path, 64 << 20)
+    ledger.start(lambda _: None)
+    for seq in range(1, 101):
+        ledger.append(event(seq, labels=300))
+    ledger.flush(20)
+    found, before = answer(ledger, limit=100)
+    assert isinstance(before, int)
+    whole = found.copy()
+    while before is not None:
+        some, before = answer(ledger, limit=100, before=before)
+        whole += some
+    assert ledger.close(10) == 0
+    assert len(encode(event(1, labels=300))) * len(found) <= MOST_BYTES
+    assert len(found) < 100
+    assert whole == list(range(100, 0, -1))

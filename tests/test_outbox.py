@@ -9,6 +9,7 @@ import pytest
 from ledger_samples import row
 
 from edge.album import Album
+from edge.contract.commands import Reply
 from edge.contract.messages import Gap
 from edge.ledger.rows import Row
 from edge.mqtt.delivery import SETTLED_SECONDS
@@ -61,7 +62,12 @@ class Bench:
         self.album = Album(folder, 1 << 20)
         self.outbox = Outbox(shelf, self.album, self._publish)  # type: ignore[arg-type]
 
-    def _publish(self, _name: str, payload: bytes, _manner: Manner) -> int:
+        self.largest = 1 << 20
+        """Bytes of what can be sent."""
+
+    def _publish(self, _name: str, payload: bytes, _manner: Manner) -> int | None:
+        if len(payload) > self.largest:
+            return None
         self.sent.append((len(self.sent) + 1, payload))
         return len(self.sent)
 
@@ -197,3 +203,63 @@ def test_what_is_refused_again_is_offered_again(bench: Bench) -> None:
     assert numbers(bench.sent[5:]) == [1, 2], "not at once"
     bench.exchange(LONG + REFUSED_SECONDS)
     assert numbers(bench.sent[7:]) == [1]
+
+
+def test_a_range_that_is_refused_holds_up_nothing_live(bench: Bench) -> None:
+    """While the broker refuses what is sent again, what is new goes at once."""
+    bench.outbox.replays.put(1, 2)
+    bench.outbox.send(LONG)
+    for packet in (6, 7):
+        bench.outbox.settle(packet, LONG, refused=True)
+    bench.shelf.entries.append(row(6))
+    bench.outbox.written(6, LONG)
+    bench.exchange(LONG)
+    assert numbers(bench.sent[7:]) == [6]
+
+
+def test_a_verdict_of_a_range_that_is_too_large_is_passed_over(tmp_path: Path) -> None:
+    """The range behind it arrives: nobody would get that one however often it is tried."""
+    bench = Bench(tmp_path, Shelf(row(1), row(2, labels=500), row(3), delivered=3))
+    bench.outbox.written(3, 0)
+    bench.largest = 2_000
+    bench.outbox.begin(100, 1)
+    bench.outbox.replays.put(1, 3)
+    bench.exchange(1)
+    assert numbers(bench.sent) == [1, 3]
+    assert bench.outbox.replays.wanted is None
+
+
+def test_an_answer_that_is_too_large_is_told_so(bench: Bench) -> None:
+    """Who asks for more than the broker takes gets an answer nevertheless."""
+    bench.largest = 500
+    bench.outbox.reply("reply/history", Reply(transaction="t", status="ok", data={"events": ["x" * 1_000]}))
+    bench.exchange(LONG)
+    reply = json.loads(bench.sent[-1][1])
+    assert (reply["transaction"], reply["status"]) == ("t", "failed")
+    assert "ask for less" in reply["error"]
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 5, 20, 65_535])
+def test_no_more_is_under_way_than_the_broker_takes(tmp_path: Path, allowed: int) -> None:
+    """States, answers, verdicts and a range together keep to it, and an alarm finds room beside a backlog."""
+    bench = Bench(tmp_path, Shelf(*map(row, range(1, 400)), delivered=50))
+    for name in ("status", "info", "model", "health"):
+        bench.outbox.retain(name, b"{}")
+    bench.outbox.written(399, 0)
+    bench.outbox.begin(allowed, 1)
+    bench.outbox.replays.put(1, 40)
+    bench.outbox.reply("reply/pause", Reply(transaction="t", status="ok"))
+    answered, most = 0, 0
+    for count in range(500):
+        bench.outbox.send(1)
+        most = max(most, len(bench.sent) - answered)
+        if count == 100:
+            bench.outbox.retain("alarm/a", b"now")
+            bench.outbox.send(1)
+            assert allowed == 1 or bench.sent[-1][1] == b"now"
+        if answered < len(bench.sent):
+            answered += 1
+            bench.outbox.settle(answered, 1, refused=False)
+    assert most <= allowed
+    assert bench.outbox.replays.wanted is None
+    assert bench.sent[-1][0] == answered

@@ -15,7 +15,7 @@ from edge.contract.messages import Verdict
 from edge.contract.ulid import new_ulid
 from edge.mqtt import outbox
 from edge.mqtt.outage import HOLD_SECONDS
-from edge.mqtt.outbox import MOST_CUTS
+from edge.mqtt.pictures import MOST_CUTS
 
 if TYPE_CHECKING:
     from pathlib import Path

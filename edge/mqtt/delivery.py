@@ -28,6 +28,8 @@ _GRAIN_SECONDS = 0.02
 """Acknowledgements of this time are remembered as one, the earliest."""
 _SHARE = 10
 """Of what waits so much is in flight: live verdicts one by one, a backlog by the window."""
+_SHORT_SECONDS = 0.05
+"""Up to this usual answer time twenty verdicts a second go one by one."""
 _SILENCE_SECONDS = 0.05
 _SILENCE_TIMES = 4
 """Without an answer for longer than this and so many usual answer times, nothing more is sent."""
@@ -45,7 +47,6 @@ class Delivery:
         self._acknowledged: deque[tuple[int, float]] = deque([(0, -inf)])
         """Up to where all had arrived, and since when."""
         self._read = 0
-        self._most = IN_FLIGHT
         self._window = 1
         self._usual = 0.0
 
@@ -71,6 +72,16 @@ class Delivery:
         return not self._flying and not self._waiting
 
     @property
+    def flying(self) -> int:
+        """How many are on their way."""
+        return len(self._flying)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether hardly any wait here: what is on its way over a long link is no backlog."""
+        return len(self._waiting) < _SHARE
+
+    @property
     def hungry(self) -> bool:
         """Whether more may be put here: a backlog shows here as one, so that a long way gets its whole window."""
         return len(self._waiting) < IN_FLIGHT * _SHARE
@@ -84,7 +95,9 @@ class Delivery:
     def next(self, now: float) -> Row | Gap | None:
         """Return what is to be sent now and then given to `sent`; None if that is nothing."""
         backlog = len(self._waiting) + len(self._flying)
-        allowed = min(self._window, 1 + backlog // _SHARE)
+        # On a long way one at a time would be too slow for what comes: there, fewer have to wait for the next to go.
+        share = max(1, min(_SHARE, int(_SHARE * _SHORT_SECONDS / self._usual))) if self._usual else _SHARE
+        allowed = min(self._window, 1 + backlog // share)
         if not self._waiting or len(self._flying) >= allowed or self._is_silent(now):
             return None
         return self._waiting.popleft()
@@ -99,7 +112,7 @@ class Delivery:
             return False
         _, since = self._flying.pop(packet)
         self._usual += (now - since - self._usual) * (_SMOOTHING if self._usual else 1)
-        self._window = min(self._most, self._window + 1)
+        self._window = min(IN_FLIGHT, self._window + 1)
         self._note(now)
         return True
 
@@ -114,9 +127,8 @@ class Delivery:
         """Have what could not be sent wait in its place."""
         self._waiting = deque(sorted((entry, *self._waiting), key=first_of))
 
-    def begin(self, most: int) -> None:
-        """Begin on a connection that allows so many in flight."""
-        self._most = max(1, min(IN_FLIGHT, most))
+    def begin(self) -> None:
+        """Begin on a connection."""
         self._window, self._usual = 1, 0.0
         self.rewind(self.delivered)
 

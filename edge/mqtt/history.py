@@ -10,13 +10,18 @@ import msgspec
 from edge.contract.commands import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge.contract.commands import History
     from edge.ledger.ledger import Ledger
+    from edge.ledger.rows import Row
 
 PAGE = 200
 """Verdicts read at once: some milliseconds."""
 MOST_LOOKED_AT = 10_000
 """For one answer: of a rare kind there may be none among millions."""
+MOST_BYTES = 200 << 10
+"""Of the verdicts in one answer: the shipped broker takes messages of 300,000."""
 MOST_WAITING = 20
 _NEWEST = 1 << 62
 
@@ -28,7 +33,7 @@ class Histories:
         self._ledger = ledger
         self._waiting: deque[History] = deque()
         self._found: list[dict[str, Any]] = []
-        self._looked_at = 0
+        self._bytes = self._looked_at = 0
         self._before = _NEWEST
         """Where to look on for the first question."""
 
@@ -54,19 +59,28 @@ class Histories:
         rows = self._ledger.newest(self._before, limit) or self._ledger.newest(self._before, limit)
         if not rows and (doubt := self._ledger.doubt):
             return self._answer(Reply(transaction=asked.transaction, status="failed", error=doubt))
-        for row in rows:
-            self._before = row.seq
-            self._looked_at += 1
-            if asked.verdict in (None, row.verdict):
-                self._found.append(msgspec.json.decode(row.json))
-            if len(self._found) == asked.limit:
-                break
-        if len(self._found) < asked.limit and len(rows) == limit and self._looked_at < MOST_LOOKED_AT:
+        full = self._collect(rows, asked)
+        if not full and len(rows) == limit and self._looked_at < MOST_LOOKED_AT:
             return None
         data: dict[str, Any] = {"events": self._found}
-        if len(self._found) < asked.limit and len(rows) == limit:
+        if len(self._found) < asked.limit and (full or len(rows) == limit):
             data["before"] = self._before
         return self._answer(Reply(transaction=asked.transaction, status="ok", data=data))
+
+    def _collect(self, rows: Iterable[Row], asked: History) -> bool:
+        """Add what is asked for of these; returns whether the answer can take no more."""
+        for row in rows:
+            wanted = asked.verdict in (None, row.verdict)
+            if wanted and self._found and self._bytes + len(row.json) > MOST_BYTES:
+                return True
+            self._before = row.seq
+            self._looked_at += 1
+            if wanted:
+                self._found.append(msgspec.json.decode(row.json))
+                self._bytes += len(row.json)
+            if len(self._found) == asked.limit:
+                return True
+        return False
 
     def _answer(self, reply: Reply) -> Reply:
         self._waiting.popleft()
@@ -75,5 +89,5 @@ class Histories:
         return reply
 
     def _begin(self) -> None:
-        self._found, self._looked_at = [], 0
+        self._found, self._bytes, self._looked_at = [], 0, 0
         self._before = self._waiting[0].before or _NEWEST

@@ -5,14 +5,16 @@ Used by one thread. Times are seconds on the monotonic clock.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
-from edge.contract.messages import Gap, Message, encode
+from edge.contract.commands import Reply
+from edge.contract.messages import Gap, encode
 from edge.ledger.rows import Row, first_of, last_of
 from edge.mqtt.connection import Manner
 from edge.mqtt.delivery import Delivery, Lateness
 from edge.mqtt.outage import Outage
+from edge.mqtt.pictures import Pictures
 from edge.mqtt.replay import Replays
 from edge.mqtt.retained import Retained
 
@@ -25,15 +27,14 @@ if TYPE_CHECKING:
 
 REFUSED_SECONDS = 5.0
 """Before what the broker refused is offered again."""
-MOST_CUTS = 3
-"""Of the connection while a picture was on its way: then it waits for the next start."""
 VERDICT = Manner()
 STATE = Manner(retain=True)
 HEALTH = Manner(retain=True, expiry=3_600)
 """Of a device that is gone for an hour nobody needs to hear how it fared; its status stays."""
-PICTURE = Manner(qos=0, expiry=86_400)
 _BATCH = 100
 """Entries read from the ledger at once."""
+_KEPT_FREE = 4
+"""Of what the broker takes without an answer, at most."""
 _SETTLING_SECONDS = 0.1
 """How often the ledger hears what is settled by now."""
 _AGAIN_SECONDS = 1.0
@@ -54,19 +55,18 @@ class Outbox:
         """
         self.replays = Replays()
         self._ledger = ledger
-        self._album = album
-        self._pictures: deque[Picture] = deque()
-        self._picture: tuple[int, Picture] | None = None
-        """On its way into the socket, with its packet identifier."""
-        self._cuts: Counter[Picture] = Counter()
-        """How many connections ended while a picture was on its way."""
+        self._pictures = Pictures(album)
         self._publish = publish
         self._delivery = Delivery()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
         self._retained = Retained()
+        self._answers: deque[tuple[str, Reply]] = deque()
+        """Replies that are not sent yet, with their names."""
         self._replies: dict[int, str] = {}
         """Names of replies in flight, by packet identifier."""
+        self._allowed = 0
+        """How many messages without an answer the broker takes."""
         self._written = 0
         self._outage: Outage | None = None
         """How the last connection left things, until the present one has begun where that was."""
@@ -77,6 +77,8 @@ class Outbox:
         self._rarely = False
         """Whether it says so less than each second."""
         self._refused_until = 0.0
+        self._replays_until = 0.0
+        """Before the broker is offered again what it refused of a range."""
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +91,8 @@ class Outbox:
 
     def deadline(self, now: float) -> float | None:
         """Return when `send` or `note_delivered` has something to do, though nothing happens; None: it has not."""
-        due = [self._refused_until or None, self._outage.hold_until if self._outage else None]
+        due = [self._refused_until or None, self._replays_until or None]
+        due.append(self._outage.hold_until if self._outage else None)
         deadlines = [each for each in due if each is not None and self._connected]
         if self._delivery.settled(now) < self._delivery.delivered:
             deadlines.append(now + _SETTLING_SECONDS)
@@ -129,16 +132,14 @@ class Outbox:
         """Make this the retained message of its name; an empty one takes it back."""
         self._retained.put(name, message)
 
-    def reply(self, name: str, reply: Message) -> None:
+    def reply(self, name: str, reply: Reply) -> None:
         """Send a reply; where there is no connection nobody waits for it."""
         if self._connected:
-            packet = self._publish(name, encode(reply), VERDICT)
-            if packet is not None:
-                self._replies[packet] = name
+            self._answers.append((name, reply))
 
     def picture(self, picture: Picture) -> None:
         """Note that the album holds one more."""
-        self._pictures.append(picture)
+        self._pictures.put(picture)
 
     def begin(self, allowed: int, now: float) -> None:
         """Begin on a connection that takes so many messages that are not acknowledged."""
@@ -146,11 +147,11 @@ class Outbox:
         self._uptime_at = now
         self._retained.begin()
         self.replays.begin()
+        self._answers.clear()
         self._replies.clear()
-        # A broker that hangs up on large messages would do so for ever: MQTT 3.1.1 cannot say that it will.
-        self._pictures = deque(each for each in self._album.waiting() if self._cuts[each] < MOST_CUTS)
-        # A broker drops who has more messages in flight than it allows (MQTT 5, 3.3.4).
-        self._delivery.begin(allowed - len(self._retained))
+        self._pictures.begin()
+        self._allowed = allowed
+        self._delivery.begin()
         if self._outage is not None:
             unsure = self._outage.settled < self._delivery.delivered
             self._outage = self._outage.over(now) if unsure else None
@@ -159,9 +160,7 @@ class Outbox:
         """Note that the connection ended, or that there is none."""
         self._rarely = self._rarely or (self._connected and now - self._uptime_at > _RARELY_SECONDS)
         self._connected = False
-        if self._picture is not None:
-            self._cuts[self._picture[1]] += 1
-            self._picture = None
+        self._pictures.lose()
         if self._outage is None:
             self._outage = Outage(began=now, settled=self._delivery.settled(now))
 
@@ -178,11 +177,9 @@ class Outbox:
             return name
         if self.replays.landed(packet, refused=refused):
             if refused:
-                self._refused_until = now + REFUSED_SECONDS
+                self._replays_until = now + REFUSED_SECONDS
             return "event"
-        if self._picture is not None and self._picture[0] == packet:
-            self._album.mark_sent(self._picture[1])
-            self._picture = None
+        if self._pictures.landed(packet):
             return "image"
         if refused:
             self._delivery.refused(packet)
@@ -193,15 +190,41 @@ class Outbox:
 
     def send(self, now: float) -> None:
         """Send what may be sent."""
-        for name, message in self._retained.due():
+        for name, message in self._retained.due(self._room):
             packet = self._publish(name, message, HEALTH if name == "health" else STATE)
             if packet is not None:
                 self._retained.sent(packet, name)
+        while self._answers and self._room:
+            name, reply = self._answers.popleft()
+            packet = self._publish(name, encode(reply), VERDICT)
+            if packet is None:
+                packet = self._publish(name, encode(_too_large(reply)), VERDICT)
+            if packet is not None:
+                self._replies[packet] = name
         if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
         if self._outage is None and now >= self._refused_until:
             self._refused_until = 0.0
             self._send_verdicts(now)
+        if self._outage is None and self._is_live:
+            self._pictures.send(self._publish)
+            self._send_ranges(now)
+
+    @property
+    def _room(self) -> int:
+        """How many more messages the broker takes: it drops who has more without an answer (MQTT 5, 3.3.4)."""
+        flying = self._retained.flying + len(self._replies) + self.replays.flying + self._delivery.flying
+        return max(0, self._allowed - flying)
+
+    @property
+    def _room_for_verdicts(self) -> int:
+        """How many more verdicts may go: a new alarm, or an answer, goes at once past them."""
+        return max(0, self._room - min(_KEPT_FREE, self._allowed // 2))
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether the broker has all but the newest: on a long way one is always under way."""
+        return self._delivery.read >= self._written and self._delivery.is_light
 
     def _resume(self, *, restarted: bool) -> None:
         """Go on where it broke; what a broker had acknowledged just before it died may not be on its disk."""
@@ -214,30 +237,24 @@ class Outbox:
             if not (entries := self._ledger.take(self._delivery.read, _BATCH)):
                 break
             self._delivery.put(entries)
-        while not self._refused_until and (entry := self._delivery.next(now)) is not None:
+        while self._room_for_verdicts and not self._refused_until and (entry := self._delivery.next(now)) is not None:
             packet = self._publish(*self._message(entry, now), VERDICT)
             if packet is None:
                 self._delivery.put_back(entry)
                 self._refused_until = now + REFUSED_SECONDS
             else:
                 self._delivery.sent(packet, entry, now)
-        if self._delivery.idle:
-            self._send_picture()
-            while (span := self.replays.wanted) is not None and self._send_again(span, now):
-                pass
 
-    def _send_picture(self) -> None:
-        while self._pictures and self._picture is None:
-            picture = self._pictures.popleft()
-            if (jpeg := self._album.read(picture)) is None:
-                continue
-            packet = self._publish(f"image/{picture.event}", jpeg, PICTURE)
-            if packet is not None:  # Else it waits for a connection that takes it.
-                self._picture = packet, picture
+    def _send_ranges(self, now: float) -> None:
+        if now < self._replays_until:
+            return
+        self._replays_until = 0.0
+        while self._room_for_verdicts and (span := self.replays.wanted) is not None and self._send_again(span):
+            pass
 
-    def _send_again(self, span: Span, now: float) -> bool:
+    def _send_again(self, span: Span) -> bool:
         """Send more of what is asked for again; False if the ledger cannot be read up to there."""
-        limit = self.replays.room
+        limit = min(self.replays.room, self._room_for_verdicts)
         # What is empty is asked twice: the file may just have been mended.
         entries = self._ledger.look(span, limit) or self._ledger.look(span, limit)
         hole = not entries or first_of(entries[0]) > span.after + 1
@@ -246,10 +263,10 @@ class Outbox:
         for entry in entries:
             if isinstance(entry, Row):
                 packet = self._publish("event", _historical(entry), VERDICT)
-                if packet is None:
-                    self._refused_until = now + REFUSED_SECONDS
-                    return False
-                self.replays.sent(packet, entry)
+                if packet is None:  # Whoever asks again will get no other answer.
+                    self.replays.passed(entry.seq)
+                else:
+                    self.replays.sent(packet, entry)
             else:
                 self.replays.passed(min(last_of(entry), span.upto))
         if not entries:
@@ -261,6 +278,11 @@ class Outbox:
             return "gap", encode(entry)
         late = self._lateness is not None and self._lateness.is_late(entry.seq, now)
         return "event", _historical(entry) if late else entry.json
+
+
+def _too_large(reply: Reply) -> Reply:
+    error = "the answer is larger than the broker takes; ask for less"
+    return Reply(transaction=reply.transaction, status="failed", error=error)
 
 
 def _historical(row: Row) -> bytes:

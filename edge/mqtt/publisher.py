@@ -21,7 +21,8 @@ from edge.mqtt.discovery import STARTED
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
 from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
-from edge.mqtt.outbox import PICTURE, STATE, Outbox
+from edge.mqtt.outbox import STATE, Outbox
+from edge.mqtt.pictures import PICTURE
 from edge.stopping import QUICK_SECONDS
 
 if TYPE_CHECKING:

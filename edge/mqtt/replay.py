@@ -46,6 +46,11 @@ class Replays:
         return AT_ONCE - len(self._flying)
 
     @property
+    def flying(self) -> int:
+        """How many are on their way."""
+        return len(self._flying)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is on its way."""
         return not self._flying

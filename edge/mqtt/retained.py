@@ -15,8 +15,10 @@ class Retained:
         """In the order in which they changed."""
         self._flying: dict[int, str] = {}
 
-    def __len__(self) -> int:
-        return len(self._newest)
+    @property
+    def flying(self) -> int:
+        """How many are on their way."""
+        return len(self._flying)
 
     def put(self, name: str, message: bytes) -> None:
         """Make this the message of its name."""
@@ -28,10 +30,10 @@ class Retained:
         self._unsaid = dict.fromkeys(self._newest)
         self._flying.clear()
 
-    def due(self) -> list[tuple[str, bytes]]:
-        """Return what is to be sent now and then given to `sent`."""
+    def due(self, most: int) -> list[tuple[str, bytes]]:
+        """Return what is to be sent now and then given to `sent`, so many at most."""
         flying = set(self._flying.values())
-        due = [name for name in self._unsaid if name not in flying]
+        due = [name for name in self._unsaid if name not in flying][:most]
         for name in due:
             del self._unsaid[name]
         return [(name, self._newest[name]) for name in due]
