@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.ledger.store import Span
-    from edge.mqtt.connection import Manner
+    from edge.mqtt.manner import Manner
 
 LONG = 100.0
 """Seconds after which nothing is fresh any more."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import paho.mqtt.client as paho
 
     from edge.config import Mqtt
+    from edge.mqtt.manner import Manner
 
 _MOST_ASKED = 50
 """Requests in the inbox."""
@@ -99,14 +100,6 @@ class Reached(Record, frozen=True):
     """The broker has read all that was sent before the mark of this packet identifier."""
 
     packet: int
-
-
-class Manner(Record, frozen=True):
-    """How a message goes: quality of service, whether the broker keeps it, and after how many seconds it is stale."""
-
-    qos: int = 1
-    retain: bool = False
-    expiry: int | None = None
 
 
 class Will(Record, frozen=True):

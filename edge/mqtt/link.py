@@ -16,7 +16,6 @@ from edge.mqtt.connection import (
     Connected,
     Connection,
     Identity,
-    Manner,
     News,
     Opened,
 )
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import paho.mqtt.client as paho
 
     from edge.config import Mqtt
+    from edge.mqtt.manner import Manner
 
 RECONNECT_SECONDS = (1.0, 30.0)
 """Before another attempt: doubled by each failure, from the first of these to the second."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from edge.contract.commands import Reply
 from edge.contract.messages import Gap, encode
 from edge.ledger.rows import Row, first_of, last_of
-from edge.mqtt.connection import Manner
 from edge.mqtt.delivery import Delivery, Lateness
+from edge.mqtt.manner import HEALTH, STATE, VERDICT, Manner
 from edge.mqtt.outage import Outage
 from edge.mqtt.pictures import Pictures
 from edge.mqtt.replay import Replays
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 REFUSED_SECONDS = 5.0
 """Before what the broker refused is offered again."""
-VERDICT = Manner()
-STATE = Manner(retain=True)
-HEALTH = Manner(retain=True, expiry=3_600)
-"""Of a device that is gone for an hour nobody needs to hear how it fared; its status stays."""
 _BATCH = 100
 """Entries read from the ledger at once."""
 _KEPT_FREE = 4

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from edge.mqtt.connection import Manner
+from edge.mqtt.manner import PICTURE, Manner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.album import Album, Picture
 
-PICTURE = Manner(qos=0, expiry=86_400)
 MOST_CUTS = 3
 """Of the connection while a picture was on its way: then it waits for the next start."""
 _GONE = 100

@@ -20,9 +20,9 @@ from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, I
 from edge.mqtt.discovery import STARTED
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
+from edge.mqtt.manner import PICTURE, STATE
 from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
-from edge.mqtt.outbox import STATE, Outbox
-from edge.mqtt.pictures import PICTURE
+from edge.mqtt.outbox import Outbox
 from edge.stopping import QUICK_SECONDS
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.contract.commands import Reply
     from edge.ledger.ledger import Ledger
-    from edge.mqtt.connection import Manner
     from edge.mqtt.discovery import Discovery
+    from edge.mqtt.manner import Manner
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +143,10 @@ class Publisher:
             now = time.monotonic()
             if (away := self._link.tick(now)) is not None:
                 self._lose(away)
+            self.intake.step()
             if self._link.connected:
                 self._outbox.send(now)
             self._outbox.note_delivered(now)
-            self.intake.step()
         self._outbox.note_delivered(None)
         self._say_goodbye()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge import __version__, clock
 from edge.ledger.rows import Row, first_of
-from edge.mqtt.connection import Manner
+from edge.mqtt.manner import Manner
 from edge.record import Record
 from edge.sparkplug import payload
 
