@@ -2,7 +2,8 @@
 
 python judging.py CONFIG       then a line each: `judge N`, `pace RATE SECONDS`, `defect`, `delivered`, `stop`
 
-Each is answered by a line: the time, the memory in MiB, and the bytes written so far, by calls and by whole pages.
+Each is answered by a line: when it began and ended, the most memory so far in MiB, and the bytes written so far, by
+calls and by whole pages.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from edge import config as configs
 from edge.alarm import AlarmState
 from edge.album import Album
 from edge.contract.messages import Verdict
-from edge.health import rss_mib
 from edge.ledger.ledger import Ledger
 from edge.mqtt.publisher import Publisher
 from edge.state import state_dir
 
 AT_ONCE = 2_000
 """Verdicts appended before they are waited for: memory must not be what holds them."""
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process ever had resident (proc(5), VmHWM)."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def written() -> tuple[int, int]:
@@ -60,6 +66,7 @@ def main() -> None:
     publisher.start()
     ledger.start(publisher.written)
     for line in sys.stdin:
+        began = time.monotonic()
         match line.split():
             case ["judge", count]:
                 judge(ledger, int(count))
@@ -76,7 +83,7 @@ def main() -> None:
                     time.sleep(0.05)
             case ["stop"]:
                 break
-        print(time.monotonic(), rss_mib(), *written(), flush=True)
+        print(began, time.monotonic(), peak_mib(), *written(), flush=True)
     publisher.stop("stopped", 10, threading.Event())
     ledger.close(10)
 

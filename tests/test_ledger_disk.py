@@ -66,7 +66,10 @@ def test_a_disk_that_is_too_small_sheds_in_order(small_disk: Path) -> None:
     assert numbers(found) == list(range(1, 30_001))
     kept = [entry.verdict for entry in found if isinstance(entry, Row)]
     assert kept.count(Verdict.DEFECT) == 300
-    assert kept.count(Verdict.PASS) > 5_000
+    passed = [entry.seq for entry in found if isinstance(entry, Row) and entry.verdict is Verdict.PASS]
+    assert len(passed) > 5_000
+    assert passed[-2_000:] == [seq for seq in range(1, 30_001) if (seq - 1) % 100][-2_000:], "the newest stay"
+    assert passed[0] > 10_000, "the oldest go"
 
 
 def test_a_disk_that_others_filled(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
