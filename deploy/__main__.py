@@ -26,8 +26,8 @@ The same FILE serves here and there: files that [mqtt] names by a relative path 
 set to the place on the device.
 """
 _BROKER = """Writes a configuration for mosquitto 2: TLS, a certificate for every client, each device confined to its
-own topics, and nothing lost of what was acknowledged. The CA is made once and kept; what else is there is written anew.
-The same rules for EMQX, where one broker is not enough, are written beside it.
+own topics, and nothing lost of what was acknowledged. The same rules for EMQX, where one broker is not enough, are
+written beside it. Run again, it makes the broker's certificate anew, and keeps the CA and each file that you changed.
 """
 
 
@@ -112,7 +112,7 @@ def _add_broker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="NAME",
         help="a name or address by which clients reach the broker; may be given again",
     )
-    broker.add_argument("--port", type=_port, default=8883, metavar="N", help="to listen on (8883)")
+    broker.add_argument("--port", type=_port, metavar="N", help="to listen on (as before, or 8883)")
     certify = add_command(commands, "certify", summary="give a device or an operator a certificate for that broker")
     certify.add_argument("folder", type=to_path, metavar="DIR", help="where edge-deploy broker wrote")
     certify.add_argument("name", metavar="NAME", help="SITE/DEVICE, as the device's [device] says, or `operator`")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from edge.contract.names import NAME
+from edge.contract.names import NAME, is_host
 from edge.errors import DeployError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ LEAF_DAYS = 825
 """The most that common TLS libraries accept of a server's."""
 OPERATOR = "operator"
 CA, BROKER = "ca", "broker"
+_LONGEST = 64
+"""Of a common name: ub-common-name of RFC 5280."""
+_DNS_NAME = r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*"
+"""RFC 1035, 2.3.4; with _, as some networks have it."""
 _EARLIER = timedelta(days=1)
 """A device's clock may be behind ours."""
 
@@ -39,10 +43,16 @@ class Authority:
     """The CA of a folder: `ca.crt` goes to everybody, `ca.key` stays there and nowhere else."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the CA of a folder, or make it; raises DeployError for files that are not one."""
+        """Open the CA of a folder, or make it; raises DeployError for files that are not one, or not all of one."""
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        if not _certificate(folder, CA).exists():
+        lost = [path.name for path in (_certificate(folder, CA), _key(folder, CA)) if not path.exists()]
+        if len(lost) == 1 or (lost and _certificate(folder, BROKER).exists()):
+            raise DeployError(
+                f"{folder} has lost {' and '.join(lost)}, and a new CA would lock out every device: put it back "
+                "(each device has a copy of ca.crt), or begin in an empty folder with new certificates for all"
+            )
+        if lost:
             self._make()
         try:
             key = load_pem_private_key(_key(folder, CA).read_bytes(), None)
@@ -77,7 +87,7 @@ class Authority:
 
     def _make(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"edge-inspect {os.uname().nodename}"[:64])])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"edge-inspect {os.uname().nodename}"[:_LONGEST])])
         signed = (
             _builder(subject, subject, key.public_key(), CA_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -92,9 +102,43 @@ class Authority:
 def device_file(name: str) -> str:
     """Return what the files of device SITE/DEVICE are called; raises DeployError for any other name."""
     site, slash, device = name.partition("/")
-    if not slash or not re.fullmatch(NAME, site) or not re.fullmatch(NAME, device):
-        raise DeployError(f"{name!r} is not SITE/DEVICE: each of letters, digits, _ and -, 64 at most")
+    if not slash or not re.fullmatch(NAME, site) or not re.fullmatch(NAME, device) or len(name) > _LONGEST:
+        raise DeployError(
+            f"{name!r} is not SITE/DEVICE: each of letters, digits, _ and -, and {_LONGEST} characters in all at most, "
+            "which is all that a certificate has room for"
+        )
     return f"{site}.{device}"  # A dot is in neither: no other device has these files.
+
+
+def dns_name(host: str) -> str:
+    """Return a host's name as certificates have it and clients look for it: müller is xn--mller-kva there.
+
+    An address stays as it is. Raises DeployError for what is neither.
+    """
+    if is_host(host):
+        if ":" in host and "%" not in host:  # Certificates know no interfaces.
+            return host
+        name = host.encode("idna").decode()
+        if re.fullmatch(_DNS_NAME, name):
+            return name
+    raise DeployError(
+        f"--host {host!r} is not an address, nor a host's name: letters, digits and -, at most 63 between two dots and "
+        "253 in all"
+    )
+
+
+def end_of(certificate: Path) -> str:
+    """Return the last day of a certificate, by UTC."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.date().isoformat()
+
+
+def first_host(certificate: Path) -> str:
+    """Return the first host that a server's certificate is for; raises OSError, or ValueError where there is none."""
+    extensions = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions
+    try:
+        return str(extensions.get_extension_for_class(x509.SubjectAlternativeName).value[0].value)
+    except (x509.ExtensionNotFound, IndexError) as error:
+        raise ValueError(f"{certificate} is for no host") from error
 
 
 def _builder(

@@ -36,19 +36,19 @@ class Shell:
 
     def __init__(self, home: Path, variables: Mapping[str, str]) -> None:
         self.home = home
-        self._environment = {**os.environ, **variables, "HOME": str(home)}
-        self._environment.pop("XDG_CONFIG_HOME", None)
+        self.environment = {**os.environ, **variables, "HOME": str(home)}
+        self.environment.pop("XDG_CONFIG_HOME", None)
 
     def become(self, variables: Mapping[str, str]) -> None:
         """Change variables of the environment."""
-        self._environment.update(variables)
+        self.environment.update(variables)
 
     def run(self, command: str) -> str:
         """Run a command to its good end and return what it prints."""
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.home,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=60,
@@ -64,7 +64,7 @@ class Shell:
             running = subprocess.Popen(
                 ["bash", "-c", command],
                 cwd=self.home,
-                env=self._environment,
+                env=self.environment,
                 stdout=file,
                 stderr=file,
                 start_new_session=True,

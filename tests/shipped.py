@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def shipped_broker(folder: Path) -> Iterator[Broker]:
-    """Run a broker as it is shipped; its files are in the folder."""
+def shipped_broker(folder: Path, *hosts: str) -> Iterator[Broker]:
+    """Run a broker as it is shipped, for 127.0.0.1 and these hosts; its files are in the folder."""
     need_mosquitto()
     port = free_port()
     for command in (
-        ("broker", folder, "--host", "127.0.0.1", "--port", port),
+        ("broker", folder, "--port", port, *(f"--host={host}" for host in ("127.0.0.1", *hosts))),
         ("certify", folder, "test/dut"),
         ("certify", folder, "operator"),
     ):

@@ -187,7 +187,7 @@ def test_the_database_and_the_dashboard(tmp_path: Path, demo_bundle: Path) -> No
         gap = f"{say}/gap -m '{json.dumps({'first': 3, 'last': 7, 'reason': 'shed', 'verdicts': {'PASS': 5}})}'"
         terminal.run(f"{say}/event -m '{{\"id\": 1}}'; {gap}; {gap}")
         terminal.run(f'{block("ask() {")} ask replay \'"first": 1, "last": 60\'')
-        last = recorder.named("event")[-1]["seq"]
+        last = max(event.get("seq", 0) for event in recorder.named("event"))
         upto = f"FROM event WHERE seq <= {last + 20}"
         told = fill(terminal, "./verdicts.sh verdicts -h 127.0.0.1 -p $PORT", f"SELECT count(*) = {last + 20} {upto}")
         assert "violates not-null constraint" in told, "what is no verdict is told, and the rest goes on"
@@ -199,6 +199,7 @@ def test_the_database_and_the_dashboard(tmp_path: Path, demo_bundle: Path) -> No
         assert query(terminal, DASHBOARD["templating"]["list"][1]["query"]) == [{"?column?": "test/dut"}]
         terminal.run("psql -q -d verdicts -c 'DELETE FROM event WHERE seq IN (10, 11)'")
         assert terminal.run(block("* FROM missing")).split("\n")[2].split(" | ")[1:] == ["dut   ", "   10", "  11"]
+        assert terminal.run(block("min(seq)")).split("\n")[2].split(" | ")[:3] == [" test", "dut   ", "  1"]
         terminal.run(block("interval '1 year'"))
 
 

@@ -1,7 +1,8 @@
-"""Who may not come in, or only to his own: refused by the broker as it is shipped, logged on both sides."""
+"""Who may not come in, or only to his own, at the broker as it is shipped: what is refused, and who logs it."""
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import warnings
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from device import assert_one_clear_line, run_inspect, running_daemon, write_config
 from rigs import deploy
-from shipped import client, credentials, log_in, operator, shipped_broker
+from shipped import client, credentials, listen, log_in, operator, say, shipped_broker
 from test_publisher import Line, wait_for_text
 
 from deploy.certificates import Authority
@@ -139,7 +140,11 @@ def test_old_tls_is_refused(shipped: Broker) -> None:
 
 
 def test_a_device_with_the_certificate_of_another(tmp_path: Path, shipped: Broker, demo_bundle: Path) -> None:
-    """What a device says under another one's name arrives nowhere; its log names the topic and the remedy."""
+    """What a device says under another one's name arrives nowhere; its log names the topic and the remedy.
+
+    The broker's log says who came, and has no line for what it drops.
+    """
+    before = len(shipped.log())
     assert deploy("certify", shipped.settings.parent, "test/other").returncode == 0
     mqtt = {"host": "127.0.0.1", "port": shipped.port, **credentials(shipped, "test.other")}
     camera = {"kind": "synthetic", "rate": 10}
@@ -150,6 +155,8 @@ def test_a_device_with_the_certificate_of_another(tmp_path: Path, shipped: Broke
         daemon.kill()
     assert "inspect/v1/test/dut/" in refused
     assert "mqtt.cert_file" in refused
+    assert "u'test/other'" in shipped.log()[before:]
+    assert "inspect/v1/test/dut/" not in shipped.log()[before:]
     assert [message for message in recorder.messages if not message.retained] == []
 
 
@@ -175,3 +182,18 @@ def test_a_device_that_takes_the_name_of_another(
     assert [event["seq"] for event in events] == [1, 2, 3, 4, 5]
     assert "device.id" in next(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
     assert "already connected" in shipped.log()
+
+
+def test_who_listens_to_another_is_in_the_log(shipped: Broker) -> None:
+    """Who subscribes to what is not his hears nothing of it, and the broker's log says who it was and to what."""
+    folder = shipped.settings.parent
+    assert deploy("certify", folder, "test/spy").returncode == 0
+    heard: SimpleQueue[str] = SimpleQueue()
+    with client(shipped, folder / "test.spy.crt") as spy:
+        log_in(spy, shipped)
+        listen(spy, heard, "inspect/v1/test/dut/#", "inspect/v1/test/spy/cmd/#")
+        say(shipped, "operator.crt", "inspect/v1/test/dut/info")
+        say(shipped, "operator.crt", "inspect/v1/test/spy/cmd/pause")
+        assert heard.get(timeout=10) == "inspect/v1/test/spy/cmd/pause"
+    (name,) = re.findall(r"as (\S+) \(.*u'test/spy'\)", shipped.log())
+    assert f"{name} 1 inspect/v1/test/dut/#" in shipped.log()
