@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
   edge-inspect ledger list --ledger copy/ledger.db --verdict DEFECT -n 100   of a copy, defects only
   edge-inspect ledger export --config device.toml --since 06:00 shift.csv    this shift, for a spreadsheet
   edge-inspect ledger verify --config device.toml                            is it all there?
-  edge-inspect ledger audit --config device.toml                             who asked what of this device?
+  edge-inspect ledger audit --config device.toml                             what was asked of this device?
 
 A running daemon is not disturbed. To take a copy along, copy ledger.db and, if it is there, ledger.db-wal.
 
