@@ -58,8 +58,7 @@ class Discovery:
 
     def _read(self) -> set[str]:
         try:
-            with self._path.open("rb") as file:
-                told = msgspec.json.decode(file.read(_LARGEST), type=set[str])
+            told = msgspec.json.decode(storage.read_plain(self._path, _LARGEST), type=set[str])
         except FileNotFoundError:
             return set()
         except (OSError, *NOT_JSON) as error:
