@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from edge.condition import Condition
 from edge.contract.messages import Message, encode, topic
-from edge.mqtt.broker import address, not_taken
-from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
+from edge.mqtt.broker import address, not_heard, not_taken
+from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Subscribed, Uptime, Will
 from edge.mqtt.discovery import STARTED
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
@@ -185,6 +185,8 @@ class Publisher:
                     self._introduce_again()
             case Asked() as asked:
                 self.intake.consider(asked)
+            case Subscribed(where, refused) if where != UPTIME:  # Which only mosquitto has: others may refuse it.
+                self._note_answer(where, not_heard(where, refused) if refused else "")
             case Uptime(seconds):
                 self._outbox.hear_uptime(seconds, now)
 
