@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import make_broker
 from recorder import Recorder
-from spark_host import GROUP, HOST, NODE, SparkHost
+from spark_host import GROUP, HOST, NODE, SparkHost, until
 from spark_line import Line as SparkLine
 from test_publisher import Line
 
@@ -80,10 +78,7 @@ def test_a_node_that_is_not_heard_says_so(tmp_path: Path, monkeypatch: pytest.Mo
         line.judge(3)
         if not host:
             scada.wait(lambda heard: heard.numbers() == [1, 2, 3])
-        deadline = time.monotonic() + 10
-        while "hear" not in line.node.trouble():
-            assert time.monotonic() < deadline, line.node.trouble()
-            threading.Event().wait(0.05)
+        until(lambda: "hear" in line.node.trouble())
         assert line.node.trouble().startswith(f"the broker does not let us hear {topic} (")
         line.node.stop(1)
         line.ledger.close(10)

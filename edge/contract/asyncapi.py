@@ -38,8 +38,8 @@ that a `gap` names: what will never arrive is told from what never happened. Wha
 `historical`. Retained messages are states: the newest counts. `status` is the last will too.
 
 A request on `cmd/<name>` is answered on `reply/<name>` with the request's `transaction`. The same transaction is not
-obeyed twice. Commands are off until the device's configuration allows them by name. A retained one is refused; where the
-device speaks MQTT 3.1.1 only from its next connection on, for then no broker tells it sooner: publish none retained.
+obeyed twice. Commands are off until the device's configuration allows them by name. A retained one is refused; where
+the device speaks MQTT 3.1.1, only from its next connection on, for no broker tells it sooner: publish none retained.
 
 Channels outside `inspect/` belong to Home Assistant, Sparkplug B 3.0 and mosquitto, who define what is said there.
 
