@@ -74,6 +74,7 @@ DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
     *(("ledger.numbers", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("ledger.reserve", damage) for damage in (nothing, folder)),
     *(("settings.json", damage) for damage in (nothing, garbage, folder, pipe)),
+    *(("alarms.json", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("homeassistant.json", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("sparkplug.json", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("sparkplug.json.new", damage) for damage in (garbage, folder)),

@@ -23,7 +23,7 @@ from edge import config as configs
 from edge.contract.commands import COMMANDS
 from edge.daemon import RESTART
 from edge.mqtt import homeassistant
-from edge.mqtt.discovery import FILE, Discovery
+from edge.mqtt.discovery import ALARMS, FILE, Discovery
 from edge.settings import Settings
 from edge.sparkplug.memory import Kept, Memory
 
@@ -77,11 +77,12 @@ class Listener:
 
 def device(tmp_path: Path, broker: Broker, bundle: Path, **more: Any) -> Path:
     """Write the configuration of a device that introduces itself, unless `more` says otherwise."""
+    camera = more.pop("camera", {"kind": "synthetic", "rate": 10, "width": 64, "height": 64})
     tables = {"homeassistant": {"enabled": True}, "commands": {"allow": list(COMMANDS)}, **more}
     return write_config(
         tmp_path / "device.toml",
         bundle=bundle,
-        camera={"kind": "synthetic", "rate": 10, "width": 64, "height": 64},
+        camera=camera,
         mqtt={"host": "127.0.0.1", "port": broker.port},
         health_every_s=0.5,
         **tables,
@@ -132,6 +133,30 @@ def test_an_introduction_moves(tmp_path: Path, broker: Broker, demo_bundle: Path
     with Listener(broker.port, TOPIC, moved) as listener:
         assert [topic for topic, _, _ in listener.wait(1)] == [moved]
     assert json.loads((tmp_path / "state" / FILE).read_bytes()) == [moved]
+
+
+def test_the_alarm_of_a_camera_that_was_renamed_is_taken_back(
+    tmp_path: Path, broker: Broker, demo_bundle: Path
+) -> None:
+    """Under a camera's former name no alarm stays at the broker for ever; the one of its present name does."""
+    alarms = "inspect/v1/test/dut/alarm/"
+    for name in ("old", "new"):
+        camera = {"kind": "synthetic", "rate": 20, "width": 64, "height": 64, "name": name}
+        config = device(tmp_path, broker, demo_bundle, homeassistant={}, camera=camera)
+        with running_daemon(config) as daemon, Listener(broker.port, f"{alarms}{name}") as listener:
+            listener.wait(1)
+            stop(daemon)
+    with Listener(broker.port, f"{alarms}+") as listener:
+        listener.say(f"{alarms}last", b"{}")
+        assert [topic for topic, _, _ in listener.wait(2)] == [f"{alarms}new", f"{alarms}last"]
+    assert json.loads((tmp_path / "state" / ALARMS).read_bytes()) == [f"{alarms}new"]
+
+
+def test_another_devices_alarm_is_left_alone(tmp_path: Path) -> None:
+    """What a device said before it was given another name is not taken back: another one may have that name now."""
+    other = f"inspect/v1/{configured().device.site}/other/alarm/camera"
+    (tmp_path / ALARMS).write_text(json.dumps([other]))
+    assert other not in Discovery(configured(), tmp_path).messages
 
 
 def test_off_from_the_start_nothing_is_said(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
@@ -245,5 +270,6 @@ def test_what_is_remembered_survives_a_power_cut(tmp_path: Path, monkeypatch: py
         lambda: Memory(tmp_path / "sparkplug.json").keep(Kept()),
     ):
         remember()
-        assert synced == [False, True]  # The file, then its folder.
+        assert synced[:2] == [False, True]  # The file, then its folder.
+        assert synced == synced[:2] * (len(synced) // 2)
         synced.clear()
