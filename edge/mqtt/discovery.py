@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.contract.messages import topic
+from edge.alarm import farewell
+from edge.contract.messages import encode, topic
 from edge.contract.names import NAME
 from edge.mqtt.told import Told
 
@@ -34,7 +35,7 @@ _TOPIC = re.compile(rf"{NAME}/device/{NAME}/{NAME}/config")
 class Discovery:
     """What Home Assistant is to be told, and what is to be taken back."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, config: Config, folder: Path, boot_id: str) -> None:
         """Remember in the folder what will be said: whatever happens, a later start can take it back."""
         self.births = BIRTHS if config.homeassistant.enabled else ""
         """Where Home Assistant says that it has started; empty: that does not matter."""
@@ -43,8 +44,11 @@ class Discovery:
         self._alarms = Told(folder / ALARMS, re.compile(re.escape(ours) + NAME))
         self._introductions = Told(folder / FILE, _TOPIC)
         alarm = ours + config.camera.name
-        self.messages = dict.fromkeys((self._alarms.topics - {alarm}) | self._introductions.topics, b"")
+        self._last_words = set(self._alarms.topics - {alarm})
+        """Topics on which something is said before it is taken back: who wants JSON may ignore an empty message."""
+        self.messages = dict.fromkeys(self._introductions.topics, b"")
         """Retained messages by their whole topic; an empty one takes back."""
+        self.messages |= dict.fromkeys(self._last_words, encode(farewell(boot_id)))
         self._alarms.keep(self._alarms.topics | {alarm})
         if config.homeassistant.enabled:
             from edge.mqtt import homeassistant
@@ -58,9 +62,17 @@ class Discovery:
         """Why something cannot be remembered; empty if all can."""
         return "; ".join(filter(None, (self._introductions.trouble, self._alarms.trouble)))
 
-    def landed(self, name: str) -> None:
-        """Note that the broker answered a message. What it refuses to have taken back, it always will."""
+    def landed(self, name: str) -> bytes | None:
+        """Note that the broker answered a message, and return the next one; None: that was the last.
+
+        What it refuses to have taken back, it always will.
+        """
+        if name in self._last_words:
+            self._last_words.remove(name)
+            self.messages[name] = b""
+            return b""
         if self.messages[name] == b"":
             del self.messages[name]
             for told in (self._introductions, self._alarms):
                 told.keep(told.topics - {name})
+        return None

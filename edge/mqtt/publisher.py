@@ -210,8 +210,8 @@ class Publisher:
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
         where = self._topic(name)  # Before `landed`: what was taken back is forgotten.
-        if self._discovery and name in self._elsewhere:
-            self._discovery.landed(name)
+        if self._discovery and name in self._elsewhere and (then := self._discovery.landed(name)) is not None:
+            self._outbox.retain(name, then)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
         self._note_answer(name, not_taken(where, refused) if refused else "")
