@@ -42,9 +42,9 @@ class Capture:
 
     @property
     def ended(self) -> bool:
-        """True when the camera has no more frames and the last one was taken."""
+        """True when the camera has no more frames and the last one was taken; one that failed is for `take` to tell."""
         with self._changed:
-            return self._ended and self._frame is None
+            return self._ended and self._frame is None and self._error is None
 
     def wait_until_open(self) -> None:
         """Return when the camera is open; raises CameraError if it does not open."""
@@ -66,6 +66,20 @@ class Capture:
                 raise self._error
             self._changed.notify_all()
         return frame
+
+    def leave(self, timeout: float) -> None:
+        """Take nothing for `timeout` seconds: a camera that keeps pace waits, any other's frames are dropped.
+
+        Raises what the camera raised (CameraError) at once; the frame before it counts as dropped.
+        """
+        with self._changed:
+            self._judging = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._error is not None, timeout)
+            if self._error is not None:
+                self.dropped += self._frame is not None
+                self._frame = None
+                raise self._error
 
     def stop(self, timeout: float) -> bool:
         """Close the camera and wait for its thread; False if one still hangs after `timeout` seconds."""

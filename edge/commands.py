@@ -117,7 +117,7 @@ class Commands:
             case Config(set=wishes):
                 return self._change(wishes)
             case AskHealth():
-                return _plain(self._tally.report())
+                return _plain(self._tally.sum_up())
             case AskModel():
                 return _plain(self._model)
             case Restart():

@@ -110,12 +110,12 @@ def inspect(line: Line, stop: threading.Event) -> End:
         _obey(line)
         if line.commands.restart:
             return End.RESTART
-        frame = line.capture.take(POLL_SECONDS)
         if line.commands.paused:
+            line.capture.leave(POLL_SECONDS)
             notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
-        elif frame is not None:
+        elif (frame := line.capture.take(POLL_SECONDS)) is not None:
             _judge(line, frame)
-        if frame is None and line.capture.ended:
+        if line.capture.ended:
             return End.NO_MORE_FRAMES
         line.sinks.report_trouble()
         if line.tally.due:

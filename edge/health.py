@@ -53,8 +53,15 @@ class Tally:
 
     def report(self) -> Health:
         """Sum up, and begin a new interval."""
+        health = self.sum_up()
+        self._latencies.clear()
+        self._last = time.monotonic()
+        return health
+
+    def sum_up(self) -> Health:
+        """Say how it is, and go on counting: whoever asks must not take anything from the next health message."""
         instant = time.monotonic()
-        health = Health(
+        return Health(
             boot_id=self._boot_id,
             time=clock.now(),
             uptime_s=round(instant - self._started, 3),
@@ -65,9 +72,6 @@ class Tally:
             rss_mib=rss_mib(),
             **self._counters(),
         )
-        self._latencies.clear()
-        self._last = instant
-        return health
 
 
 def rss_mib() -> float:

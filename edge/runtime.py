@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.config import Runtime
+from edge.contract import storage
 from edge.errors import BundleError, RuntimeUnavailableError, by_exit_code
 from edge.record import Record
 
@@ -116,25 +117,25 @@ def probe(model: bytes, model_sha256: str, settings: Runtime, state_dir: Path | 
 
 def _remembers(marker: Path, stack: bytes) -> bool:
     try:
-        return marker.read_bytes() == stack
+        return storage.read_plain(marker, len(stack) + 1) == stack
     except FileNotFoundError:
         return False
     except OSError as error:
-        log.warning("state_dir %s: %s; the model is probed again", marker.parent, error.strerror)
+        log.warning("state_dir %s: %s; the model is probed again", marker.parent, error)
         return False
 
 
 def _remember(marker: Path, stack: bytes) -> None:
     """Keep the newest few markers only: a device sees many models in its life."""
     try:
-        marker.write_bytes(stack)
+        storage.replace_file(marker, stack)
         others = [path for path in marker.parent.glob("probed-*") if path != marker]
         by_age = sorted(others, key=lambda path: path.stat().st_mtime_ns)
         for older in by_age[: 1 - _REMEMBERED]:
             older.unlink(missing_ok=True)
     except OSError as error:
         # The model has passed: a full disk only means that the next start probes it again.
-        log.warning("state_dir %s: %s; the next start will probe the model again", marker.parent, error.strerror)
+        log.warning("state_dir %s: %s; the next start will probe the model again", marker.parent, error)
 
 
 def version(engine: str) -> str:

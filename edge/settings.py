@@ -62,11 +62,8 @@ class Settings:
         self._changed, self.config, self.trouble = changed, config, ""
 
     def _read(self) -> dict[str, Any]:
-        if self._path.exists() and not self._path.is_file():  # A pipe would be waited for.
-            raise ConfigError(f"{self._path} is no plain file; move it away")
         try:
-            with self._path.open("rb") as file:
-                changed = msgspec.json.decode(file.read(_LARGEST), type=dict[str, Any])
+            changed = msgspec.json.decode(storage.read_plain(self._path, _LARGEST), type=dict[str, Any])
         except FileNotFoundError:
             return {}
         except (OSError, *NOT_JSON) as error:

@@ -90,7 +90,8 @@ def open_sinks(config: Config) -> Sinks:
     ledger = Ledger(folder, config.ledger.events_mib << 20, retention)
     album = Album(folder, config.ledger.pictures_mib << 20)
     retention.on_removed = album.forget
-    publisher = Publisher(config, new_ulid(), ledger, album, Discovery(config, folder))
+    boot_id = new_ulid()
+    publisher = Publisher(config, boot_id, ledger, album, Discovery(config, folder, boot_id))
     return Sinks(
         ledger=ledger,
         publisher=publisher,

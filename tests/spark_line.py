@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from ledger_samples import event
 from spark_host import GROUP
 
 from edge import config as configs
+from edge.contract.messages import Latency, Verdict
 from edge.ledger.ledger import Ledger
 from edge.ledger.rows import Row
 from edge.ledger.store import Span
-from edge.sparkplug import payload
 from edge.sparkplug.node import Node
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spark_host import SparkHost
+    from spark_host import Heard, SparkHost
+
+    from edge.contract.messages import Event
 
 MIB = 1 << 20
+INT64, DOUBLE, BOOLEAN, STRING = 4, 10, 11, 12
+"""Sparkplug's numbers of these types (specification 3.0.0, 6.4.16)."""
+TOLD = {
+    "Inspection/Event ID": (STRING, "id"),
+    "Inspection/Sequence": (INT64, "seq"),
+    "Inspection/Verdict": (STRING, "verdict"),
+    "Inspection/Reason": (STRING, "reason"),
+    "Inspection/Label": (STRING, "label"),
+    "Inspection/Score": (DOUBLE, "score"),
+    "Inspection/Threshold": (DOUBLE, "threshold"),
+    "Inspection/Camera": (STRING, "camera"),
+    "Inspection/Source": (STRING, "source"),
+    "Inspection/Trigger": (STRING, "trigger"),
+    "Inspection/Model SHA-256": (STRING, "model"),
+    "Inspection/Latency ms": (DOUBLE, "latency_ms.total"),
+    "Inspection/Clock Synchronized": (BOOLEAN, "clock_synced"),
+}
+"""What a host is told of a verdict: the metric's name, its type, and where its value is in the ledger's JSON."""
+
+
+def distinct(number: int) -> Event:
+    """Return a verdict no two of whose values are the same, nor the same as those of the one before."""
+    share = 1 / (number + 2)
+    return msgspec.structs.replace(
+        event(),
+        clock_synced=bool(number % 2),
+        camera=f"camera-{number}",
+        region=f"region-{number}",
+        trigger=f"trigger-{number}",
+        source=f"source-{number}",
+        frame_verdict=Verdict.DEFECT,
+        reason=f"reason-{number}",
+        label=f"label-{number}",
+        score=share / 2,
+        scores={f"label-{number}": share / 3},
+        threshold=share / 5,
+        model=f"{number:064x}",
+        latency_ms=Latency(wait=number + 0.1, preprocess=number + 0.2, invoke=number + 0.3, total=number + 0.4),
+    )
+
+
+def expected(row: Row) -> dict[str, Any]:
+    """Return what a host must be told of a verdict, by the metrics' names."""
+    lies = json.loads(row.json)
+    lies |= {f"latency_ms.{name}": value for name, value in lies["latency_ms"].items()}
+    return {name: lies[key] for name, (_, key) in TOLD.items()}
 
 
 class Line:
@@ -40,8 +91,8 @@ class Line:
 
     def judge(self, count: int) -> None:
         """Append so many verdicts and have them written."""
-        for _ in range(count):
-            self.ledger.append(event())
+        for number in range(count):
+            self.ledger.append(distinct(number))
         self.ledger.flush(10)
 
     def rows(self) -> list[Row]:
@@ -57,12 +108,13 @@ class Line:
 
 def check_verdicts(host: SparkHost, rows: list[Row]) -> None:
     """Check that each of these verdicts was heard, as it was given, and for the first time in its turn."""
-    first_heard: dict[int, dict[str, Any]] = {}
+    first_heard: dict[int, Heard] = {}
     for each in host.verdicts():
-        first_heard.setdefault(int(each.values["Inspection/Sequence"]), each.values)
-        times = {metric.timestamp for metric in each.payload.metrics if metric.alias == each.payload.metrics[0].alias}
-        assert len(times) == 1
+        first_heard.setdefault(int(each.values["Inspection/Sequence"]), each)
     assert list(first_heard) == [row.seq for row in rows]
     for row in rows:
-        told = payload.sample(row, historical=False).values
-        assert {name: value for name, value in first_heard[row.seq].items() if name in told} == told
+        heard = first_heard[row.seq]
+        assert {name: value for name, value in heard.values.items() if name in TOLD} == expected(row)
+        stamps = zip(heard.values, (metric.timestamp for metric in heard.payload.metrics), strict=True)
+        exposed = datetime.fromisoformat(json.loads(row.json)["time"])
+        assert {stamp for name, stamp in stamps if name in TOLD} == {round(exposed.timestamp() * 1000)}

@@ -61,6 +61,12 @@ def picture(path: Path) -> None:
     (path / "01KAK8Q2QTF6V5YJ3GAYB94N1F-DEFECT.jpg").mkdir()
 
 
+def markers(path: Path) -> None:
+    """Put pipes in the place of what says which models have passed."""
+    for each in path.glob("probed-*"):
+        pipe(each)
+
+
 DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
     *(("ledger.db", damage) for damage in (nothing, garbage, folder, pipe, hole)),
     *(("ledger.db-wal", damage) for damage in (garbage, folder, pipe)),
@@ -68,6 +74,11 @@ DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
     *(("ledger.numbers", damage) for damage in (nothing, garbage, folder, pipe)),
     *(("ledger.reserve", damage) for damage in (nothing, folder)),
     *(("settings.json", damage) for damage in (nothing, garbage, folder, pipe)),
+    *(("alarms.json", damage) for damage in (nothing, garbage, folder, pipe)),
+    *(("homeassistant.json", damage) for damage in (nothing, garbage, folder, pipe)),
+    *(("sparkplug.json", damage) for damage in (nothing, garbage, folder, pipe)),
+    *(("sparkplug.json.new", damage) for damage in (garbage, folder)),
+    (".", markers),
     *(("ledger.db.new", damage) for damage in (garbage, folder)),
     *(("pictures", damage) for damage in (picture, stray)),
 ]
@@ -99,6 +110,7 @@ def test_a_damaged_file_keeps_no_device_from_starting(  # noqa: PLR0913, PLR0917
         bundle=demo_bundle,
         camera={"kind": "synthetic", "rate": 0, "frames": 3, "width": 64, "height": 64},
         mqtt={"host": "127.0.0.1", "port": broker.port},
+        sparkplug={"group_id": "line"},
     )
     state = tmp_path / "state"
     with Recorder(broker.port) as recorder:

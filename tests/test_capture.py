@@ -193,3 +193,13 @@ def test_a_camera_that_opens_too_late_is_closed() -> None:
     assert not capture.stop(0.05)
     opening.set()
     assert closed.wait(SECONDS)
+
+
+def test_a_camera_that_fails_unwatched_is_heard_of() -> None:
+    """While no frame is taken, what the camera raises is raised at once, and the frame before it counts as dropped."""
+    capture = Capture(lambda: ListCamera(3, keeps_pace=False, error=CameraError("it broke")))
+    with pytest.raises(CameraError, match="it broke"):
+        capture.leave(SECONDS)
+    assert not capture.ended
+    assert capture.dropped == capture.captured
+    assert capture.stop(SECONDS)

@@ -192,13 +192,20 @@ def test_without_permission_nothing_is_heard(tmp_path: Path, broker: Broker, dem
 
 
 def test_a_retained_command_is_refused(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """A command that the broker keeps would be obeyed at each start; it is never."""
+    """A command that is to be kept by the broker would be obeyed at each start: it is never, at first neither."""
     with commanded(tmp_path, broker, demo_bundle, "pause") as (boss, _, daemon):
         boss.say("pause", b'{"transaction": "t"}', retain=True)
         stop(daemon)
     with commanded(tmp_path, broker, demo_bundle, "pause") as (boss, recorder, daemon):
         assert "retained" in recorder.wait_for("reply")[0]["error"]
         recorder.wait_for("event", 5)
+        boss.say("pause", b"", retain=True)
+        assert "retained" in recorder.wait_for("reply", 2)[1]["error"]
+        boss.say("pause", b'{"transaction": "online"}', retain=True)
+        reply = recorder.wait_for("reply", 3)[2]
+        assert reply["status"] == "refused"
+        assert "retained" in reply["error"]
+        assert not any(status["paused"] for status in recorder.named("status"))
         boss.say("pause", b"", retain=True)
         stop(daemon)
 

@@ -8,12 +8,14 @@ import threading
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import paho.mqtt.client as paho
 from conftest import Broker, make_broker
 from device import end, running_daemon, stop, write_config
 from home import HomeAssistant
 from hypothesis import example, given
 from hypothesis import strategies as st
+from ledger_samples import BOOT
 from paho.mqtt.enums import CallbackAPIVersion
 from recorder import Recorder, await_arrival
 from test_homeassistant import PLATFORMS, configured, introduced
@@ -21,9 +23,10 @@ from test_publisher import Line
 
 from edge import config as configs
 from edge.contract.commands import COMMANDS
+from edge.contract.messages import Alarm
 from edge.daemon import RESTART
 from edge.mqtt import homeassistant
-from edge.mqtt.discovery import FILE, Discovery
+from edge.mqtt.discovery import ALARMS, FILE, Discovery
 from edge.settings import Settings
 from edge.sparkplug.memory import Kept, Memory
 
@@ -77,11 +80,12 @@ class Listener:
 
 def device(tmp_path: Path, broker: Broker, bundle: Path, **more: Any) -> Path:
     """Write the configuration of a device that introduces itself, unless `more` says otherwise."""
+    camera = more.pop("camera", {"kind": "synthetic", "rate": 10, "width": 64, "height": 64})
     tables = {"homeassistant": {"enabled": True}, "commands": {"allow": list(COMMANDS)}, **more}
     return write_config(
         tmp_path / "device.toml",
         bundle=bundle,
-        camera={"kind": "synthetic", "rate": 10, "width": 64, "height": 64},
+        camera=camera,
         mqtt={"host": "127.0.0.1", "port": broker.port},
         health_every_s=0.5,
         **tables,
@@ -134,6 +138,40 @@ def test_an_introduction_moves(tmp_path: Path, broker: Broker, demo_bundle: Path
     assert json.loads((tmp_path / "state" / FILE).read_bytes()) == [moved]
 
 
+def test_the_alarm_of_a_camera_that_was_renamed_is_taken_back(
+    tmp_path: Path, broker: Broker, demo_bundle: Path
+) -> None:
+    """Under a camera's former name no alarm is left: who follows it hears that it is over, and nothing is kept."""
+    alarms = "inspect/v1/test/dut/alarm/"
+    for name in ("old", "new"):
+        camera = {"kind": "synthetic", "rate": 20, "width": 64, "height": 64, "name": name}
+        config = device(tmp_path, broker, demo_bundle, homeassistant={}, camera=camera)
+        with (
+            Listener(broker.port, f"{alarms}old") as old,
+            running_daemon(config) as daemon,
+            Listener(broker.port, f"{alarms}{name}") as listener,
+        ):
+            listener.wait(1)
+            if name == "new":
+                kept, last, nothing = old.wait(3)
+            stop(daemon)
+    assert kept[2]
+    farewell = msgspec.json.decode(last[1], type=Alarm)
+    assert (farewell.active, farewell.event) == (False, None)
+    assert nothing[1] == b""
+    with Listener(broker.port, f"{alarms}+") as listener:
+        listener.say(f"{alarms}last", b"{}")
+        assert [topic for topic, _, _ in listener.wait(2)] == [f"{alarms}new", f"{alarms}last"]
+    assert json.loads((tmp_path / "state" / ALARMS).read_bytes()) == [f"{alarms}new"]
+
+
+def test_another_devices_alarm_is_left_alone(tmp_path: Path) -> None:
+    """What a device said before it was given another name is not taken back: another one may have that name now."""
+    other = f"inspect/v1/{configured().device.site}/other/alarm/camera"
+    (tmp_path / ALARMS).write_text(json.dumps([other]))
+    assert other not in Discovery(configured(), tmp_path, BOOT).messages
+
+
 def test_off_from_the_start_nothing_is_said(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
     """A device that nobody asked to speaks no word of Home Assistant's, and remembers nothing."""
     config = device(tmp_path, broker, demo_bundle, homeassistant={})
@@ -158,7 +196,9 @@ def test_a_broker_that_does_not_let_it_be_taken_back(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / FILE).write_bytes(json.dumps([TOPIC]).encode())
     with Recorder(broker.port) as recorder:
-        refused = Line(tmp_path, broker.port, discovery=Discovery(configured(homeassistant={}), tmp_path / "state"))
+        refused = Line(
+            tmp_path, broker.port, discovery=Discovery(configured(homeassistant={}), tmp_path / "state", BOOT)
+        )
         assert f"refuses {TOPIC}" in recorder.wait_for_status("degraded")["reason"]
         refused.stop(5)
     broker.stop()
@@ -174,13 +214,13 @@ def test_whatever_is_remembered_no_start_fails(tmp_path_factory: pytest.TempPath
     """A file that is damaged, or names what are no introductions, makes the device say nothing on other topics."""
     folder = tmp_path_factory.mktemp("state")
     (folder / FILE).write_bytes(content)
-    assert set(Discovery(configured(), folder).messages) == {TOPIC}
-    assert Discovery(configured(homeassistant={}), folder).messages in ({TOPIC: b""}, {})
+    assert set(Discovery(configured(), folder, BOOT).messages) == {TOPIC}
+    assert Discovery(configured(homeassistant={}), folder, BOOT).messages in ({TOPIC: b""}, {})
 
 
 def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
     """Where nothing can be remembered the device introduces itself nevertheless, and its status says what follows."""
-    discovery = Discovery(configured(), tmp_path / "missing")
+    discovery = Discovery(configured(), tmp_path / "missing", BOOT)
     assert discovery.messages[TOPIC]
     assert "cannot be taken back" in discovery.trouble
 
@@ -240,10 +280,11 @@ def test_what_is_remembered_survives_a_power_cut(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "fsync", note)
     config = configured()
     for remember in (
-        lambda: Discovery(config, tmp_path),
+        lambda: Discovery(config, tmp_path, BOOT),
         lambda: Settings(config, tmp_path).change({"decision.votes": 1}),
         lambda: Memory(tmp_path / "sparkplug.json").keep(Kept()),
     ):
         remember()
-        assert synced == [False, True]  # The file, then its folder.
+        assert synced[:2] == [False, True]  # The file, then its folder.
+        assert synced == synced[:2] * (len(synced) // 2)
         synced.clear()

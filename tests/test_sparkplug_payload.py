@@ -6,15 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import PROJECT
 from device import end, run_inspect, running_daemon, write_config
 from hypothesis import example, given
 from hypothesis import strategies as st
 from ledger_samples import row
+from spark_line import BOOLEAN, DOUBLE, INT64, STRING, TOLD, distinct, expected
 
 from edge import config as configs
-from edge.contract.messages import Gap, Verdict
+from edge.contract.messages import Gap, Verdict, encode
 from edge.errors import ConfigError
 from edge.ledger.rows import Row
 from edge.sparkplug import payload
@@ -147,6 +149,18 @@ def test_a_row_of_another_version_is_a_gap(json: bytes) -> None:
     odd = Row(7, Verdict.DEFECT, json)
     gap = Gap(first=7, last=7, reason="damaged", verdicts={Verdict.DEFECT: 1})
     assert payload.sample(odd, historical=True).values == payload.sample(gap, historical=True).values
+
+
+def test_each_metric_tells_what_it_is_called() -> None:
+    """A birth certificate with a verdict has each of its metrics once, with its type and the verdict's own value."""
+    given = Row(7, Verdict.PASS, encode(msgspec.structs.replace(distinct(7), seq=7)))
+    born = payload.Payload.FromString(payload.birth(3, [payload.sample(given, historical=False)]))
+    fields = {INT64: "long_value", DOUBLE: "double_value", BOOLEAN: "boolean_value", STRING: "string_value"}
+    told = [metric for metric in born.metrics if metric.name.startswith("Inspection/")]
+    assert {metric.name: metric.datatype for metric in told} == {name: kind for name, (kind, _) in TOLD.items()}
+    assert [metric.WhichOneof("value") for metric in told] == [fields[metric.datatype] for metric in told]
+    assert {metric.name: getattr(metric, fields[metric.datatype]) for metric in told} == expected(given)
+    assert len(set(map(str, expected(given).values()))) == len(told) == len(TOLD), "two could be swapped unseen"
 
 
 def test_metrics_are_in_the_order_of_their_times() -> None:

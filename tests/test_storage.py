@@ -46,6 +46,25 @@ def test_links_and_pipes_cannot_leave_the_bundle(tmp_path: Path) -> None:
         bundle.read(folder)
 
 
+def test_what_lies_in_a_small_files_place_gives_way(tmp_path: Path) -> None:
+    """A pipe or a link where a file is replaced, or where its next form is written, leads nobody astray."""
+    path, fresh, secret = tmp_path / "kept.json", tmp_path / "kept.json.new", tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    for place in (path, fresh):
+        for make in (os.mkfifo, lambda each: each.symlink_to(secret)):
+            place.unlink(missing_ok=True)
+            make(place)
+            if place.is_fifo():
+                with pytest.raises(OSError, match=f"{place} is no plain file; move it away"):
+                    storage.read_plain(place, 10)
+            reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)  # Else who writes to it would wait here for ever.
+            storage.replace_file(path, b"data")
+            os.close(reader)
+            assert storage.read_plain(path, 2) == b"da"
+            assert not fresh.exists()
+    assert secret.read_bytes() == b"secret"
+
+
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small zip that unpacks to more than the limit is refused, whatever size its directory claims."""
     monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", 1 << 20)

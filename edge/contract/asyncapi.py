@@ -35,10 +35,12 @@ A device judges machined parts and says PASS, DEFECT or UNKNOWN of each.
 
 Verdicts (`event`) come at least once and in the order of `seq`: deduplicate by `id`. `seq` has no gaps, but for those
 that a `gap` names: what will never arrive is told from what never happened. What is sent again or late is marked
-`historical`. Retained messages are states: the newest counts. `status` is the last will too.
+`historical`. Retained messages are states: the newest counts, and an empty one takes it back, as that of a camera which
+has another name now. `status` is the last will too.
 
 A request on `cmd/<name>` is answered on `reply/<name>` with the request's `transaction`. The same transaction is not
-obeyed twice. Commands are off until the device's configuration allows them by name; a retained one is refused.
+obeyed twice. Commands are off until the device's configuration allows them by name. A retained one is refused; where
+the device speaks MQTT 3.1.1, only from its next connection on, for no broker tells it sooner: publish none retained.
 
 Channels outside `inspect/` belong to Home Assistant, Sparkplug B 3.0 and mosquitto, who define what is said there.
 

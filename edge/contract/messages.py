@@ -95,7 +95,7 @@ class Alarm(Message, frozen=True, kw_only=True):
     """`alarm/<camera>`: retained; whether the last part that was judged is a defect. Overtakes waiting events."""
 
     active: Annotated[bool, _doc("true from a DEFECT until the next PASS")]
-    event: Annotated[Ulid, _doc("the `id` of the event that says so")]
+    event: Annotated[Ulid | None, _doc("the `id` of the event that says so; null: no camera has this name any more")]
     label: Annotated[str | None, _doc("as in the event")]
     score: Annotated[Fraction | None, _doc("as in the event")]
     boot_id: BootId

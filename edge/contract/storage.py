@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -68,14 +69,11 @@ class _Folder:
         self.path = path.resolve()
 
     def read(self, name: str, most: int) -> bytes:
-        """Return a file's first `most` bytes; raises OSError, or ValueError for what is outside or no file."""
+        """Return a file's first `most` bytes; raises OSError, or ValueError for what is outside."""
         path = (self.path / name).resolve()
         if not path.is_relative_to(self.path):
             raise ValueError("it points outside the bundle")
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no plain file")
-        with path.open("rb") as file:
-            return file.read(most)
+        return read_plain(path, most)
 
     def has(self, name: str) -> bool:
         """Say whether there is a file or folder of this name."""
@@ -93,14 +91,29 @@ def _open_zip(path: Path) -> Source:
     return Zip(path)
 
 
+def read_plain(path: Path, most: int) -> bytes:
+    """Return a file's first `most` bytes; raises OSError, also for what is no plain file: none waits for a pipe."""
+    with open(path, "rb", opener=_open_plain) as file:
+        return file.read(most)
+
+
+def _open_plain(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):  # Asked of what was opened: between two looks it may be another.
+        return descriptor
+    os.close(descriptor)
+    raise OSError(f"{path} is no plain file; move it away")
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Have a small file hold this, also after a power cut: what it held before, or all of this, never less.
 
-    Raises OSError.
+    Raises OSError. What lies in either place, a pipe too, gives way; a folder does not.
     """
     fresh = path.with_name(f"{path.name}.new")
     try:
-        with fresh.open("wb") as file:
+        fresh.unlink(missing_ok=True)
+        with fresh.open("xb") as file:  # Never what is there: a pipe would be waited for, a link would be followed.
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -183,6 +183,11 @@ def not_taken(topic: str, reason: str) -> str:
     return f"the broker refuses {topic} ({reason}); check its access rules, and whose mqtt.cert_file is"
 
 
+def not_heard(topic: str, reason: str) -> str:
+    """Say in one line that the broker does not let us hear a topic, why, and what to check."""
+    return f"the broker does not let us hear {topic} ({reason}); check its access rules, and whose mqtt.cert_file is"
+
+
 def _password(mqtt: Mqtt) -> str:
     if mqtt.password_file is None:
         return mqtt.password

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.contract.commands import LARGEST
 from edge.mqtt.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
@@ -74,6 +75,13 @@ class Acknowledged(Record, frozen=True):
     refused: str
 
 
+class Subscribed(Record, frozen=True):
+    """The broker answered a wish to hear a topic: it will be told, or why not."""
+
+    topic: str
+    refused: str
+
+
 class Uptime(Record, frozen=True):
     """For so many seconds the broker has been running."""
 
@@ -87,6 +95,7 @@ class Asked(Record, frozen=True):
     payload: bytes
     """Its beginning: one byte more than the identity takes, if there are more."""
     retained: bool
+    """Whether it was published to be kept. With MQTT 3.1.1 a broker says so only of what it had before we came."""
     unheard: int = 0
     """So many others before it were let go by: there were too many."""
 
@@ -124,7 +133,7 @@ class Identity(Record, frozen=True):
     """Bytes of a message to it: of a longer one the rest is not kept."""
 
 
-News: TypeAlias = Opened | Connected | Away | Acknowledged | Reached | Uptime | Asked
+News: TypeAlias = Opened | Connected | Away | Acknowledged | Reached | Subscribed | Uptime | Asked
 
 
 class Connection:
@@ -149,9 +158,12 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         self._connected = False
+        self._wishes: dict[int | None, str] = {}
+        """Topics to hear, by the packet that asked for it."""
 
     def open(self) -> None:
         """Begin to connect, in the background."""
@@ -210,7 +222,7 @@ class Connection:
             client.loop_stop()
         # Without these nothing points back here: the client goes with this, and its sockets with it.
         client.on_socket_open = client.on_connect = client.on_disconnect = None
-        client.on_publish = client.on_unsubscribe = client.on_message = None
+        client.on_publish = client.on_subscribe = client.on_unsubscribe = client.on_message = None
 
     def _on_socket_open(self, _client: Any, _data: Any, link: Any) -> None:
         # A second small packet would wait 40 ms for the other side's delayed acknowledgement of the first.
@@ -225,7 +237,10 @@ class Connection:
         self._connected = True
         client.on_log = None  # It was for the handshake; from here on it would cost each message a line of text.
         for wanted, qos in self._who.listens:
-            client.subscribe(wanted, qos)
+            # Else the broker says of nothing that comes from now on whether it was published to be kept.
+            options = SubscribeOptions(qos, retainAsPublished=True) if self._mqtt.protocol == "5" else None
+            _, packet = client.subscribe(wanted, 0 if options else qos, options)
+            self._wishes[packet] = wanted
         allowed = getattr(properties, "ReceiveMaximum", 2 * IN_FLIGHT)
         self._tell(Connected(allowed, getattr(properties, "MaximumPacketSize", LARGEST_OF_ALL)))
 
@@ -249,6 +264,11 @@ class Connection:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._tell(Acknowledged(mid, str(reason) if reason.is_failure else ""))
+
+    def _on_subscribe(self, _client: Any, _data: Any, mid: int, reasons: Any, _properties: Any) -> None:
+        refused = ", ".join(str(each) for each in reasons if each.is_failure)
+        if wanted := self._wishes.pop(mid, ""):
+            self._tell(Subscribed(wanted, refused))
 
     def _on_unsubscribe(self, _client: Any, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
         self._tell(Reached(mid))

@@ -1,81 +1,78 @@
-"""Where the device has introduced itself to Home Assistant: remembered, so that it can be taken back."""
+"""What is said outside the device's own messages, and what is taken back because an earlier start said it.
+
+That is where the device has introduced itself to Home Assistant, and the alarm of a camera that has another name now:
+nobody would ever clear it.
+"""
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.contract import storage
-from edge.contract.json import NOT_JSON
+from edge.alarm import farewell
+from edge.contract.messages import encode, topic
 from edge.contract.names import NAME
+from edge.mqtt.told import Told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.config import Config
 
-log = logging.getLogger(__name__)
-
 FILE = "homeassistant.json"
-"""In the state folder: the topics on which it has."""
+"""In the state folder: the topics on which it has introduced itself."""
+ALARMS = "alarms.json"
+"""Beside it: the topics of its alarms."""
 BIRTHS = "homeassistant/status"
 """Where Home Assistant says that it has started, whatever its discovery prefix is, if nobody has changed it."""
 STARTED = b"online"
 """What it says there then."""
-_LARGEST = 64 << 10
-"""Bytes of the file."""
 _TOPIC = re.compile(rf"{NAME}/device/{NAME}/{NAME}/config")
 
 
 class Discovery:
-    """What Home Assistant is to be told, and what is to be taken back, because it was told at an earlier start."""
+    """What Home Assistant is to be told, and what is to be taken back."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        """Remember in the folder what will be told: whatever happens, a later start can take it back."""
-        self.trouble = ""
-        """Why it cannot be remembered; empty if it can."""
-        self.messages: dict[str, bytes] = {}
-        """Retained messages by their whole topic; an empty one takes back."""
+    def __init__(self, config: Config, folder: Path, boot_id: str) -> None:
+        """Remember in the folder what will be said: whatever happens, a later start can take it back."""
         self.births = BIRTHS if config.homeassistant.enabled else ""
         """Where Home Assistant says that it has started; empty: that does not matter."""
-        self._path = folder / FILE
-        self._told = told = self._read()
-        self.messages |= dict.fromkeys(told, b"")
+        ours = topic(config.device.site, config.device.id, "alarm/")
+        # Only this device's: another one may have its former name by now, and an alarm there.
+        self._alarms = Told(folder / ALARMS, re.compile(re.escape(ours) + NAME))
+        self._introductions = Told(folder / FILE, _TOPIC)
+        alarm = ours + config.camera.name
+        self._last_words = set(self._alarms.topics - {alarm})
+        """Topics on which something is said before it is taken back: who wants JSON may ignore an empty message."""
+        self.messages = dict.fromkeys(self._introductions.topics, b"")
+        """Retained messages by their whole topic; an empty one takes back."""
+        self.messages |= dict.fromkeys(self._last_words, encode(farewell(boot_id)))
+        self._alarms.keep(self._alarms.topics | {alarm})
         if config.homeassistant.enabled:
             from edge.mqtt import homeassistant
 
-            self.messages[homeassistant.topic(config)] = msgspec.json.encode(homeassistant.introduction(config))
-            self._remember({*told, homeassistant.topic(config)})
+            where = homeassistant.topic(config)
+            self.messages[where] = msgspec.json.encode(homeassistant.introduction(config))
+            self._introductions.keep(self._introductions.topics | {where})
 
-    def landed(self, name: str) -> None:
-        """Note that the broker answered a message. What it refuses to have taken back, it always will."""
+    @property
+    def trouble(self) -> str:
+        """Why something cannot be remembered; empty if all can."""
+        return "; ".join(filter(None, (self._introductions.trouble, self._alarms.trouble)))
+
+    def landed(self, name: str) -> bytes | None:
+        """Note that the broker answered a message, and return the next one; None: that was the last.
+
+        What it refuses to have taken back, it always will.
+        """
+        if name in self._last_words:
+            self._last_words.remove(name)
+            self.messages[name] = b""
+            return b""
         if self.messages[name] == b"":
             del self.messages[name]
-            self._remember(self._told - {name})
-
-    def _read(self) -> set[str]:
-        try:
-            with self._path.open("rb") as file:
-                told = msgspec.json.decode(file.read(_LARGEST), type=set[str])
-        except FileNotFoundError:
-            return set()
-        except (OSError, *NOT_JSON) as error:
-            self._complain(error)
-            return set()
-        return {name for name in told if _TOPIC.fullmatch(name)}
-
-    def _remember(self, told: set[str]) -> None:
-        if told == self._told:
-            return
-        try:
-            storage.replace_file(self._path, msgspec.json.encode(sorted(told)))
-        except OSError as error:
-            self._complain(error)
-        self._told = told
-
-    def _complain(self, error: Exception) -> None:
-        self.trouble = f"{self._path} cannot be used ({error}): what Home Assistant was told cannot be taken back"
-        log.warning("%s", self.trouble)
+            for told in (self._introductions, self._alarms):
+                told.keep(told.topics - {name})
+        return None

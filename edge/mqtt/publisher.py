@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from edge.condition import Condition
 from edge.contract.messages import Message, encode, topic
-from edge.mqtt.broker import address, not_taken
-from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Uptime, Will
+from edge.mqtt.broker import address, not_heard, not_taken
+from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Subscribed, Uptime, Will
 from edge.mqtt.discovery import STARTED
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
@@ -186,6 +186,8 @@ class Publisher:
                     self._introduce_again()
             case Asked() as asked:
                 self.intake.consider(asked)
+            case Subscribed(where, refused) if where != UPTIME:  # Which only mosquitto has: others may refuse it.
+                self._note_answer(where, not_heard(where, refused) if refused else "")
             case Uptime(seconds):
                 self._outbox.hear_uptime(seconds, now)
 
@@ -209,8 +211,8 @@ class Publisher:
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
         where = self._topic(name)  # Before `landed`: what was taken back is forgotten.
-        if self._discovery and name in self._elsewhere:
-            self._discovery.landed(name)
+        if self._discovery and name in self._elsewhere and (then := self._discovery.landed(name)) is not None:
+            self._outbox.retain(name, then)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
         self._note_answer(name, not_taken(where, refused) if refused else "")

@@ -61,8 +61,7 @@ class Memory:
 
     def _read(self) -> Kept:
         try:
-            with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(_LARGEST), type=Kept)
+            return msgspec.json.decode(storage.read_plain(self._path, _LARGEST), type=Kept)
         except FileNotFoundError:
             return Kept()
         except (OSError, *NOT_JSON) as error:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from edge.mqtt.connection import Asked, Away, Connected, Identity, Opened, Reached, Will
+from edge.mqtt.broker import not_heard
+from edge.mqtt.connection import Asked, Away, Connected, Identity, Opened, Reached, Subscribed, Will
 from edge.mqtt.link import Heard, Link
 from edge.record import Record
 from edge.sparkplug import payload
@@ -167,6 +168,8 @@ class Node:
                 self._lose(news, now)
             case Reached(packet):
                 self._reach(packet, now)
+            case Subscribed(where, refused) if refused:
+                self._session.deaf = not_heard(where, refused)
             case Asked() as asked:
                 self._consider(asked)
 
@@ -218,7 +221,8 @@ class Node:
             self._session.die(self._memory.kept.bd_seq)
             self._rewind(now)
             self._link.renew(LEAVING_SECONDS)
-        self._note(f"the Sparkplug host {self._host.name} is not online; verdicts wait in the ledger", now)
+        missing = f"the Sparkplug host {self._host.name} is not online"
+        self._note(f"{self._session.deaf or missing}; verdicts wait in the ledger", now)
 
     def _lose(self, away: Away, now: float) -> None:
         self._rewind(now)

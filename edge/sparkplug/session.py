@@ -63,6 +63,8 @@ class Session:
         self.born = False
         self.rival = False
         """Whether another node was born that has this one's name."""
+        self.deaf = ""
+        """Which topic the broker does not let this node hear; empty: it hears all."""
         self._rebirth = self._confirmed = False
         self._certificates: deque[bytes] = deque(maxlen=3)
         """The last ones that were published."""
@@ -94,6 +96,8 @@ class Session:
         topic = self.topics.of("NBIRTH")
         if self.rival:
             return f"another device publishes {topic}; give each its own sparkplug.edge_node_id"
+        if self.deaf:
+            return self.deaf
         return "" if self._confirmed else f"{topic} does not come back; do the broker's rules let us write and read it?"
 
     def ask_rebirth(self) -> None:
@@ -108,6 +112,7 @@ class Session:
     def end(self) -> None:
         """Note that the connection ended."""
         self.born = self._rebirth = self._confirmed = self.rival = False
+        self.deaf = ""
 
     def begin(self, bd_seq: int, now: float) -> None:
         """Publish an NBIRTH: all metrics as they are, the newest verdict's too; all before that is historical now."""

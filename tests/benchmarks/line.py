@@ -152,7 +152,9 @@ class Bench:
         with TemporaryDirectory() as place:
             folder = Path(place)
             ledger, album = Ledger(folder, self.config.ledger.events_mib << 20, Retention(30)), Album(folder, 0)
-            publisher = Publisher(self.config, new_ulid(), ledger, album, Discovery(self.config, folder))
+            boot_id = new_ulid()
+            discovery = Discovery(self.config, folder, boot_id)
+            publisher = Publisher(self.config, boot_id, ledger, album, discovery)
             publisher.start()
             ledger.start(publisher.written)
             _wait(lambda: publisher._link.connected is True)
