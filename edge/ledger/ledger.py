@@ -14,6 +14,7 @@ from edge.contract.messages import Gap, Verdict, encode
 from edge.errors import ConfigError
 from edge.ledger.audit import Trail
 from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import GROUP
 from edge.ledger.pending import Pending
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row, joined
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from edge.ledger.store import Span
 
 FILE = "ledger.db"
-GROUP = 500
-"""Verdicts in one commit, at most."""
 IDLE_SECONDS = 0.5
 """After so long without a verdict the delivered mark is written by itself; else it goes with the verdicts."""
 

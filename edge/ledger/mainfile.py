@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
@@ -86,13 +86,16 @@ class MainFile:
     def open(self) -> Store:
         """Return the file, opened if need be."""
         if self.store is None:
-            store = Store(self.path)
-            if store.last < (last := self._last_in(store)):  # Not even the numbers of its last verdicts were left.
-                store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
-            self._files = _files(self.path)
-            with self.moving:
-                self.on_opened(store)
-                self.store, self.last, self._known = store, last, True
+            with ExitStack() as stack:
+                stack.callback((store := Store(self.path)).close)
+                last = self._last_in(store)
+                if store.last < last:  # Not even the numbers of its last verdicts were left.
+                    store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
+                self._files = _files(self.path)
+                with self.moving:
+                    self.on_opened(store)
+                    self.store, self.last, self._known = store, last, True
+                stack.pop_all()
         return self.store
 
     @property
@@ -112,14 +115,14 @@ class MainFile:
         self.numbers.renew()
 
     def _used(self) -> int:
-        """Return the number up to which a damaged file may have had verdicts."""
-        return self.last if self._known else self.numbers.claimed
+        """Return the number up to which a damaged file may have had verdicts; raises LedgerError if none is known."""
+        return self.last if self._known else self.numbers.beyond()
 
     def _last_in(self, store: Store) -> int:
-        """Return the number up to which verdicts are in a file that was just opened, or were."""
-        # One that is new, or behind verdicts that were in memory alone, does not know the last number.
-        unsure = not self._known and (self.numbers.in_memory or not store.last)
-        return max(self.last, store.last, self.numbers.claimed if unsure else 0)
+        """Return the number up to which verdicts are in a file that was just opened, or were; raises LedgerError."""
+        # One that is new, older than the claims, or behind verdicts in memory alone, does not know the last number.
+        unsure = not self._known and (not store.last or self.numbers.exceed(store.last))
+        return max(self.last, store.last, self.numbers.beyond() if unsure else 0)
 
 
 def _files(path: Path) -> list[tuple[int, int]]:

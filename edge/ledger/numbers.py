@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1_000
 """Claimed at a time: the record is written once in half as many verdicts, a repair's gap may name so many too many."""
+GROUP = 500
+"""Verdicts that are numbered at once, and written in one commit, at most."""
 _RECORD = re.compile(rb"((\d{1,15})( memory)?) ([0-9a-f]{8}) *")
 _BYTES = 32
 
@@ -83,7 +85,7 @@ class Numbers:
         except FileNotFoundError:
             return
         except OSError as error:
-            self.trouble = f"{self._path} cannot be read ({error.strerror}); check the disk"
+            self.trouble = f"{self._path} cannot be read ({error.strerror}); check the disk, or move it away"
             log.warning("%s", self.trouble)
             return
         if not plain:
@@ -93,6 +95,13 @@ class Numbers:
             log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
         else:
             self.claimed, self.in_memory = int(found[2]), bool(found[3])
+
+    def exceed(self, last: int) -> bool:
+        """Say whether verdicts behind `last` must have been numbered, though a file has none.
+
+        What is claimed goes BLOCK beyond a group, and a kill keeps one group from the file at most.
+        """
+        return self.in_memory or self.claimed > last + GROUP + BLOCK
 
     def beyond(self) -> int:
         """Return a number above which none was used; raises LedgerError if that is not known."""
