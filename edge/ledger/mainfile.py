@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import asked_for, finish_repair, looks_whole, put_back, repair
+from edge.ledger.repair import asked_for, finish_repair, looks_whole, make_folder, put_back, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge.ledger.claim import Claim
+
 log = logging.getLogger(__name__)
 
 
 class MainFile:
     """The file at a path. One thread changes it; who holds `moving` finds `store`, `last` and `damaged` agree."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the file; it is not opened yet."""
+    def __init__(self, path: Path, claim: Claim | None = None) -> None:
+        """Name the file, in a folder that is claimed unless nobody else has it; it is not opened yet."""
         self.path = path
+        self._claim = claim
         self.numbers = Numbers(path.with_suffix(".numbers"))
         """How far verdicts may have been numbered."""
         self.moving = threading.RLock()
@@ -47,6 +50,7 @@ class MainFile:
 
     def look_through(self) -> None:
         """Open the file, repaired where it is damaged or a repair is asked for; raises OSError."""
+        self._renew_claim()
         finish_repair(self.path)
         if asked_for(self.path).exists() or not looks_whole(self.path):
             repair(self.path, self._used())
@@ -79,6 +83,7 @@ class MainFile:
                 with suppress(LedgerError):  # It is damaged; what it says now is no news.
                     self.store.close()
                 self.store = None
+        self._renew_claim()
         repair(self.path, self._used())
         self.open()
         self.damaged = False
@@ -86,6 +91,7 @@ class MainFile:
     def open(self) -> Store:
         """Return the file, opened if need be."""
         if self.store is None:
+            self._renew_claim()
             with ExitStack() as stack:
                 stack.callback((store := Store(self.path)).close)
                 last = self._last_in(store)
@@ -106,13 +112,22 @@ class MainFile:
     def put_back(self) -> None:
         """Have what was written where nobody will find it in its place again; raises LedgerError."""
         with self.moving:
+            make_folder(self.path)
+            self._renew_claim()
             if self.store is not None:
                 if self._files[:1] != _files(self.path)[:1]:
                     put_back(self.path, self.store)
                 self.store.close()  # Where only its log was removed, this moves what is in it to the file.
                 self.store = None
             self.open()
+        if self._claim is not None:
+            self._claim.let_go_of_former()
         self.numbers.renew()
+
+    def _renew_claim(self) -> None:
+        """Have no file changed in a folder that took the place of the claimed one and is another daemon's."""
+        if self._claim is not None:
+            self._claim.renew()
 
     def _used(self) -> int:
         """Return the number up to which a damaged file may have had verdicts; raises LedgerError if none is known."""

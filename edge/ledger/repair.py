@@ -109,6 +109,14 @@ def repair(path: Path, claimed: int) -> None:
     log.error("the ledger %s was damaged: %d verdicts were read from it, it is kept as %s", path, kept, aside.name)
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder of a ledger that was removed with it; raises LedgerError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_put_back(path, error) from error
+
+
 def put_back(path: Path, store: Store) -> None:
     """Put a copy of a ledger that is open, but was removed or replaced, in its place; raises LedgerError.
 
@@ -116,7 +124,6 @@ def put_back(path: Path, store: Store) -> None:
     """
     copy = _copy(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _remove(copy)
         store.copy(copy)
         aside = f"; what took its place is kept as {_set_aside(path).name}" if path.exists() else ""
@@ -124,9 +131,13 @@ def put_back(path: Path, store: Store) -> None:
         copy.rename(path)
         _sync(path.parent)
     except OSError as error:
-        problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
-        raise LedgerError(f"{problem}; make room for it there, and do not end the daemon before") from error
+        raise _not_put_back(path, error) from error
     log.error("the ledger %s was removed or replaced while it was in use; it is back%s", path, aside)
+
+
+def _not_put_back(path: Path, error: OSError) -> LedgerError:
+    problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
+    return LedgerError(f"{problem}; make room for it there, and do not end the daemon before")
 
 
 def finish_repair(path: Path) -> None:
