@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAST = 259
-STEPS = 7
+STEPS = 9
 """How often a repair renames a file or removes one that may be there."""
 
 

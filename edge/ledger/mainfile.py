@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import asked_for, finish_repair, looks_whole, make_folder, put_back, repair
+from edge.ledger.place import copy, finish_repair, make_folder, put_back
+from edge.ledger.repair import asked_for, looks_whole, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of
@@ -43,8 +44,8 @@ class MainFile:
         """The number up to which it has verdicts, or had them."""
         self.on_opened: Callable[[Store], None] = lambda _: None
         """Hears of the file each time that it was opened, before anybody else has it."""
-        self._files: list[tuple[int, int]] = []
-        """Which files were opened: of the ledger and of its log."""
+        self._files: list[tuple[int, int] | None] = []
+        """Which files were opened: of the ledger and of its log; none if the disk did not tell."""
         self._known = False
         """Whether `last` is right; else only what was claimed is known."""
 
@@ -79,12 +80,10 @@ class MainFile:
         """Put a repaired file in the place of the damaged one."""
         self.damaged = True
         with self.moving:
-            if self.store is not None:
-                with suppress(LedgerError):  # It is damaged; what it says now is no news.
-                    self.store.close()
-                self.store = None
+            self._let_go()
         self._renew_claim()
-        repair(self.path, self._used())
+        if not finish_repair(self.path):
+            repair(self.path, self._used())
         self.open()
         self.damaged = False
 
@@ -97,7 +96,9 @@ class MainFile:
                 last = self._last_in(store)
                 if store.last < last:  # Not even the numbers of its last verdicts were left.
                     store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
-                self._files = _files(self.path)
+                self._files = []
+                with suppress(OSError):
+                    self._files = _files(self.path)
                 with self.moving:
                     self.on_opened(store)
                     self.store, self.last, self._known = store, last, True
@@ -107,22 +108,32 @@ class MainFile:
     @property
     def is_displaced(self) -> bool:
         """Whether it is open, but somebody removed or replaced it, or its log: what is written there would be lost."""
-        return self.store is not None and not self.damaged and self._files != _files(self.path)
+        try:
+            return bool(self.store and self._files) and not self.damaged and self._files != _files(self.path)
+        except OSError:  # Rights that were taken away, or a disk that does not tell: what is open is not gone by that.
+            return False
 
     def put_back(self) -> None:
         """Have what was written where nobody will find it in its place again; raises LedgerError."""
         with self.moving:
             make_folder(self.path)
             self._renew_claim()
-            if self.store is not None:
-                if self._files[:1] != _files(self.path)[:1]:
-                    put_back(self.path, self.store)
-                self.store.close()  # Where only its log was removed, this moves what is in it to the file.
-                self.store = None
+        # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
+        copy(self.path, self.open())  # Who reads need not wait: nobody but this thread writes.
+        with self.moving:
+            put_back(self.path, is_own=self._files[:1] == _files(self.path)[:1])
+            self._let_go()
             self.open()
         if self._claim is not None:
             self._claim.let_go_of_former()
         self.numbers.renew()
+
+    def _let_go(self) -> None:
+        """Close the file; what it says then is no news: it is damaged, or copied."""
+        if self.store is not None:
+            with suppress(LedgerError):
+                self.store.close()
+            self.store = None
 
     def _renew_claim(self) -> None:
         """Have no file changed in a folder that took the place of the claimed one and is another daemon's."""
@@ -140,11 +151,13 @@ class MainFile:
         return max(self.last, store.last, self.numbers.beyond() if unsure else 0)
 
 
-def _files(path: Path) -> list[tuple[int, int]]:
-    """Return which files have a ledger's names, by device and inode; nothing for what is gone."""
-    found = []
+def _files(path: Path) -> list[tuple[int, int] | None]:
+    """Return which files have a ledger's and its log's name, by device and inode; None is gone. Raises OSError."""
+    found: list[tuple[int, int] | None] = []
     for each in (path, log_of(path)):
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             status = each.stat()
             found.append((status.st_dev, status.st_ino))
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
     return found
