@@ -19,6 +19,7 @@ from edge.errors import ConfigError
 from edge.ledger import stores
 from edge.ledger.ledger import FILE, Ledger
 from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import Numbers
 from edge.ledger.reading import opened as reading
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Row
@@ -175,14 +176,17 @@ def test_a_folder_that_is_another_daemons_by_now_stays_so(tmp_path: Path, monkey
             remove_folder(folder)
             folder.mkdir()
             other, other_heard = Ledger(folder, PLENTY), Heard()
-        other.start(other_heard)
+            other.start(other_heard)
+            other.append(event())
+            other_heard.wait_for(1)
         until(lambda: "another daemon uses what is there now; stop one of them" in ledger.trouble)
         for number in range(1, 11):
-            for each, listener, last in ((ledger, heard, 20 + number), (other, other_heard, number)):
+            for each, listener, last in ((ledger, heard, 20 + number), (other, other_heard, 1 + number)):
                 each.append(event())
                 listener.wait_for(last)
-        assert (seqs(ledger), seqs(other)) == (list(range(1, 31)), list(range(1, 11)))
+        assert (seqs(ledger), seqs(other)) == (list(range(1, 31)), list(range(1, 12)))
         assert not list(folder.glob("*damaged*"))
+        assert not Numbers(folder / "ledger.numbers").in_memory
         assert other.close(20) == 0
         until(lambda: not ledger.trouble)
         assert seqs(ledger) == list(range(1, 31))

@@ -32,7 +32,7 @@ class MainFile:
         """Name the file, in a folder that is claimed unless nobody else has it; it is not opened yet."""
         self.path = path
         self._claim = claim
-        self.numbers = Numbers(path.with_suffix(".numbers"))
+        self.numbers = Numbers(path.with_suffix(".numbers"), claim)
         """How far verdicts may have been numbered."""
         self.moving = threading.RLock()
         """Held while verdicts are read, and while they go or change their place: each is seen once, where it is."""

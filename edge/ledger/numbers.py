@@ -18,6 +18,8 @@ from edge.errors import LedgerError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.ledger.claim import Claim
+
 log = logging.getLogger(__name__)
 
 BLOCK = 1_000
@@ -31,8 +33,8 @@ _BYTES = 32
 class Numbers:
     """Claims numbers in blocks, before they are used."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what was claimed before."""
+    def __init__(self, path: Path, claim: Claim | None = None) -> None:
+        """Read what was claimed before, in a folder that is this process's own as long as it can be claimed."""
         self.claimed = 0
         """No number above this was ever used, as far as is known."""
         self.in_memory = False
@@ -40,6 +42,7 @@ class Numbers:
         self.trouble = ""
         """Why what was claimed before is not known; empty if it is."""
         self._path = path
+        self._folder = claim
         self._complaint = ""
         """What was said of the disk already."""
         self._read()
@@ -60,6 +63,8 @@ class Numbers:
 
     def _write(self, claimed: int, *, in_memory: bool) -> None:
         try:
+            if self._folder is not None:
+                self._folder.renew()  # Another daemon's record is not to be overwritten.
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)
             try:
                 os.pwrite(handle, _record(claimed, in_memory=in_memory), 0)
@@ -68,7 +73,7 @@ class Numbers:
                 os.close(handle)
         except OSError as error:
             if str(error) != self._complaint and not self.trouble:
-                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror)
+                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror or error)
             self._complaint = str(error)
             return
         self._complaint = self.trouble = ""
