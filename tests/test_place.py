@@ -18,6 +18,7 @@ from test_ledger_removed import remove_file, remove_folder, remove_log, replace
 from test_ledger_repair import _Killed, kill_at
 from test_stores import ALL, give, numbers, stores
 
+from edge.errors import LedgerError
 from edge.ledger.ledger import FILE
 from edge.ledger.place import finish_repair
 from edge.ledger.store import Store
@@ -90,6 +91,30 @@ def test_a_kill_while_it_is_put_back_costs_nothing(
     left = {path.read_bytes() for path in (tmp_path / "after").glob("ledger*.db")}
     assert not foreign or not was_whole or foreign in left
     assert not [path.name for path in (tmp_path / "after").glob(f"{FILE}.*")]
+    held.close(())
+
+
+@pytest.mark.parametrize("vanish", [remove_file, replace])
+@pytest.mark.parametrize("step", range(2 * STEPS))
+def test_a_try_that_fails_costs_nothing(
+    tmp_path: Path, vanish: Callable[[Path], None], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk refuses a change and all behind it, a start finds no less, and the next try puts all back."""
+    folder, everything = tmp_path / "state", list(range(1, GIVEN + 1))
+    folder.mkdir()
+    held = stores(folder)
+    held.open()
+    give(held, GIVEN)
+    vanish(folder)
+    foreign = (folder / FILE).read_bytes() if vanish is replace else b""
+    before = found_in(folder, tmp_path / "before")
+    with monkeypatch.context() as broken, suppress(LedgerError):
+        kill_at(step, broken, OSError)
+        held._main.put_back()
+    assert found_in(folder, tmp_path / "after") in (before, everything)
+    held._main.put_back()
+    assert found_in(folder, tmp_path / "again") == numbers(held.look(ALL, 1_000)) == everything
+    assert not foreign or foreign in {path.read_bytes() for path in folder.glob("ledger-damaged-*.db")}
     held.close(())
 
 
