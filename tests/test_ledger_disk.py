@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_samples import event, make_ledger, row
 from test_ledger import everything, opened
+from test_ledger_removed import until
 from test_ledger_salvage import copy_open, damage
 
 from edge.contract.messages import Gap, Verdict
+from edge.errors import LedgerError
 from edge.ledger import stores
 from edge.ledger.ledger import FILE
+from edge.ledger.repair import repair
 from edge.ledger.rows import Row
 from edge.ledger.store import Span, Store
 
@@ -93,6 +96,50 @@ def test_a_disk_that_others_filled(small_disk: Path, monkeypatch: pytest.MonkeyP
             time.sleep(0.05)
     with opened(small_disk) as (ledger, _):
         assert numbers(everything(ledger)) == list(range(1, 9_002))
+
+
+def test_a_ledger_without_room_to_be_put_back_leaves_what_there_is(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removed one that does not fit once more is not begun to be copied; with room it is back."""
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.05)
+    hog = small_disk / "hog"
+    with opened(small_disk) as (ledger, heard):
+        for _ in range(4_000):
+            ledger.append(event())
+        heard.wait_for(4_000)
+        free = shutil.disk_usage(small_disk).free - (400 << 10)
+        hog.write_bytes(bytes(free))
+        left = shutil.disk_usage(small_disk).free
+        with ledger._stores._main.moving:
+            (small_disk / FILE).unlink()
+        until(lambda: "cannot be put back (it takes " in ledger.trouble)
+        ledger.append(event())
+        heard.wait_for(4_001)
+        assert shutil.disk_usage(small_disk).free > left - (64 << 10)
+        assert not list(small_disk.glob("*.copy*"))
+        hog.unlink()
+        until(lambda: not ledger.trouble)
+    with opened(small_disk) as (ledger, _):
+        assert numbers(everything(ledger)) == list(range(1, 4_002))
+
+
+def test_a_repair_without_room_leaves_nothing_half_done(small_disk: Path) -> None:
+    """The damaged ledger is as it was, and the disk as full as before; with room it is repaired."""
+    make_ledger(small_disk / FILE, 6_000)
+    with (small_disk / FILE).open("r+b") as file:
+        file.seek(0)
+        file.write(b"damaged")
+    damaged = (small_disk / FILE).read_bytes()
+    hog = small_disk / "hog"
+    hog.write_bytes(bytes(shutil.disk_usage(small_disk).free - (400 << 10)))
+    free = shutil.disk_usage(small_disk).free
+    with pytest.raises(LedgerError, match="is damaged and cannot be repaired"):
+        repair(small_disk / FILE, 0)
+    assert shutil.disk_usage(small_disk).free == free
+    assert (small_disk / FILE).read_bytes() == damaged
+    hog.unlink()
+    repair(small_disk / FILE, 0)
 
 
 def test_a_damaged_ledger_starts_with_what_can_be_read(

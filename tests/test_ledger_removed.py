@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from device import running_daemon, stop, write_config
-from ledger_samples import event, make_ledger
+from ledger_samples import event, make_ledger, row
 from recorder import Recorder
 from test_ledger import Heard, everything, opened
 
 from edge.album import Album, Picture
 from edge.contract.messages import Verdict
+from edge.errors import ConfigError
 from edge.ledger import stores
 from edge.ledger.ledger import FILE, Ledger
+from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import Numbers
 from edge.ledger.reading import opened as reading
+from edge.ledger.retention import Retention
 from edge.ledger.rows import Row
 from edge.ledger.wal import index_of, log_of
 
@@ -123,6 +127,88 @@ def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         assert ledger.close(20) == (21 if ends else 0)
     with opened(tmp_path / "state-False") as (again, _):
         assert seqs(again) == list(range(1, 22))
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("vanish", [remove_folder, move_folder])
+def test_a_folder_that_was_put_back_is_claimed(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+    """A second daemon is refused as before; one that ends leaves the folder to the next."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with opened(folder) as (ledger, heard):
+        ledger.append(event())
+        heard.wait_for(1)
+        with ledger._stores._main.moving:
+            vanish(folder)
+        until((folder / "ledger.numbers").exists)
+        with pytest.raises(ConfigError, match="in use by another daemon"):
+            Ledger(folder, PLENTY)
+        if vanish is move_folder:  # Nothing of this daemon's is there any more.
+            until(lambda: can_be_opened(tmp_path / "moved"))
+    assert can_be_opened(folder)
+
+
+def can_be_opened(folder: Path) -> bool:
+    """Say whether nobody has a folder."""
+    try:
+        return Ledger(folder, PLENTY).close(1) == 0
+    except ConfigError:
+        return False
+
+
+def test_a_folder_that_is_another_daemons_by_now_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the ledger there is touched nor this one's verdicts are lost: they are back when the other has ended."""
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.05)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with opened(folder) as (ledger, heard):
+        for number in range(1, 21):
+            ledger.append(event())
+            heard.wait_for(number)
+        with ledger._stores._main.moving:
+            remove_folder(folder)
+            folder.mkdir()
+            other, other_heard = Ledger(folder, PLENTY), Heard()
+            other.start(other_heard)
+            other.append(event())
+            other_heard.wait_for(1)
+        until(lambda: "another daemon uses what is there now; stop one of them" in ledger.trouble)
+        for number in range(1, 11):
+            for each, listener, last in ((ledger, heard, 20 + number), (other, other_heard, 1 + number)):
+                each.append(event())
+                listener.wait_for(last)
+        assert (seqs(ledger), seqs(other)) == (list(range(1, 31)), list(range(1, 12)))
+        assert not list(folder.glob("*damaged*"))
+        assert not Numbers(folder / "ledger.numbers").in_memory
+        assert other.close(20) == 0
+        until(lambda: not ledger.trouble)
+        assert seqs(ledger) == list(range(1, 31))
+    with opened(folder) as (again, _):
+        assert seqs(again) == list(range(1, 31))
+
+
+def test_who_removes_it_again_and_again_does_not_get_a_copy_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put back once in so many seconds; the end does not wait for them."""
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 1_000)
+    held = stores.Stores(MainFile(tmp_path / FILE), PLENTY, Retention())
+    held.open()
+    held.write(lambda _: ([row(seq) for seq in range(1, 11)], []))
+    for is_back in (True, False, False):
+        remove_file(tmp_path) if (tmp_path / FILE).exists() else None
+        held.tend()
+        assert (tmp_path / FILE).exists() is is_back
+    assert held.close(()) == 0
+    with opened(tmp_path) as (again, _):
+        assert seqs(again) == list(range(1, 11))
 
 
 def test_pictures_are_kept_when_their_folder_was_removed(tmp_path: Path) -> None:

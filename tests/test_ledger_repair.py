@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAST = 259
-STEPS = 7
+STEPS = 9
 """How often a repair renames a file or removes one that may be there."""
 
 
@@ -49,17 +49,17 @@ def damaged(tmp_path: Path) -> Path:
     return path
 
 
-def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch, how: type[BaseException] = _Killed) -> None:
     """End the process's work with names before or, if it is odd, behind its `step // 2`th change of one."""
     left = [step // 2]
 
     def until(act: Callable[..., object]) -> Callable[..., object]:
         def changed(path: Path, *arguments: object, **options: object) -> object:
             if not left[0] and not step % 2:
-                raise _Killed
+                raise how
             result = act(path, *arguments, **options)
             if not left[0]:
-                raise _Killed
+                raise how
             left[0] -= 1
             return result
 
@@ -98,6 +98,25 @@ def test_a_repair_broken_off_is_finished(
     assert sorted(each.name for each in damaged.parent.glob("ledger.db*")) == ["ledger.db"]
     (aside,) = (each for each in damaged.parent.glob("ledger-damaged-*.db") if each.read_bytes() != b"earlier")
     assert log_of(aside).exists()
+
+
+@pytest.mark.parametrize("step", range(2 * STEPS))
+def test_a_repair_that_fails_is_made_up_for(damaged: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk refuses one of its changes and all behind it, the next repair has all that the first would."""
+    evidence = {damaged.read_bytes(), log_of(damaged).read_bytes()}
+    stores = Stores(MainFile(damaged), 10 << 20, Retention())
+    with monkeypatch.context() as broken:
+        kill_at(step, broken, OSError)
+        stores.open()
+    assert "verdicts are kept in memory" in stores.trouble
+    stores.tend()
+    found = stores.look(Span(0, 1 << 60), 1_000)
+    assert (stores.trouble, stores.last) == ("", LAST)
+    stores.close(())
+    assert [seq for entry in found for seq in _numbers(entry)] == list(range(1, LAST + 1))
+    assert sum(isinstance(entry, Row) for entry in found) > LAST // 2
+    assert {each.read_bytes() for each in damaged.parent.glob("ledger-damaged-*")} == evidence
+    assert sorted(each.name for each in damaged.parent.glob("ledger.db*")) == ["ledger.db"]
 
 
 @pytest.mark.parametrize("left", ["empty", "gone"])

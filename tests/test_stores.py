@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import zlib
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from ledger_samples import row
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.ledger import Ledger
 from edge.ledger.mainfile import MainFile
-from edge.ledger.numbers import Numbers
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    import pytest
 
 PLENTY = 64 << 20
 ALL = Span(0, 1 << 40)
@@ -206,64 +204,3 @@ def test_a_look_that_fails_is_no_lasting_trouble(tmp_path: Path, monkeypatch: py
         assert held.trouble == "disk I/O error"
     assert numbers(held.look(ALL, 10)) == [1, 2, 3]
     assert held.trouble == ""
-
-
-def test_without_any_known_number_none_is_given(tmp_path: Path) -> None:
-    """Where neither the file nor the record beside it can be read, there is an error instead of a used number."""
-    (tmp_path / "ledger.db").mkdir()
-    (tmp_path / "ledger.numbers").mkdir()
-    with pytest.raises(LedgerError, match="cannot be numbered"):
-        stores(tmp_path).open()
-
-
-RECORDS = {b"12 %08x" % zlib.crc32(b"12"): (12, False), b"12 memory %08x" % zlib.crc32(b"12 memory"): (12, True)}
-HUGE = b"1" + b"0" * 18
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        *RECORDS,
-        *(b"", b"12", b"12 memory", b"x", b"1" * 40, b"-3", b"\xff\x00", b"13 4f5344cd", b"12 memoryx", HUGE),
-        HUGE + b" %08x" % zlib.crc32(HUGE),
-    ],
-)
-def test_any_record_of_numbers_is_read(tmp_path: Path, content: bytes) -> None:
-    """A damaged record is told and counts for nothing; what was claimed is written in its place."""
-    (tmp_path / "n").write_bytes(content)
-    found = Numbers(tmp_path / "n")
-    assert (found.claimed, found.in_memory) == RECORDS.get(content, (0, False))
-    found.cover(20_000)
-    found.note_memory(in_memory=True)
-    assert (Numbers(tmp_path / "n").claimed, Numbers(tmp_path / "n").in_memory) == (21_000, True)
-    assert (tmp_path / "n").stat().st_size == max(32, len(content))
-
-
-def test_every_bit_of_a_record_counts(tmp_path: Path) -> None:
-    """A record with any bit changed is read as it was or not at all, never as another number."""
-    Numbers(tmp_path / "n").cover(123_456)
-    record = (tmp_path / "n").read_bytes()
-    for bit in range(8 * len(record)):
-        changed = bytearray(record)
-        changed[bit // 8] ^= 1 << bit % 8
-        (tmp_path / "n").write_bytes(changed)
-        assert Numbers(tmp_path / "n").claimed in {0, 124_456}
-
-
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_record_of_numbers_is_told_once(
-    tmp_path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
-) -> None:
-    """A folder or a pipe in its place: one line with the remedy, verdicts are taken, and nothing waits."""
-    make(tmp_path / "ledger.numbers")
-    held = stores(tmp_path)
-    held.open()
-    for _ in range(3):
-        give(held, 600)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path / 'ledger.numbers'} is no plain file; move it away"
-    ]
-    (tmp_path / "ledger.numbers").rename(tmp_path / "away")
-    give(held, 600)
-    held.close(())
-    assert Numbers(tmp_path / "ledger.numbers").claimed >= 2_400

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,9 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.contract.messages import Gap, Verdict, encode
-from edge.errors import ConfigError
 from edge.ledger.audit import Trail
+from edge.ledger.claim import Claim
 from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import GROUP
 from edge.ledger.pending import Pending
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row, joined
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from edge.ledger.store import Span
 
 FILE = "ledger.db"
-GROUP = 500
-"""Verdicts in one commit, at most."""
 IDLE_SECONDS = 0.5
 """After so long without a verdict the delivered mark is written by itself; else it goes with the verdicts."""
 
@@ -45,9 +42,9 @@ class Ledger:
         """
         self._delivered = 0
         self._backlog: int | None = None
-        self._claim = _claim(folder)
+        self._claim = Claim(folder)
         self._retention = retention or Retention()
-        self._stores = Stores(MainFile(folder / FILE), budget, self._retention)
+        self._stores = Stores(MainFile(folder / FILE, self._claim), budget, self._retention)
         self._trail = Trail()
         self._pending = Pending()
         self._closing = False
@@ -141,7 +138,7 @@ class Ledger:
         if self._writer is not None:
             self._writer.join(timeout)
         if self._writer is None or not self._writer.is_alive():  # Else the folder is its own until the process ends.
-            os.close(self._claim)
+            self._claim.close()
         return len(self._pending) + self._stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
@@ -181,18 +178,6 @@ class Ledger:
         for item in items:
             if not isinstance(item, Verdict) and item.clock_synced:
                 self._retention.note(item.time, now)
-
-
-def _claim(folder: Path) -> int:
-    """Return the handle that keeps other processes out while it is open: they would number verdicts too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        problem = f"state_dir {folder} is in use by another daemon; give each a folder of its own"
-        raise ConfigError(problem) from None
-    return handle
 
 
 def numbered(items: Iterable[Event | Verdict], first: int, delivered: int) -> tuple[list[Row], list[Gap]]:

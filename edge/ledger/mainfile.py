@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.repair import asked_for, finish_repair, looks_whole, put_back, repair
+from edge.ledger.place import copy, finish_repair, make_folder, put_back
+from edge.ledger.repair import asked_for, looks_whole, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of
@@ -19,16 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge.ledger.claim import Claim
+
 log = logging.getLogger(__name__)
 
 
 class MainFile:
     """The file at a path. One thread changes it; who holds `moving` finds `store`, `last` and `damaged` agree."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the file; it is not opened yet."""
+    def __init__(self, path: Path, claim: Claim | None = None) -> None:
+        """Name the file, in a folder that is claimed unless nobody else has it; it is not opened yet."""
         self.path = path
-        self.numbers = Numbers(path.with_suffix(".numbers"))
+        self._claim = claim
+        self.numbers = Numbers(path.with_suffix(".numbers"), claim)
         """How far verdicts may have been numbered."""
         self.moving = threading.RLock()
         """Held while verdicts are read, and while they go or change their place: each is seen once, where it is."""
@@ -40,13 +44,14 @@ class MainFile:
         """The number up to which it has verdicts, or had them."""
         self.on_opened: Callable[[Store], None] = lambda _: None
         """Hears of the file each time that it was opened, before anybody else has it."""
-        self._files: list[tuple[int, int]] = []
-        """Which files were opened: of the ledger and of its log."""
+        self._files: list[tuple[int, int] | None] = []
+        """Which files were opened: of the ledger and of its log; none if the disk did not tell."""
         self._known = False
         """Whether `last` is right; else only what was claimed is known."""
 
     def look_through(self) -> None:
         """Open the file, repaired where it is damaged or a repair is asked for; raises OSError."""
+        self._renew_claim()
         finish_repair(self.path)
         if asked_for(self.path).exists() or not looks_whole(self.path):
             repair(self.path, self._used())
@@ -75,58 +80,84 @@ class MainFile:
         """Put a repaired file in the place of the damaged one."""
         self.damaged = True
         with self.moving:
-            if self.store is not None:
-                with suppress(LedgerError):  # It is damaged; what it says now is no news.
-                    self.store.close()
-                self.store = None
-        repair(self.path, self._used())
+            self._let_go()
+        self._renew_claim()
+        if not finish_repair(self.path):
+            repair(self.path, self._used())
         self.open()
         self.damaged = False
 
     def open(self) -> Store:
         """Return the file, opened if need be."""
         if self.store is None:
-            store = Store(self.path)
-            if store.last < (last := self._last_in(store)):  # Not even the numbers of its last verdicts were left.
-                store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
-            self._files = _files(self.path)
-            with self.moving:
-                self.on_opened(store)
-                self.store, self.last, self._known = store, last, True
+            self._renew_claim()
+            with ExitStack() as stack:
+                stack.callback((store := Store(self.path)).close)
+                last = self._last_in(store)
+                if store.last < last:  # Not even the numbers of its last verdicts were left.
+                    store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
+                self._files = []
+                with suppress(OSError):
+                    self._files = _files(self.path)
+                with self.moving:
+                    self.on_opened(store)
+                    self.store, self.last, self._known = store, last, True
+                stack.pop_all()
         return self.store
 
     @property
     def is_displaced(self) -> bool:
         """Whether it is open, but somebody removed or replaced it, or its log: what is written there would be lost."""
-        return self.store is not None and not self.damaged and self._files != _files(self.path)
+        try:
+            return bool(self.store and self._files) and not self.damaged and self._files != _files(self.path)
+        except OSError:  # Rights that were taken away, or a disk that does not tell: what is open is not gone by that.
+            return False
 
     def put_back(self) -> None:
         """Have what was written where nobody will find it in its place again; raises LedgerError."""
         with self.moving:
-            if self.store is not None:
-                if self._files[:1] != _files(self.path)[:1]:
-                    put_back(self.path, self.store)
-                self.store.close()  # Where only its log was removed, this moves what is in it to the file.
-                self.store = None
+            make_folder(self.path)
+            self._renew_claim()
+        # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
+        copy(self.path, self.open())  # Who reads need not wait: nobody but this thread writes.
+        with self.moving:
+            put_back(self.path, is_own=self._files[:1] == _files(self.path)[:1])
+            self._let_go()
             self.open()
+        if self._claim is not None:
+            self._claim.let_go_of_former()
         self.numbers.renew()
 
+    def _let_go(self) -> None:
+        """Close the file; what it says then is no news: it is damaged, or copied."""
+        if self.store is not None:
+            with suppress(LedgerError):
+                self.store.close()
+            self.store = None
+
+    def _renew_claim(self) -> None:
+        """Have no file changed in a folder that took the place of the claimed one and is another daemon's."""
+        if self._claim is not None:
+            self._claim.renew()
+
     def _used(self) -> int:
-        """Return the number up to which a damaged file may have had verdicts."""
-        return self.last if self._known else self.numbers.claimed
+        """Return the number up to which a damaged file may have had verdicts; raises LedgerError if none is known."""
+        return self.last if self._known else self.numbers.beyond()
 
     def _last_in(self, store: Store) -> int:
-        """Return the number up to which verdicts are in a file that was just opened, or were."""
-        # One that is new, or behind verdicts that were in memory alone, does not know the last number.
-        unsure = not self._known and (self.numbers.in_memory or not store.last)
-        return max(self.last, store.last, self.numbers.claimed if unsure else 0)
+        """Return the number up to which verdicts are in a file that was just opened, or were; raises LedgerError."""
+        # One that is new, older than the claims, or behind verdicts in memory alone, does not know the last number.
+        unsure = not self._known and (not store.last or self.numbers.exceed(store.last))
+        return max(self.last, store.last, self.numbers.beyond() if unsure else 0)
 
 
-def _files(path: Path) -> list[tuple[int, int]]:
-    """Return which files have a ledger's names, by device and inode; nothing for what is gone."""
-    found = []
+def _files(path: Path) -> list[tuple[int, int] | None]:
+    """Return which files have a ledger's and its log's name, by device and inode; None is gone. Raises OSError."""
+    found: list[tuple[int, int] | None] = []
     for each in (path, log_of(path)):
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             status = each.stat()
             found.append((status.st_dev, status.st_ino))
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
     return found

@@ -18,10 +18,14 @@ from edge.errors import LedgerError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.ledger.claim import Claim
+
 log = logging.getLogger(__name__)
 
 BLOCK = 1_000
 """Claimed at a time: the record is written once in half as many verdicts, a repair's gap may name so many too many."""
+GROUP = 500
+"""Verdicts that are numbered at once, and written in one commit, at most."""
 _RECORD = re.compile(rb"((\d{1,15})( memory)?) ([0-9a-f]{8}) *")
 _BYTES = 32
 
@@ -29,8 +33,8 @@ _BYTES = 32
 class Numbers:
     """Claims numbers in blocks, before they are used."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what was claimed before."""
+    def __init__(self, path: Path, claim: Claim | None = None) -> None:
+        """Read what was claimed before, in a folder that is this process's own as long as it can be claimed."""
         self.claimed = 0
         """No number above this was ever used, as far as is known."""
         self.in_memory = False
@@ -38,6 +42,7 @@ class Numbers:
         self.trouble = ""
         """Why what was claimed before is not known; empty if it is."""
         self._path = path
+        self._folder = claim
         self._complaint = ""
         """What was said of the disk already."""
         self._read()
@@ -58,6 +63,8 @@ class Numbers:
 
     def _write(self, claimed: int, *, in_memory: bool) -> None:
         try:
+            if self._folder is not None:
+                self._folder.renew()  # Another daemon's record is not to be overwritten.
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)
             try:
                 os.pwrite(handle, _record(claimed, in_memory=in_memory), 0)
@@ -66,7 +73,7 @@ class Numbers:
                 os.close(handle)
         except OSError as error:
             if str(error) != self._complaint and not self.trouble:
-                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror)
+                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror or error)
             self._complaint = str(error)
             return
         self._complaint = self.trouble = ""
@@ -83,7 +90,7 @@ class Numbers:
         except FileNotFoundError:
             return
         except OSError as error:
-            self.trouble = f"{self._path} cannot be read ({error.strerror}); check the disk"
+            self.trouble = f"{self._path} cannot be read ({error.strerror}); check the disk, or move it away"
             log.warning("%s", self.trouble)
             return
         if not plain:
@@ -93,6 +100,13 @@ class Numbers:
             log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
         else:
             self.claimed, self.in_memory = int(found[2]), bool(found[3])
+
+    def exceed(self, last: int) -> bool:
+        """Say whether verdicts behind `last` must have been numbered, though a file has none.
+
+        What is claimed goes BLOCK beyond a group, and a kill keeps one group from the file at most.
+        """
+        return self.in_memory or self.claimed > last + GROUP + BLOCK
 
     def beyond(self) -> int:
         """Return a number above which none was used; raises LedgerError if that is not known."""

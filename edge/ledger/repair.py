@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
 from bisect import bisect
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -12,10 +10,11 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.audit import Audited
+from edge.ledger.place import finish_writing, give_up, remove, take_place, unfinished
 from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row, without_holes
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store, number_of
-from edge.ledger.wal import index_of, is_orphaned, is_whole, log_of, need_plain_files
+from edge.ledger.wal import is_orphaned, is_whole, need_plain_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,63 +95,21 @@ def repair(path: Path, claimed: int) -> None:
     Numbers up to `claimed` may have been used; those that are not there make a gap. The damaged one stays in its place
     until the new one is whole. Raises LedgerError if the new one cannot be written or the damaged one not be read.
     """
-    fresh = _fresh(path)
     try:
-        _remove(fresh)
+        remove(unfinished(path))
         path.touch()  # Where only its log was left: until the new one is whole, something has its name.
-        kept = _fill(fresh, salvage(path), claimed)
-        aside = _set_aside(path)
-        fresh.rename(path)
-        _sync(path.parent)
+        kept = _fill(unfinished(path), salvage(path), claimed)
+        finish_writing(path)
+        aside = take_place(path)
     except OSError as error:
+        give_up(path)
         raise LedgerError(f"{path} is damaged and cannot be repaired ({error})") from error
     log.error("the ledger %s was damaged: %d verdicts were read from it, it is kept as %s", path, kept, aside.name)
-
-
-def put_back(path: Path, store: Store) -> None:
-    """Put a copy of a ledger that is open, but was removed or replaced, in its place; raises LedgerError.
-
-    What has its name now is set aside.
-    """
-    copy = _copy(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(copy)
-        store.copy(copy)
-        aside = f"; what took its place is kept as {_set_aside(path).name}" if path.exists() else ""
-        _remove(path)  # Of its own log and index nothing may be left beside the copy, which has all of them.
-        copy.rename(path)
-        _sync(path.parent)
-    except OSError as error:
-        problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
-        raise LedgerError(f"{problem}; make room for it there, and do not end the daemon before") from error
-    log.error("the ledger %s was removed or replaced while it was in use; it is back%s", path, aside)
-
-
-def finish_repair(path: Path) -> None:
-    """Let the new ledger take its place if a repair was broken off while files were renamed; raises OSError.
-
-    The damaged one's log goes with it: SQLite would move its pages to the new ledger.
-    """
-    _remove(_copy(path))
-    fresh = _fresh(path)
-    if fresh.exists() and not path.exists():
-        _move_log(path, max(_asides(path).items(), default=(1, _aside(path, 1)))[1])
-        fresh.rename(path)
-        _sync(path.parent)
 
 
 def asked_for(path: Path) -> Path:
     """Return the file that asks the next start for a repair: a start looks at the newest verdicts only."""
     return path.with_suffix(".repair")
-
-
-def _fresh(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
-
-
-def _copy(path: Path) -> Path:
-    return path.with_name(f"{path.name}.copy")
 
 
 def _fill(fresh: Path, found: Iterable[Row | Gap | Marks | Audited], claimed: int) -> int:
@@ -219,41 +176,3 @@ def unnamed(first: int, last: int, known: Mapping[int, int], starts: Sequence[in
         end = min(last, starts[behind] - 1) if behind < len(starts) else last
         yield first, end
         first = end + 1
-
-
-def _set_aside(path: Path) -> Path:
-    aside = _aside(path, max(_asides(path), default=0) + 1)
-    path.rename(aside)  # First: what has the name must have its log, until nothing has the name.
-    _move_log(path, aside)
-    return aside
-
-
-def _aside(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}-damaged-{number}{path.suffix}")
-
-
-def _asides(path: Path) -> dict[int, Path]:
-    """Return what was set aside before, by its number: the last one has the highest."""
-    found = path.parent.glob(f"{glob.escape(path.stem)}-damaged-*{glob.escape(path.suffix)}")
-    numbers = {each.stem.rpartition("-")[2]: each for each in found}
-    return {int(number): each for number, each in numbers.items() if number.isdecimal()}
-
-
-def _move_log(path: Path, aside: Path) -> None:
-    if log_of(path).exists():
-        log_of(path).rename(log_of(aside))
-    index_of(path).unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
-    for each in (path, log_of(path), index_of(path)):
-        each.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the new names survive a power cut (fsync(2): a folder of its own)."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

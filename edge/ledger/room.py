@@ -40,6 +40,7 @@ class Room:
         if disk.f_bavail * disk.f_frsize < 2 * RESERVE_BYTES:
             return
         self.bytes = self._budget
-        if not self._reserve.exists():
-            with suppress(OSError), self._reserve.open("wb") as file:  # Others were quicker: the next time, then.
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        with suppress(OSError):  # Others were quicker, or it cannot be seen just now: the next time, then.
+            if not self._reserve.exists():
+                with self._reserve.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)

@@ -51,6 +51,7 @@ _KINDS = {
 """By SQLite's primary result code."""
 _MARKS_ID = 1
 _ANY = 1 << 62
+_PAGES = 256  # Copied in one go.
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
 _AUDITS = {True: (1_000, 256 << 10), False: (200, 64 << 10)}
 """Most records of commands, and most bytes of them: of those that were obeyed, and of the others."""
@@ -211,9 +212,9 @@ class Store:
         self._all("PRAGMA wal_checkpoint(RESTART)")
 
     def copy(self, path: Path) -> None:
-        """Write all that is here to a new file, the log's pages too; raises LedgerError."""
-        with self._lock, self._translated(), closing(sqlite3.connect(path)) as fresh:
-            self._db.backup(fresh)
+        """Write all that is here to a new file, the log's pages too; who reads need not wait. Raises LedgerError."""
+        with self._translated(), closing(sqlite3.connect(path)) as fresh:
+            self._db.backup(fresh, pages=_PAGES)
 
     def forget(self, upto: int) -> None:
         """Remove all up to a number, and the gaps that begin there."""

@@ -154,9 +154,11 @@ class Stores:
         try:
             if self._main.damaged:
                 self._main.mend()
-            if time.monotonic() >= self._retry_at and self._main.is_displaced:
+            is_due = time.monotonic() >= self._retry_at
+            if is_due and self._main.is_displaced:
                 self._main.put_back()
-            if self._shelf.spare is not None and time.monotonic() >= self._retry_at:
+                self._retry_at = time.monotonic() + RETRY_SECONDS  # Who removes it again does not get a copy each time.
+            if self._shelf.spare is not None and is_due:
                 if self._main.store is None:
                     self._main.look_through()
                 self._return_to_file(self._main.open(), self._shelf.spare)

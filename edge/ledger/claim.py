@@ -1,0 +1,64 @@
+"""Keeps other processes out of the ledger's folder: they would number verdicts too."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from edge.errors import ConfigError, LedgerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Claim:
+    """A folder that is this process's own. What is locked is the folder itself, whatever has its name later."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder; raises ConfigError if another process has it."""
+        self._folder = folder
+        handle = os.open(folder, os.O_RDONLY)
+        if not _locked(handle):
+            raise ConfigError(f"state_dir {folder} is in use by another daemon; give each a folder of its own")
+        self._handles = [handle]
+
+    def renew(self) -> None:
+        """Take the folder that has the name now, if it is another one; raises LedgerError if it cannot be had.
+
+        The one before stays taken too: a file that is open may still be there.
+        """
+        try:
+            if os.path.samestat(self._folder.stat(), os.fstat(self._handles[-1])):
+                return
+            handle = os.open(self._folder, os.O_RDONLY)
+            is_free = _locked(handle)
+        except OSError as error:
+            raise LedgerError(f"state_dir {self._folder} cannot be used ({error.strerror}); check the disk") from error
+        if not is_free:
+            problem = "was replaced, and another daemon uses what is there now; stop one of them"
+            raise LedgerError(f"state_dir {self._folder} {problem}")
+        self._handles.append(handle)
+
+    def let_go_of_former(self) -> None:
+        """Leave all but the folder that was taken last to others."""
+        while len(self._handles) > 1:
+            os.close(self._handles.pop(0))
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        while self._handles:
+            os.close(self._handles.pop())
+
+
+def _locked(handle: int) -> bool:
+    """Lock a folder, or else let go of it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return False
+    except OSError:
+        os.close(handle)
+        raise
+    return True
