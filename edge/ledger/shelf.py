@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.rows import first_of, last_of, without_holes
+from edge.ledger.store import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.contract.messages import Gap
+    from edge.contract.messages import Gap, Verdict
     from edge.ledger.mainfile import MainFile
     from edge.ledger.rows import Row
     from edge.ledger.store import Store
+
+Entry = TypeVar("Entry", bound="Row | Gap")
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +40,38 @@ class Shelf:
             return self.unread or refused or "the ledger is being opened or repaired; ask again"
         return self.unread
 
-    def ask(
-        self, question: Callable[[Store, int], Sequence[Row | Gap]], limit: int, *, reverse: bool = False
-    ) -> list[Row | Gap]:
-        """Return the first `limit` that file and memory, in this order or the other, answer; none if one cannot."""
-        found: list[Row | Gap] = []
+    def look(self, span: Span, limit: int) -> list[Row | Gap]:
+        """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
+
+        def behind(found: Sequence[Row | Gap], store: Store) -> Sequence[Row | Gap]:
+            after = max([span.after, *map(last_of, found[-1:])])
+            return store.read(Span(after, span.upto), limit - len(found))
+
+        return self._ask(behind, limit)
+
+    def newest(self, before: int, limit: int, verdict: Verdict | None) -> list[Row]:
+        """Return the last `limit` verdicts below a number, of one kind or of all; none while they cannot be read."""
+
+        def below(found: Sequence[Row], store: Store) -> Sequence[Row]:
+            return store.newest(min([before, *(row.seq for row in found[-1:])]), limit - len(found), verdict)
+
+        return self._ask(below, limit, reverse=True)
+
+    def _ask(
+        self, question: Callable[[Sequence[Entry], Store], Sequence[Entry]], limit: int, *, reverse: bool = False
+    ) -> list[Entry]:
+        """Return what file and memory answer, in this order or the other; none if one cannot.
+
+        Each question knows what was found so far: what both have, as where a disk took what it said it did not, is
+        found once.
+        """
+        found: list[Entry] = []
         with self._main.moving:
             stores = [store for store in (self._main.store, self.spare) if store and not self._main.damaged]
             try:
                 for store in reversed(stores) if reverse else stores:
                     if len(found) < limit:
-                        found += question(store, limit - len(found))
+                        found += question(found, store)
             except DamagedLedgerError:
                 self._main.damaged = True  # `tend` repairs it.
                 return []

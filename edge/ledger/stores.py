@@ -12,7 +12,7 @@ from edge.contract.messages import Gap
 from edge.errors import FullLedgerError, LedgerError
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, first_of, last_of
+from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
@@ -142,12 +142,11 @@ class Stores:
 
     def look(self, span: Span, limit: int) -> list[Row | Gap]:
         """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
-        return self._shelf.ask(lambda store, left: store.read(span, left), limit)
+        return self._shelf.look(span, limit)
 
     def newest(self, before: int, limit: int, verdict: Verdict | None) -> list[Row]:
         """Return the last `limit` verdicts below a number, of one kind or of all, the newest first."""
-        found = self._shelf.ask(lambda store, left: store.newest(before, left, verdict), limit, reverse=True)
-        return [entry for entry in found if isinstance(entry, Row)]
+        return self._shelf.newest(before, limit, verdict)
 
     def tend(self) -> None:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
@@ -229,11 +228,13 @@ class Stores:
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
     def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> None:
-        """Add what is not there yet: a disk may have taken what it said it did not."""
-        self._add(file, (), gaps, self.marks)
+        """Add what is not there yet, or nothing: a disk may have taken what it said it did not.
+
+        A gap without the verdicts before it would look as if those were missing.
+        """
         span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
-        known = {first_of(entry) for entry in file.read(span, 2 * _BATCH)}
+        known = {entry.seq for entry in file.read(span, _ALL) if isinstance(entry, Row)}
         # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
         delivered = self.marks.delivered
         fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
-        self._add(file, [row for row in fresh if row.seq not in known], (), None)
+        self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
