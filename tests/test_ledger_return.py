@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from test_stores import ALL, give, numbers, stores
+from test_stores import ALL, fail, give, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
-from edge.errors import FullLedgerError, LedgerError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.store import Store
 
 if TYPE_CHECKING:
@@ -68,3 +68,28 @@ def test_what_both_file_and_memory_have_is_found_once(tmp_path: Path, monkeypatc
         held.tend()
         assert numbers(held.take(0, 100)) == list(range(1, 21))
     assert held.trouble == ""
+
+
+def test_damage_that_shows_on_the_way_back_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that comes back with a damaged page: the file is repaired at once, and all that memory had is in it."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 50)
+    fail(monkeypatch, LedgerError)
+    give(held, 1_200)
+    add, damages = Store.add, [3]
+
+    def failing(self: Store, *given: Any) -> None:
+        if self._name == str(tmp_path / "ledger.db") and damages:
+            damages[0] -= 1
+            if not damages[0]:
+                damages.clear()
+                raise DamagedLedgerError("database disk image is malformed")
+        add(self, *given)
+
+    monkeypatch.setattr(Store, "add", failing)
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, held.doubt, damages) == ("", "", [])
+    assert len(list(tmp_path.glob("ledger-damaged-*.db"))) == 1
+    assert numbers(held.take(0, 2_000)) == list(range(1, 1_251))

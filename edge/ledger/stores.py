@@ -156,9 +156,7 @@ class Stores:
             if time.monotonic() >= self._retry_at and self._main.is_displaced:
                 self._main.put_back()
             if self._shelf.spare is not None and time.monotonic() >= self._retry_at:
-                if self._main.store is None:
-                    self._main.look_through()
-                self._return_to_file(self._main.open(), self._shelf.spare)
+                self._go_back(self._shelf.spare)
             if self._shelf.spare is None:
                 self._room.look()
                 self._main.use(lambda file: self._shed(file, self._room.bytes))
@@ -213,7 +211,13 @@ class Stores:
         self._shelf.spare = self._shelf.spare or Store(None)
         self._retry_at = time.monotonic() + RETRY_SECONDS
 
+    def _go_back(self, spare: Store) -> None:
+        if self._main.store is None:
+            self._main.look_through()
+        self._main.use(lambda file: self._return_to_file(file, spare))
+
     def _return_to_file(self, file: Store, spare: Store) -> None:
+        """Move what is in memory to the file; broken off, it goes on where it was, with a repaired file too."""
         while batch := spare.read(Span(0, self.last), _BATCH):
             rows = [entry for entry in batch if isinstance(entry, Row)]
             with self._main.moving:
