@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from edge.ledger.audit import Audit
     from edge.ledger.store import Span
 
+log = logging.getLogger(__name__)
+
 FILE = "ledger.db"
 GROUP = 500
 """Verdicts in one commit, at most."""
@@ -51,8 +54,10 @@ class Ledger:
         self._trail = Trail()
         self._pending = Pending()
         self._closing = False
-        self._stranded = 0
-        """Verdicts that are lost with the end: the disk did not take them, nor did the broker."""
+        self._stranded: int | None = None
+        """Verdicts that are lost with the end: the disk did not take them, nor did the broker. None: no end yet."""
+        self._writing = 0
+        """Verdicts that neither disk nor memory has yet."""
         self._error: BaseException | None = None
         self._writer: threading.Thread | None = None
 
@@ -142,7 +147,12 @@ class Ledger:
             self._writer.join(timeout)
         if self._writer is None or not self._writer.is_alive():  # Else the folder is its own until the process ends.
             os.close(self._claim)
-        return len(self._pending) + self._stranded
+        if self._error is not None:
+            log.error("the ledger was ended by %r", self._error)
+        stranded = self._stranded
+        if stranded is None:
+            stranded = self._writing + self._stores.count_in_memory(self._delivered)
+        return len(self._pending) + stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
         try:
@@ -151,8 +161,11 @@ class Ledger:
             on_written(self._stores.last)
             while not self._closing or len(self._pending):
                 self._pending.wait(IDLE_SECONDS)
-                if self._write(self._pending.take(GROUP)):
+                # All that waits goes to memory at once: before each look at a disk that refuses, which may take long.
+                while self._write(self._pending.take(GROUP)):
                     on_written(self._stores.last)
+                    if not self._stores.in_memory:
+                        break
                 self._stores.tend()
                 if self._stores.backlog is not None:
                     self._go_back(self._stores.backlog)
@@ -171,7 +184,9 @@ class Ledger:
         audits = self._trail.take(now)
         if items:
             self._note_times(items, now)
+            self._writing = sum(not isinstance(item, Verdict) for item in items)
             self._stores.write(lambda first: numbered(items, first, delivered), audits=audits)
+            self._writing = 0
             self._stores.marks = self._stores.marks.further(Marks(delivered))
         elif audits or delivered != self._stores.marks.delivered:
             self._stores.write(lambda _: ((), ()), self._stores.marks.further(Marks(delivered)), audits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +19,7 @@ from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edge.contract.messages import Verdict
     from edge.ledger.audit import Audit
@@ -72,6 +73,11 @@ class Stores:
         return self._refused or self._shelf.unread
 
     @property
+    def in_memory(self) -> bool:
+        """Whether verdicts go to memory at present: the file takes nothing."""
+        return self._shelf.spare is not None
+
+    @property
     def doubt(self) -> str:
         """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
         return self._shelf.doubt(self._refused)
@@ -89,15 +95,23 @@ class Stores:
         """Write what is left and let go of the file; returns how many verdicts neither disk nor broker has."""
         self._retry_at = 0.0
         self.tend()
-        stranded = self._shelf.spare.count_behind(self.marks.delivered) if self._shelf.spare is not None else 0
+        stranded = [self.count_in_memory(self.marks.delivered)]
         if (file := self._main.store) is not None:
-            try:
-                stranded += file.count_behind(self.marks.delivered) if self._main.is_displaced else 0
+            with _told():
+                stranded += [file.count_behind(self.marks.delivered)] if self._main.is_displaced else []
+            with _told():
                 file.add((), (), self.marks, audits)
+            with _told():
                 file.close()
-            except LedgerError as error:
-                log.warning("the ledger could not be closed in order: %s", error)
-        return stranded
+        return sum(stranded)
+
+    def count_in_memory(self, delivered: int) -> int:
+        """Return how many verdicts memory alone has that the broker has not. Any thread may ask, at an end."""
+        spare = self._shelf.spare
+        try:
+            return spare.count_behind(delivered) if spare is not None else 0
+        except LedgerError:  # It was closed just now: all is in the file.
+            return 0
 
     def write(self, number: Numbering, marks: Marks | None = None, audits: Sequence[Audit] = ()) -> None:
         """Write verdicts and gaps, numbered from behind `last` on, commands, and the marks if they are given."""
@@ -151,7 +165,7 @@ class Stores:
     def tend(self) -> None:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
         try:
-            if self._main.damaged:
+            if self._main.damaged and time.monotonic() >= self._retry_at:
                 self._main.mend()
             if time.monotonic() >= self._retry_at and self._main.is_displaced:
                 self._main.put_back()
@@ -242,3 +256,12 @@ class Stores:
         delivered = self.marks.delivered
         fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
         self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Go on with an end, whatever a dying disk says to a part of it; the log names it."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("the ledger could not be closed in order: %s", error)
