@@ -118,7 +118,10 @@ class Ledger:
         self._trail.add(audit, time.monotonic())
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more."""
+        """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more.
+
+        None while some of them are just being shed: whoever delivers asks again, and does not wait for the disk.
+        """
         return self._stores.take(after, limit)
 
     def look(self, span: Span, limit: int) -> list[Row | Gap]:

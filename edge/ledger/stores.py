@@ -140,13 +140,13 @@ class Stores:
         return rows, gaps
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return what `look` does of all behind a number; it is not shed any more.
+        """Return what `look` does of all behind a number; it is not shed any more. What is being shed comes later.
 
         What is missing there without a reason, and without a doubt, is told by gaps beyond `limit`. Up to what was
         delivered nothing is missed.
         """
         with self._main.moving:
-            last = self.last  # Once: more is written meanwhile.
+            last = min(self.last, self._shedder.open_upto)  # Once: more is written meanwhile.
             found = self.look(Span(after, last), limit)
             if not self.doubt and self.backlog is None:
                 known = max(after, self.marks.delivered, self.marks.passed)
@@ -234,8 +234,9 @@ class Stores:
         """Move what is in memory to the file; broken off, it goes on where it was, with a repaired file too."""
         while batch := spare.read(Span(0, self.last), _BATCH):
             rows = [entry for entry in batch if isinstance(entry, Row)]
+            # Whoever reads does not wait for the disk: until memory forgets them, both have them.
+            self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
             with self._main.moving:
-                self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
                 self._main.hold(last_of(batch[-1]))
                 spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
