@@ -93,3 +93,29 @@ def test_damage_that_shows_on_the_way_back_is_repaired(tmp_path: Path, monkeypat
     assert (held.trouble, held.doubt, damages) == ("", "", [])
     assert len(list(tmp_path.glob("ledger-damaged-*.db"))) == 1
     assert numbers(held.take(0, 2_000)) == list(range(1, 1_251))
+
+
+def test_what_memory_shed_is_shed_though_the_disk_took_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that took verdicts, said it did not, and memory shed them: the gap counts, before and after they meet."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    add, refusals = Store.add, [True]
+
+    def failing(self: Store, *given: Any) -> None:
+        add(self, *given)
+        if refusals and self._name != ":memory:":
+            refusals.pop()
+            raise LedgerError("disk I/O error")
+
+    monkeypatch.setattr(Store, "add", failing)
+    give(held, 5)
+    give(held, 10)
+    assert held._shelf.spare is not None
+    held._shed(held._shelf.spare, 0)
+    give(held, 1)
+    for _ in range(2):
+        assert numbers(held.take(0, 100)) == [1, 2, 3, 4, 5, (6, 20), 21]
+        held._retry_at = 0
+        held.tend()
+    assert held.trouble == ""

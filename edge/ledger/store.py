@@ -134,6 +134,8 @@ class Store:
             for row in rows:
                 run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
             for gap in gaps:
+                # A disk that said it did not take them may have verdicts that memory shed.
+                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
                 run("INSERT OR REPLACE INTO gap VALUES (?, ?)", gap.first, encode(gap.first, gap))
             if marks is not None:
                 self._mark(marks)
