@@ -58,7 +58,8 @@ def opened(folder: Path, budget: int = PLENTY) -> Iterator[tuple[Ledger, Heard]]
 
 
 def everything(ledger: Ledger) -> list[Row | Gap]:
-    """Return all that there is to deliver."""
+    """Return all that there is to deliver, once what has to go for want of room is gone."""
+    ledger.flush(20)
     found: list[Row | Gap] = []
     after = ledger.delivered
     while entries := ledger.take(after, 100):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from edge.ledger.audit import Audit
     from edge.ledger.store import Span
 
+log = logging.getLogger(__name__)
+
 FILE = "ledger.db"
 IDLE_SECONDS = 0.5
 """After so long without a verdict the delivered mark is written by itself; else it goes with the verdicts."""
@@ -48,8 +51,10 @@ class Ledger:
         self._trail = Trail()
         self._pending = Pending()
         self._closing = False
-        self._stranded = 0
-        """Verdicts that are lost with the end: the disk did not take them, nor did the broker."""
+        self._stranded: int | None = None
+        """Verdicts that are lost with the end: the disk did not take them, nor did the broker. None: no end yet."""
+        self._writing = 0
+        """Verdicts that neither disk nor memory has yet."""
         self._error: BaseException | None = None
         self._writer: threading.Thread | None = None
 
@@ -110,7 +115,10 @@ class Ledger:
         self._trail.add(audit, time.monotonic())
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more."""
+        """Return the next `limit` verdicts and gaps behind a number, to deliver them: they are not shed any more.
+
+        None while some of them are just being shed: whoever delivers asks again, and does not wait for the disk.
+        """
         return self._stores.take(after, limit)
 
     def look(self, span: Span, limit: int) -> list[Row | Gap]:
@@ -139,7 +147,12 @@ class Ledger:
             self._writer.join(timeout)
         if self._writer is None or not self._writer.is_alive():  # Else the folder is its own until the process ends.
             self._claim.close()
-        return len(self._pending) + self._stranded
+        if self._error is not None:
+            log.error("the ledger was ended by %r", self._error)
+        stranded = self._stranded
+        if stranded is None:
+            stranded = self._writing + self._stores.count_in_memory(self._delivered)
+        return len(self._pending) + stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
         try:
@@ -148,8 +161,11 @@ class Ledger:
             on_written(self._stores.last)
             while not self._closing or len(self._pending):
                 self._pending.wait(IDLE_SECONDS)
-                if self._write(self._pending.take(GROUP)):
+                # All that waits goes to memory at once: before each look at a disk that refuses, which may take long.
+                while self._write(self._pending.take(GROUP)):
                     on_written(self._stores.last)
+                    if not self._stores.in_memory:
+                        break
                 self._stores.tend()
                 if self._stores.backlog is not None:
                     self._go_back(self._stores.backlog)
@@ -168,7 +184,9 @@ class Ledger:
         audits = self._trail.take(now)
         if items:
             self._note_times(items, now)
+            self._writing = sum(not isinstance(item, Verdict) for item in items)
             self._stores.write(lambda first: numbered(items, first, delivered), audits=audits)
+            self._writing = 0
             self._stores.marks = self._stores.marks.further(Marks(delivered))
         elif audits or delivered != self._stores.marks.delivered:
             self._stores.write(lambda _: ((), ()), self._stores.marks.further(Marks(delivered)), audits)

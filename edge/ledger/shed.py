@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge.ledger.rows import VERDICTS
@@ -9,7 +10,7 @@ from edge.ledger.store import Span
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from edge.contract.messages import Gap, Reason, Verdict
@@ -19,6 +20,8 @@ SHED: Reason = "shed"
 """The reason in the gap records of what was removed before the broker had it."""
 _CHUNK = 200
 """Removed in one commit."""
+ALL = 1 << 62
+"""Above every number."""
 
 
 class Step(Record, frozen=True):
@@ -29,13 +32,9 @@ class Step(Record, frozen=True):
     reason: Reason | None
 
 
-def order(*, delivered: int, taken: int, last: int) -> list[Step]:
-    """Return what may be removed, in order.
-
-    The broker has all up to `delivered`; what lies above it up to `taken` is on its way there and stays.
-    """
-    spans = ((Span(0, delivered), None), (Span(max(delivered, taken), last), SHED))
-    return [Step(span, verdict, reason) for span, reason in spans for verdict in VERDICTS]
+def order(span: Span, reason: Reason | None) -> list[Step]:
+    """Return what may be removed of a span, in order."""
+    return [Step(span, verdict, reason) for verdict in VERDICTS]
 
 
 def remove_some(store: Store, steps: Iterable[Step]) -> tuple[int, Step | None]:
@@ -50,11 +49,13 @@ class Shedder:
     """Makes room, and keeps count of what went before the broker had it."""
 
     def __init__(self, moving: AbstractContextManager[bool]) -> None:
-        """Take what is to be held while verdicts go."""
+        """Take what is held while verdicts are taken."""
         self.lost = dict.fromkeys(VERDICTS, 0)
         """How many went, by kind."""
         self.taken = 0
         """What was read for the broker up to here does not go before it is delivered."""
+        self.open_upto = ALL
+        """Only what is numbered up to here may be taken now; whoever wants more asks again, and does not wait."""
         self._moving = moving
 
     def count(self, gaps: Iterable[Gap]) -> None:
@@ -66,8 +67,20 @@ class Shedder:
     def shed(self, store: Store, budget: int, *, delivered: int, last: int) -> None:
         """Remove what matters least until a store uses no more than so many bytes."""
         while store.used > budget:
-            with self._moving:
-                count, step = remove_some(store, order(delivered=delivered, taken=self.taken, last=last))
+            count, step = remove_some(store, order(Span(0, delivered), None))
+            if step is None:
+                with self._closed(delivered) as after:
+                    count, step = remove_some(store, order(Span(after, last), SHED))
             if step is None:
                 return
             self.lost[step.verdict] += count if step.reason else 0
+
+    @contextmanager
+    def _closed(self, delivered: int) -> Iterator[int]:
+        """Have nothing be taken that may go meanwhile, and give the number behind which that is."""
+        with self._moving:
+            self.open_upto = after = max(delivered, self.taken)
+        try:
+            yield after
+        finally:
+            self.open_upto = ALL

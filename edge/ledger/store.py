@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
+from edge.errors import DamagedLedgerError
 from edge.ledger.audit import OBEYED, Audit, Audited
+from edge.ledger.link import Link
 from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, joined, pack_row, runs, unpack_row
 from edge.ledger.wal import PAGE
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from edge.contract.messages import Reason, Verdict
@@ -32,6 +31,7 @@ PRAGMA wal_autocheckpoint = 2000;
 PRAGMA cache_size = -512;
 """
 """The page size counts for a new file only. 2,000 pages are 1 MiB: a page that changes often is moved once."""
+_READING = "PRAGMA query_only = ON; PRAGMA cache_size = -256;"
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE event (seq INTEGER PRIMARY KEY, verdict INTEGER NOT NULL, body BLOB NOT NULL);
@@ -42,16 +42,15 @@ PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-_KINDS = {
-    sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
-    sqlite3.SQLITE_NOTADB: DamagedLedgerError,
-    sqlite3.SQLITE_FULL: FullLedgerError,
-    sqlite3.SQLITE_CONSTRAINT: UsedNumberError,
-}
-"""By SQLite's primary result code."""
+_READ = """
+SELECT seq, verdict, body FROM (
+  SELECT * FROM event WHERE seq > ?1 AND seq <= ?2 AND verdict = ifnull(?3, verdict)
+  ORDER BY seq LIMIT ?4
+) UNION ALL SELECT first, NULL, body FROM (
+  SELECT * FROM gap WHERE first > ?1 AND first <= ?2 ORDER BY first LIMIT ?4
+)"""
+"""Verdicts, and gaps without a verdict."""
 _MARKS_ID = 1
-_ANY = 1 << 62
-_PAGES = 256  # Copied in one go.
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
 _AUDITS = {True: (1_000, 256 << 10), False: (200, 64 << 10)}
 """Most records of commands, and most bytes of them: of those that were obeyed, and of the others."""
@@ -62,8 +61,6 @@ DELETE FROM audit WHERE id IN (
     FROM audit WHERE id % 2 = ? WINDOW newest AS (ORDER BY id DESC)
   ) WHERE rows > ? OR bytes > ?
 )"""
-_BUSY_SECONDS = 5.0
-"""A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""
 
 
 class Span(Record, frozen=True):
@@ -83,22 +80,22 @@ class Store:
         settled, with no log and nobody who writes, no file is made beside it and no lock is taken either.
         """
         self._name = str(path or ":memory:")
-        self._lock = threading.RLock()
         manner = "mode=ro&immutable=1" if settled else "mode=ro"
         where = f"{path.absolute().as_uri()}?{manner}" if path and read_only else self._name
-        with self._translated():
-            self._db = sqlite3.connect(
-                where, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=read_only
-            )
-            try:
-                self._prepare(read_only)
-            except BaseException:
-                self._db.close()
-                raise
+        self._db = Link(self._name, where, uri=read_only)
+        try:
+            self._prepare(read_only)
+            # Of its own where there is a log: who reads does not wait for a disk that hangs in a commit.
+            self._reader = self._second() if path and not read_only and self._logs else self._db
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Move what is in the log to the file and let go of it."""
-        with self._lock, self._translated():
+        try:
+            self._reader.close()
+        finally:
             self._db.close()
 
     @property
@@ -106,7 +103,8 @@ class Store:
         """How far what is here was delivered, by the last mark or by the last verdict."""
         found = self._all("SELECT id, body FROM marks")
         marks = decode(found[0], Marks) if found else Marks()
-        return marks.further(Marks(max((row.delivered for row in self.newest(_ANY, 1)), default=0)))
+        newest = self._all("SELECT seq, verdict, body FROM event ORDER BY seq DESC LIMIT 1")
+        return marks.further(Marks(max((self._row(row).delivered for row in newest), default=0)))
 
     @property
     def last(self) -> int:
@@ -136,6 +134,8 @@ class Store:
             for row in rows:
                 run("INSERT INTO event VALUES (?, ?, ?)", row.seq, _NUMBERS[row.verdict], pack_row(row))
             for gap in gaps:
+                # A disk that said it did not take them may have verdicts that memory shed.
+                run("DELETE FROM event WHERE seq BETWEEN ? AND ?", gap.first, gap.last)
                 run("INSERT OR REPLACE INTO gap VALUES (?, ?)", gap.first, encode(gap.first, gap))
             if marks is not None:
                 self._mark(marks)
@@ -144,20 +144,14 @@ class Store:
 
     def read(self, span: Span, limit: int, verdict: Verdict | None = None) -> list[Row | Gap]:
         """Return the first `limit` verdicts, of one kind or of all, and gaps of a span, in order."""
-        rows = self._all(
-            "SELECT seq, verdict, body FROM event WHERE seq > ? AND seq <= ? AND verdict = ifnull(?, verdict)"
-            " ORDER BY seq LIMIT ?",
-            *(span.after, span.upto, number_of(verdict), limit),
-        )
-        gaps = self._all(
-            "SELECT * FROM gap WHERE first > ? AND first <= ? ORDER BY first LIMIT ?", span.after, span.upto, limit
-        )
-        found: list[Row | Gap] = [*map(self._row, rows), *(decode(gap, Gap) for gap in gaps)]
+        # By one statement: what is removed meanwhile is there, or its gap is, but not both.
+        rows = self._reader.all(_READ, *(span.after, span.upto, number_of(verdict), limit))
+        found = [decode((row[0], row[2]), Gap) if row[1] is None else self._row(row) for row in rows]
         return sorted(found, key=first_of)[:limit]
 
     def newest(self, before: int, limit: int, verdict: Verdict | None = None) -> list[Row]:
         """Return the last `limit` verdicts, of one kind or of all, numbered below `before`, the newest first."""
-        rows = self._all(
+        rows = self._reader.all(
             "SELECT seq, verdict, body FROM event WHERE seq < ? AND verdict = ifnull(?, verdict)"
             " ORDER BY seq DESC LIMIT ?",
             *(before, number_of(verdict), limit),
@@ -213,8 +207,7 @@ class Store:
 
     def copy(self, path: Path) -> None:
         """Write all that is here to a new file, the log's pages too; who reads need not wait. Raises LedgerError."""
-        with self._translated(), closing(sqlite3.connect(path)) as fresh:
-            self._db.backup(fresh, pages=_PAGES)
+        self._db.copy(path)
 
     def forget(self, upto: int) -> None:
         """Remove all up to a number, and the gaps that begin there."""
@@ -224,12 +217,28 @@ class Store:
 
     def _prepare(self, read_only: bool) -> None:  # noqa: FBT001 - as __init__ has it
         if not read_only:
-            self._db.executescript(_PRAGMAS)
+            self._db.run(_PRAGMAS)
         version, application = self._one("PRAGMA user_version"), self._one("PRAGMA application_id")
         if version == application == 0 and not read_only:
-            self._db.executescript(_SCHEMA)
+            self._db.run(_SCHEMA)
         elif application != APPLICATION or version > VERSION:
             raise DamagedLedgerError(f"{self._name} was not written by this program, or by a newer version of it")
+
+    @property
+    def _logs(self) -> bool:
+        """Whether SQLite could make a log beside the file: some file systems do not allow it."""
+        return bool(self._all("PRAGMA journal_mode") == [("wal",)])
+
+    def _second(self) -> Link:
+        """Return a second connection that has the log open too, whatever happens to its name."""
+        reader = Link(self._name, self._name)
+        try:
+            reader.run(_READING)
+            reader.all("PRAGMA user_version")  # Opens the log.
+        except BaseException:
+            reader.close()
+            raise
+        return reader
 
     def _row(self, row: tuple[int, int, bytes]) -> Row:
         seq, number, body = row
@@ -238,16 +247,16 @@ class Store:
         return unpack_row(seq, VERDICTS[number], body)
 
     def _mark(self, marks: Marks) -> None:
-        self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (_MARKS_ID, encode(_MARKS_ID, marks)))
+        self._all("INSERT OR REPLACE INTO marks VALUES (?, ?)", _MARKS_ID, encode(_MARKS_ID, marks))
 
     def _record(self, audits: Sequence[Audit]) -> None:
         """Write records of commands, the oldest giving way: odd numbers are those that were obeyed."""
         newest = self._one("SELECT max(id) FROM audit") // 2
         for count, audit in enumerate(audits, start=newest + 1):
             number = 2 * count + (audit.outcome in OBEYED)
-            self._db.execute("INSERT INTO audit VALUES (?, ?)", (number, encode(number, audit)))
+            self._all("INSERT INTO audit VALUES (?, ?)", number, encode(number, audit))
         for obeyed, most in _AUDITS.items():
-            self._db.execute(_TRIM, (int(obeyed), *most))
+            self._all(_TRIM, int(obeyed), *most)
 
     def _join(self, gap: Gap, above: int) -> None:
         """Write a gap, as one with those that touch it and have its reason; what begins at `above` or before stays."""
@@ -257,37 +266,19 @@ class Store:
         behind = self._all("SELECT * FROM gap WHERE first = ?", gap.last + 1)
         for other in (decode(row, Gap) for row in (*before, *behind)):
             if other.reason == gap.reason and (other.last + 1 == gap.first or gap.last + 1 == other.first):
-                self._db.execute("DELETE FROM gap WHERE first = ?", (other.first,))
+                self._all("DELETE FROM gap WHERE first = ?", other.first)
                 gap = joined(gap, other)
-        self._db.execute("INSERT OR REPLACE INTO gap VALUES (?, ?)", (gap.first, encode(gap.first, gap)))
+        self._all("INSERT OR REPLACE INTO gap VALUES (?, ?)", gap.first, encode(gap.first, gap))
 
     def _one(self, query: str, *values: Any) -> int:
         found = self._all(query, *values)
         return int(found[0][0] or 0) if found else 0
 
     def _all(self, query: str, *values: Any) -> list[Any]:
-        with self._lock, self._translated():
-            return self._db.execute(query, values).fetchall()
+        return self._db.all(query, *values)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        with self._lock, self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield lambda query, *values: self._db.execute(query, values)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
+    def _transaction(self) -> AbstractContextManager[Any]:
+        return self._db.transaction()
 
 
 def number_of(verdict: Verdict | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,13 +13,13 @@ from edge.contract.messages import Gap
 from edge.errors import FullLedgerError, LedgerError
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, first_of, last_of
+from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edge.contract.messages import Verdict
     from edge.ledger.audit import Audit
@@ -72,6 +73,11 @@ class Stores:
         return self._refused or self._shelf.unread
 
     @property
+    def in_memory(self) -> bool:
+        """Whether verdicts go to memory at present: the file takes nothing."""
+        return self._shelf.spare is not None
+
+    @property
     def doubt(self) -> str:
         """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
         return self._shelf.doubt(self._refused)
@@ -89,15 +95,23 @@ class Stores:
         """Write what is left and let go of the file; returns how many verdicts neither disk nor broker has."""
         self._retry_at = 0.0
         self.tend()
-        stranded = self._shelf.spare.count_behind(self.marks.delivered) if self._shelf.spare is not None else 0
+        stranded = [self.count_in_memory(self.marks.delivered)]
         if (file := self._main.store) is not None:
-            try:
-                stranded += file.count_behind(self.marks.delivered) if self._main.is_displaced else 0
+            with _told():
+                stranded += [file.count_behind(self.marks.delivered)] if self._main.is_displaced else []
+            with _told():
                 file.add((), (), self.marks, audits)
+            with _told():
                 file.close()
-            except LedgerError as error:
-                log.warning("the ledger could not be closed in order: %s", error)
-        return stranded
+        return sum(stranded)
+
+    def count_in_memory(self, delivered: int) -> int:
+        """Return how many verdicts memory alone has that the broker has not. Any thread may ask, at an end."""
+        spare = self._shelf.spare
+        try:
+            return spare.count_behind(delivered) if spare is not None else 0
+        except LedgerError:  # It was closed just now: all is in the file.
+            return 0
 
     def write(self, number: Numbering, marks: Marks | None = None, audits: Sequence[Audit] = ()) -> None:
         """Write verdicts and gaps, numbered from behind `last` on, commands, and the marks if they are given."""
@@ -126,13 +140,13 @@ class Stores:
         return rows, gaps
 
     def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return what `look` does of all behind a number; it is not shed any more.
+        """Return what `look` does of all behind a number; it is not shed any more. What is being shed comes later.
 
         What is missing there without a reason, and without a doubt, is told by gaps beyond `limit`. Up to what was
         delivered nothing is missed.
         """
         with self._main.moving:
-            last = self.last  # Once: more is written meanwhile.
+            last = min(self.last, self._shedder.open_upto)  # Once: more is written meanwhile.
             found = self.look(Span(after, last), limit)
             if not self.doubt and self.backlog is None:
                 known = max(after, self.marks.delivered, self.marks.passed)
@@ -142,26 +156,23 @@ class Stores:
 
     def look(self, span: Span, limit: int) -> list[Row | Gap]:
         """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
-        return self._shelf.ask(lambda store, left: store.read(span, left), limit)
+        return self._shelf.look(span, limit)
 
     def newest(self, before: int, limit: int, verdict: Verdict | None) -> list[Row]:
         """Return the last `limit` verdicts below a number, of one kind or of all, the newest first."""
-        found = self._shelf.ask(lambda store, left: store.newest(before, left, verdict), limit, reverse=True)
-        return [entry for entry in found if isinstance(entry, Row)]
+        return self._shelf.newest(before, limit, verdict)
 
     def tend(self) -> None:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
         try:
-            if self._main.damaged:
+            if self._main.damaged and time.monotonic() >= self._retry_at:
                 self._main.mend()
             is_due = time.monotonic() >= self._retry_at
             if is_due and self._main.is_displaced:
                 self._main.put_back()
                 self._retry_at = time.monotonic() + RETRY_SECONDS  # Who removes it again does not get a copy each time.
             if self._shelf.spare is not None and is_due:
-                if self._main.store is None:
-                    self._main.look_through()
-                self._return_to_file(self._main.open(), self._shelf.spare)
+                self._go_back(self._shelf.spare)
             if self._shelf.spare is None:
                 self._room.look()
                 self._main.use(lambda file: self._shed(file, self._room.bytes))
@@ -216,11 +227,18 @@ class Stores:
         self._shelf.spare = self._shelf.spare or Store(None)
         self._retry_at = time.monotonic() + RETRY_SECONDS
 
+    def _go_back(self, spare: Store) -> None:
+        if self._main.store is None:
+            self._main.look_through()
+        self._main.use(lambda file: self._return_to_file(file, spare))
+
     def _return_to_file(self, file: Store, spare: Store) -> None:
+        """Move what is in memory to the file; broken off, it goes on where it was, with a repaired file too."""
         while batch := spare.read(Span(0, self.last), _BATCH):
             rows = [entry for entry in batch if isinstance(entry, Row)]
+            # Whoever reads does not wait for the disk: until memory forgets them, both have them.
+            self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
             with self._main.moving:
-                self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
                 self._main.hold(last_of(batch[-1]))
                 spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
@@ -231,11 +249,22 @@ class Stores:
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
     def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> None:
-        """Add what is not there yet: a disk may have taken what it said it did not."""
-        self._add(file, (), gaps, self.marks)
+        """Add what is not there yet, or nothing: a disk may have taken what it said it did not.
+
+        A gap without the verdicts before it would look as if those were missing.
+        """
         span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
-        known = {first_of(entry) for entry in file.read(span, 2 * _BATCH)}
+        known = {entry.seq for entry in file.read(span, _ALL) if isinstance(entry, Row)}
         # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
         delivered = self.marks.delivered
         fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
-        self._add(file, [row for row in fresh if row.seq not in known], (), None)
+        self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Go on with an end, whatever a dying disk says to a part of it; the log names it."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("the ledger could not be closed in order: %s", error)

@@ -1,0 +1,77 @@
+"""A connection to SQLite, for all threads: one statement or one transaction at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KINDS = {
+    sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
+    sqlite3.SQLITE_NOTADB: DamagedLedgerError,
+    sqlite3.SQLITE_FULL: FullLedgerError,
+    sqlite3.SQLITE_CONSTRAINT: UsedNumberError,
+}
+"""By SQLite's primary result code."""
+_PAGES = 256  # Copied in one go.
+_BUSY_SECONDS = 5.0
+"""A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""
+
+
+class Link:
+    """Every call raises LedgerError, or of its kinds the one that fits."""
+
+    def __init__(self, name: str, where: str, *, uri: bool = False) -> None:
+        """Open a file, named by a path or a URI; errors name it as `name`."""
+        self._name = name
+        self._lock = threading.RLock()
+        with self._translated():
+            self._db = sqlite3.connect(where, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+
+    def close(self) -> None:
+        """Let go of the file; the last one that does moves what is in the log to it."""
+        with self._lock, self._translated():
+            self._db.close()
+
+    def all(self, query: str, *values: Any) -> list[Any]:
+        """Return all rows that a statement finds."""
+        with self._lock, self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    def run(self, script: str) -> None:
+        """Run statements that find nothing."""
+        with self._lock, self._translated():
+            self._db.executescript(script)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Do all of what is done meanwhile by what is given, or on an error nothing."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield lambda query, *values: self._db.execute(query, values)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def copy(self, path: Path) -> None:
+        """Write all that is here to a new file, the log's pages too; others go on meanwhile."""
+        with self._translated(), closing(sqlite3.connect(path)) as fresh:
+            self._db.backup(fresh, pages=_PAGES)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error

@@ -1,0 +1,121 @@
+"""From memory back to the file: each verdict is there once, with a gap for what is missing only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from test_stores import ALL, fail, give, numbers, stores
+
+from edge.contract.messages import Gap, Verdict
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.ledger.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_a_gap_of_memory_comes_to_the_file_with_the_verdicts_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes gaps but no verdicts: nothing seems to be missing, and nothing is told twice."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    add, full = Store.add, [True]
+
+    def failing(self: Store, *given: Any) -> None:
+        rows = list(given[0])
+        if full and rows and self._name != ":memory:":
+            raise FullLedgerError("database or disk is full")
+        add(self, rows, *given[1:])
+
+    monkeypatch.setattr(Store, "add", failing)
+    give(held, 10)
+    held.write(lambda first: ([], [Gap(first=first, last=first + 4, reason="shed", verdicts={Verdict.PASS: 5})]))
+    give(held, 3)
+    for _ in range(2):
+        held._retry_at = 0
+        held.tend()
+        assert numbers(held.take(5, 100)) == [*range(6, 16), (16, 20), 21, 22, 23]
+        full.clear()
+    assert held.trouble == ""
+
+
+def test_what_both_file_and_memory_have_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that took verdicts and said it did not: each is there once, whatever is asked for, and none is missing."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    add, refusals = Store.add, [True, True]
+
+    def failing(self: Store, *given: Any) -> None:
+        add(self, *given)
+        if refusals and self._name != ":memory:":
+            refusals.pop()
+            raise LedgerError("disk I/O error")
+
+    monkeypatch.setattr(Store, "add", failing)
+    give(held, 5)
+    give(held, 10)
+    assert numbers(held.look(ALL, 100)) == list(range(1, 21))
+    assert numbers(held.take(0, 12)) == list(range(1, 13))
+    assert numbers(held.take(4, 3)) == [5, 6, 7]
+    assert numbers(held.newest(18, 14, None)) == list(range(17, 3, -1))
+    for _ in range(2):
+        held._retry_at = 0
+        held.tend()
+        assert numbers(held.take(0, 100)) == list(range(1, 21))
+    assert held.trouble == ""
+
+
+def test_damage_that_shows_on_the_way_back_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that comes back with a damaged page: the file is repaired at once, and all that memory had is in it."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 50)
+    fail(monkeypatch, LedgerError)
+    give(held, 1_200)
+    add, damages = Store.add, [3]
+
+    def failing(self: Store, *given: Any) -> None:
+        if self._name == str(tmp_path / "ledger.db") and damages:
+            damages[0] -= 1
+            if not damages[0]:
+                damages.clear()
+                raise DamagedLedgerError("database disk image is malformed")
+        add(self, *given)
+
+    monkeypatch.setattr(Store, "add", failing)
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, held.doubt, damages) == ("", "", [])
+    assert len(list(tmp_path.glob("ledger-damaged-*.db"))) == 1
+    assert numbers(held.take(0, 2_000)) == list(range(1, 1_251))
+
+
+def test_what_memory_shed_is_shed_though_the_disk_took_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that took verdicts, said it did not, and memory shed them: the gap counts, before and after they meet."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    add, refusals = Store.add, [True]
+
+    def failing(self: Store, *given: Any) -> None:
+        add(self, *given)
+        if refusals and self._name != ":memory:":
+            refusals.pop()
+            raise LedgerError("disk I/O error")
+
+    monkeypatch.setattr(Store, "add", failing)
+    give(held, 5)
+    give(held, 10)
+    assert held._shelf.spare is not None
+    held._shed(held._shelf.spare, 0)
+    give(held, 1)
+    for _ in range(2):
+        assert numbers(held.take(0, 100)) == [1, 2, 3, 4, 5, (6, 20), 21]
+        held._retry_at = 0
+        held.tend()
+    assert held.trouble == ""
