@@ -30,7 +30,7 @@ from edge.config import Mqtt
 from edge.contract import asyncapi, commands, messages
 from edge.contract.commands import COMMANDS, Reply
 from edge.contract.elsewhere import PLACES
-from edge.mqtt import outbox
+from edge.mqtt import manner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,9 +123,9 @@ def test_examples_of_all_messages_are_valid(name: str) -> None:
 
 def test_what_no_class_says_is_what_the_device_does() -> None:
     """Expiry, the picture's size and the keep-alive are those that the device uses."""
-    expiry = {"health": outbox.HEALTH.expiry, "image": outbox.PICTURE.expiry}
+    expiry = {"health": manner.HEALTH.expiry, "image": manner.PICTURE.expiry}
     assert expiry == asyncapi.EXPIRY_SECONDS
-    assert (outbox.VERDICT.expiry, outbox.STATE.expiry, outbox.PICTURE.qos) == (None, None, asyncapi.QOS["image"])
+    assert (manner.VERDICT.expiry, manner.STATE.expiry, manner.PICTURE.qos) == (None, None, asyncapi.QOS["image"])
     assert evidence.LARGEST == asyncapi.IMAGE_BYTES
     assert Mqtt().keepalive_s == asyncapi.KEEPALIVE_SECONDS
 
