@@ -137,7 +137,7 @@ def test_cuts_of_a_backlog_cost_a_window_at_most(
             time.sleep(dice.uniform(0.1, 0.5))
             assert line.ledger.waiting, "nothing was left to drain"
             network.cut()
-        again = arrived_twice(recorder, count)
+        again = arrived_twice(recorder, count, 60 + count / 500)
         assert line.stop(10) == 0
     figure(f"{cuts} cuts while {count} verdicts drain: {again} twice, {again / cuts:.1f} a cut")
     assert again <= cuts * IN_FLIGHT
