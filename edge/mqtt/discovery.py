@@ -62,6 +62,12 @@ class Discovery:
         """Why something cannot be remembered; empty if all can."""
         return "; ".join(filter(None, (self._introductions.trouble, self._alarms.trouble)))
 
+    def try_again(self) -> str:
+        """Write what a disk did not take before, and return what is still the trouble."""
+        for told in (self._introductions, self._alarms):
+            told.keep(told.topics)
+        return self.trouble
+
     def landed(self, name: str) -> bytes | None:
         """Note that the broker answered a message, and return the next one; None: that was the last.
 

@@ -158,6 +158,8 @@ class Publisher:
                 self._outbox.written(last, time.monotonic())
             case Retain(name, message):
                 self._outbox.retain(name, encode(message))
+                if name == "health" and self._discovery and self._discovery.trouble:  # Now and then.
+                    self._take(Trouble("homeassistant", self._discovery.try_again()))
             case Pictured(picture):
                 self._outbox.picture(picture)
             case Answer(name, reply):
