@@ -203,7 +203,7 @@ def test_the_rules_that_the_readme_names_are_enough(tmp_path: Path, demo_bundle:
 
 
 def test_a_rival_of_the_same_name_is_told(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two nodes of one name at a broker: both say so, by what to change."""
+    """A node hears another one's birth under its name at the broker and says so, by what to change."""
     monkeypatch.setattr("edge.sparkplug.node.PATIENCE_SECONDS", 0.1)
     with SparkHost(broker.port) as host:
         line = Line(tmp_path, broker.port)
@@ -211,4 +211,4 @@ def test_a_rival_of_the_same_name_is_told(tmp_path: Path, broker: Broker, monkey
         host.send(f"spBv1.0/{GROUP}/NBIRTH/dut", payload.birth(3, []), retain=False)
         until(lambda: "sparkplug.edge_node_id" in line.node.trouble())
         line.node.stop(5)
-        line.ledger.close(5)
+        assert line.ledger.close(5) == 0

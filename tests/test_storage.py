@@ -140,9 +140,9 @@ def test_a_failed_write_leaves_the_older_bundle(path: Path, monkeypatch: pytest.
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("_sync", "Path.replace"):
+    for name in ("sync", "Path.replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"{storage.__name__}.{name}", full if name == "_sync" else lambda *_: full(None))
+            patch.setattr(f"{storage.__name__}.{name}", full if name == "sync" else lambda *_: full(None))
             with pytest.raises(OSError, match="No space left"):
                 bundle.write(path, msgspec.structs.replace(MANIFEST, name="second"), FILES)
         assert bundle.read(path) == older

@@ -122,7 +122,7 @@ def replace_file(path: Path, data: bytes) -> None:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> None:
@@ -138,7 +138,7 @@ def write(path: Path, content: Mapping[str, bytes]) -> None:
         fresh = Path(scratch, "new")
         (_write_zip if path.suffix == ".zip" else _write_folder)(fresh, content)
         _replace(path, fresh, Path(scratch, "old"))
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _replace(path: Path, fresh: Path, old: Path) -> None:
@@ -157,18 +157,19 @@ def _write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-        _sync(target)
-        _sync(target.parent)
+        sync(target)
+        sync(target.parent)
 
 
 def _write_zip(path: Path, content: Mapping[str, bytes]) -> None:
     from edge.contract import zips
 
     zips.write(path, content)
-    _sync(path)
+    sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or a folder's names, survive a power cut (fsync(2)); raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

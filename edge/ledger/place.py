@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edge.contract import storage
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.room import RESERVE_BYTES
 from edge.ledger.wal import index_of, log_of
@@ -65,7 +66,7 @@ def put_back(path: Path, *, is_own: bool) -> None:
         for each in (log_of(path), index_of(path)):  # Nothing of another may be left beside the copy.
             each.unlink(missing_ok=True)
         finished(path).rename(path)
-        _sync(path.parent)
+        storage.sync(path.parent)
     except OSError as error:
         give_up(path)
         raise _not_put_back(path, error) from error
@@ -89,14 +90,14 @@ def finish_writing(path: Path) -> None:
     if log_of(unfinished(path)).exists():  # A full disk keeps SQLite from moving it to the file, without a word.
         raise LedgerError("not all of it could be written; make room")
     unfinished(path).rename(finished(path))
-    _sync(path.parent)
+    storage.sync(path.parent)
 
 
 def take_place(path: Path) -> Path:
     """Let what is whole have its place and return under which name the other is kept; raises OSError."""
     aside = set_aside(path)
     finished(path).rename(path)
-    _sync(path.parent)
+    storage.sync(path.parent)
     return aside
 
 
@@ -124,7 +125,7 @@ def finish_repair(path: Path) -> bool:
             last, aside = max(_asides(path).items(), default=(1, _aside(path, 1)))
             _move_log(path, _aside(path, last + 1) if log_of(aside).exists() else aside)
         finished(path).rename(path)
-        _sync(path.parent)
+        storage.sync(path.parent)
     except OSError as error:
         raise LedgerError(f"{finished(path)} cannot take the place of {path} ({error}); check the disk") from error
     log.warning("the ledger %s took its place, which the last end had kept it from", path)
@@ -172,12 +173,3 @@ def remove(path: Path) -> None:
     """Remove a file and all that SQLite may have beside it; raises OSError."""
     for each in (path, log_of(path), index_of(path), path.with_name(f"{path.name}-journal")):
         each.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the new names survive a power cut (fsync(2): a folder of its own)."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
