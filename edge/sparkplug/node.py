@@ -225,8 +225,10 @@ class Node:
         self._note(f"{self._session.deaf or missing}; verdicts wait in the ledger", now)
 
     def _lose(self, away: Away, now: float) -> None:
+        # Some brokers hang up on who says what their rules forbid: the hint to the rules is the better one then.
+        forbidden = self._session.trouble if self._session.born else ""
         self._rewind(now)
-        self._note(f"Sparkplug: {away.reason}; verdicts wait in the ledger", now)
+        self._note(forbidden or f"Sparkplug: {away.reason}; verdicts wait in the ledger", now)
 
     def _rewind(self, now: float) -> None:
         """End the session: the next one begins where all has surely arrived."""
