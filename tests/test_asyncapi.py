@@ -97,7 +97,7 @@ def test_the_parts_fit_together() -> None:
         operation["reply"]["channel"]["$ref"] for operation in DOCUMENT["operations"].values() if "reply" in operation
     ]
     assert sorted(used) == sorted(f"#/channels/{name}" for name in DOCUMENT["channels"])
-    own = {*messages.MESSAGES, "image", *(f"cmd-{name}" for name in COMMANDS)}
+    own = {*messages.MESSAGES, "image", messages.LAST_DEFECT, *(f"cmd-{name}" for name in COMMANDS)}
     assert set(DOCUMENT["operations"]) == own | set(PLACES)
 
 
@@ -123,7 +123,7 @@ def test_examples_of_all_messages_are_valid(name: str) -> None:
 
 def test_what_no_class_says_is_what_the_device_does() -> None:
     """Expiry, the picture's size and the keep-alive are those that the device uses."""
-    expiry = {"health": manner.HEALTH.expiry, "image": manner.PICTURE.expiry}
+    expiry = dict.fromkeys(asyncapi.QOS, manner.PICTURE.expiry) | {"health": manner.HEALTH.expiry}
     assert expiry == asyncapi.EXPIRY_SECONDS
     assert (manner.VERDICT.expiry, manner.STATE.expiry, manner.PICTURE.qos) == (None, None, asyncapi.QOS["image"])
     assert evidence.LARGEST == asyncapi.IMAGE_BYTES
@@ -222,9 +222,9 @@ def check(message: Any) -> None:
     name = channel_of(message.topic)
     kinds = {**{f"reply-{each}": Reply for each in COMMANDS}, **{f"cmd-{each}": COMMANDS[each] for each in COMMANDS}}
     kinds |= messages.MESSAGES
-    if name == "image":
+    if name in asyncapi.QOS:
         assert message.payload[:2] == b"\xff\xd8"
-        assert len(message.payload) <= DOCUMENT["components"]["messages"]["image"]["payload"]["maxLength"]
+        assert len(message.payload) <= DOCUMENT["components"]["messages"][name]["payload"]["maxLength"]
     else:
         validator(kinds[name].__name__).validate(json.loads(message.payload))
     if name.startswith("reply-"):
@@ -253,7 +253,7 @@ def test_every_topic_that_a_device_uses_is_in_the_document(tmp_path: Path, demo_
     listener, state = Listener(broker.port, "#"), f"spBv1.0/STATE/{HOST}"
     with SparkHost(broker.port) as host, running_daemon(config) as daemon:
         host.say(online=True)
-        listener.wait(lambda seen: {"homeassistant", "sparkplug-ndata", "image", "alarm"} <= seen)
+        listener.wait(lambda seen: {"homeassistant", "sparkplug-ndata", "image", "last_defect", "alarm"} <= seen)
         stop(daemon)
         listener.wait(lambda seen: "sparkplug-ndeath" in seen)
     listener.client.disconnect()

@@ -15,6 +15,7 @@ from edge.ledger.rows import Row
 from edge.mqtt.delivery import SETTLED_SECONDS
 from edge.mqtt.outage import HOLD_SECONDS
 from edge.mqtt.outbox import REFUSED_SECONDS, Outbox
+from edge.mqtt.pictures import Pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,8 @@ class Bench:
         self.sent: list[tuple[int, bytes]] = []
         """Packets with what is in them."""
         self.album = Album(folder, 1 << 20)
-        self.outbox = Outbox(shelf, self.album, self._publish)  # type: ignore[arg-type]
+        self.pictures = Pictures(self.album, shows_defect=False)
+        self.outbox = Outbox(shelf, self.pictures, self._publish)  # type: ignore[arg-type]
 
         self.largest = 1 << 20
         """Bytes of what can be sent."""

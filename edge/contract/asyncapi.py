@@ -1,7 +1,7 @@
 """`python -m edge.contract.asyncapi` writes asyncapi.yaml: contract 4 as an AsyncAPI 3.0 document.
 
 Everything that a class says (fields, limits, words) is taken from edge.contract.messages and edge.contract.commands;
-here stands only what no class knows: addresses, expiry, the picture, and how to be let in. No device imports this.
+here stands only what no class knows: addresses, expiry, the pictures, and how to be let in. No device imports this.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from edge.contract import elsewhere
 from edge.contract.commands import COMMANDS, Reply, Request
-from edge.contract.messages import MESSAGES, RETAINED, ROOT, Message
+from edge.contract.messages import LAST_DEFECT, MESSAGES, RETAINED, ROOT, Message
 from edge.contract.names import NAME_PATTERN
 
 Part: TypeAlias = dict[str, Any]
@@ -23,9 +23,9 @@ BINDING = "0.2.0"
 """The version of AsyncAPI's bindings for MQTT."""
 LAST_LEVEL = {"alarm": "alarm/{camera}", "image": "image/{event}"}
 """Where a message's topic is more than its name."""
-QOS = {"image": 0}
+QOS = {"image": 0, LAST_DEFECT: 0}
 """Where it is not 1."""
-EXPIRY_SECONDS = {"health": 3_600, "image": 86_400}
+EXPIRY_SECONDS = {"health": 3_600, "image": 86_400, LAST_DEFECT: 86_400}
 """After which a broker may drop what nobody has fetched, with MQTT 5."""
 IMAGE_BYTES = 256 << 10
 KEEPALIVE_SECONDS = 30
@@ -54,12 +54,9 @@ _PARAMETERS = {
     "event": "The `id` of the event that was pictured: a ULID",
     **elsewhere.PARAMETERS,
 }
-_IMAGE = {
-    "name": "image",
-    "title": "image",
-    "summary": "`image/<event id>`: the frame of a DEFECT or an UNKNOWN, behind the events. QoS 0, never retained.",
-    "contentType": "image/jpeg",
-    "payload": {"type": "string", "format": "binary", "maxLength": IMAGE_BYTES, "description": "JPEG, not text"},
+_IMAGES = {
+    "image": "`image/<event id>`: the frame of a DEFECT or an UNKNOWN, behind the events. QoS 0, never retained.",
+    LAST_DEFECT: "The frame of the newest DEFECT, where Home Assistant is switched on. QoS 0, never retained.",
 }
 
 
@@ -92,7 +89,7 @@ def write(path: Path) -> None:
 
 
 def _told() -> list[str]:
-    return [*MESSAGES, "image"]
+    return [*MESSAGES, *_IMAGES]
 
 
 def _names() -> list[str]:
@@ -158,7 +155,7 @@ def _telling(name: str) -> Part:
         mqtt["messageExpiryInterval"] = EXPIRY_SECONDS[name]
     return {
         "action": "send",
-        "summary": _IMAGE["summary"] if name == "image" else _words(MESSAGES[name]),
+        "summary": _IMAGES.get(name) or _words(MESSAGES[name]),
         "channel": {"$ref": f"#/channels/{name}"},
         "bindings": {"mqtt": {**mqtt, "bindingVersion": BINDING}},
     }
@@ -192,7 +189,7 @@ def _components() -> Part:
     return {
         "messages": {
             **{name: _message(name, kind) for name, kind in MESSAGES.items()},
-            "image": _IMAGE,
+            **{name: _image(name) for name in _IMAGES},
             **requests,
             "reply": _message("reply", Reply),
             **{name: place.message(name) for name, place in elsewhere.PLACES.items()},
@@ -228,6 +225,17 @@ def _message(name: str, kind: type[Message | Request]) -> Part:
         "contentType": "application/json",
         **asked,
         "payload": _ref("schemas", kind.__name__),
+    }
+
+
+def _image(name: str) -> Part:
+    form: Part = {"type": "string", "format": "binary", "maxLength": IMAGE_BYTES, "description": "JPEG, not text"}
+    return {
+        "name": name,
+        "title": name,
+        "summary": _IMAGES[name],
+        "contentType": "image/jpeg",
+        "payload": form,
     }
 
 

@@ -179,6 +179,8 @@ MESSAGES: dict[str, type[Message]] = {
     "health": Health,
 }
 RETAINED = frozenset({"status", "info", "config", "model", "health", "alarm"})
+LAST_DEFECT = "last_defect"
+"""Where Home Assistant, which can tell no picture's verdict, finds that of the last DEFECT: a JPEG."""
 
 
 def topic(site: str, device: str, name: str) -> str:

@@ -103,7 +103,7 @@ def _views(at: _Topic, camera: str) -> dict[str, Entity]:
             "json_attr_tpl": "{{ {'event': value_json.event, 'label': value_json.label, 'score': value_json.score}"
             " | to_json }}",
         },
-        "picture": {"p": "image", "name": "Last picture", "img_t": at("image/+"), "cont_type": "image/jpeg"},
+        "picture": {"p": "image", "name": "Last defect", "img_t": at(messages.LAST_DEFECT), "cont_type": "image/jpeg"},
         "model": {"p": "update", "name": "Model", **_DIAGNOSTIC, "stat_t": at("model"), "val_tpl": _MODEL},
         "condition": {
             "p": "sensor",

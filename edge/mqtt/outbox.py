@@ -14,16 +14,16 @@ from edge.ledger.rows import Row, first_of, last_of
 from edge.mqtt.delivery import Delivery, Lateness
 from edge.mqtt.manner import HEALTH, STATE, VERDICT, Manner
 from edge.mqtt.outage import Outage
-from edge.mqtt.pictures import Pictures
 from edge.mqtt.replay import Replays
 from edge.mqtt.retained import Retained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.album import Album, Picture
+    from edge.album import Picture
     from edge.ledger.ledger import Ledger
     from edge.ledger.store import Span
+    from edge.mqtt.pictures import Pictures
 
 REFUSED_SECONDS = 5.0
 """Before what the broker refused is offered again."""
@@ -44,14 +44,14 @@ _LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
 class Outbox:
     """Between ledger, album and link."""
 
-    def __init__(self, ledger: Ledger, album: Album, publish: Callable[[str, bytes, Manner], int | None]) -> None:
+    def __init__(self, ledger: Ledger, pictures: Pictures, publish: Callable[[str, bytes, Manner], int | None]) -> None:
         """Deliver by `publish`: of a message's name, payload and manner it returns the packet; None: it cannot be sent.
 
         Whoever publishes says why it cannot.
         """
         self.replays = Replays()
         self._ledger = ledger
-        self._pictures = Pictures(album)
+        self._pictures = pictures
         self._publish = publish
         self._delivery = Delivery()
         self._lateness: Lateness | None = None

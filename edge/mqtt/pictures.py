@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from edge.contract.messages import LAST_DEFECT, Verdict
 from edge.mqtt.manner import PICTURE, Manner
 
 if TYPE_CHECKING:
@@ -21,17 +22,22 @@ _GONE = 100
 class Pictures:
     """Between album and link."""
 
-    def __init__(self, album: Album) -> None:
+    def __init__(self, album: Album, *, shows_defect: bool) -> None:
+        """Send what waits in the album; `shows_defect`: the newest DEFECT also where always the last one is."""
         self._album = album
+        self._shows_defect = shows_defect
         self._waiting: deque[Picture] = deque()
-        self._flying: tuple[int, Picture] | None = None
-        """On its way into the socket, with its packet identifier."""
+        self._newest: Picture | None = None
+        """The DEFECT that is still to be shown as the last one."""
+        self._flying: tuple[int, Picture, bool] | None = None
+        """On its way into the socket, with its packet identifier; whether it is only shown as the last defect."""
         self._cuts: Counter[Picture] = Counter()
         """How many connections ended while a picture was on its way."""
 
     def put(self, picture: Picture) -> None:
         """Note that the album holds one more."""
         self._waiting.append(picture)
+        self._show(picture)
         if len(self._waiting) > self._album.count_waiting + _GONE:
             self._find()
 
@@ -49,20 +55,29 @@ class Pictures:
         """Note that the socket took a packet; False if it is none of these."""
         if self._flying is None or self._flying[0] != packet:
             return False
-        self._album.mark_sent(self._flying[1])
+        _, picture, is_shown_only = self._flying
+        if not is_shown_only:
+            self._album.mark_sent(picture)
         self._flying = None
         return True
 
     def send(self, publish: Callable[[str, bytes, Manner], int | None]) -> None:
         """Send the next one, if none is on its way; one that cannot be sent waits for another connection."""
-        while self._waiting and self._flying is None:
-            picture = self._waiting.popleft()
+        while self._flying is None and (self._newest or self._waiting):
+            is_shown_only, picture = self._newest is not None, self._newest or self._waiting.popleft()
+            self._newest = None
             if (jpeg := self._album.read(picture)) is None:
                 continue
-            packet = publish(f"image/{picture.event}", jpeg, PICTURE)
+            packet = publish(LAST_DEFECT if is_shown_only else f"image/{picture.event}", jpeg, PICTURE)
             if packet is not None:
-                self._flying = packet, picture
+                self._flying = packet, picture, is_shown_only
 
     def _find(self) -> None:
         # A broker that hangs up on large messages would do so for ever: MQTT 3.1.1 cannot say that it will.
         self._waiting = deque(each for each in self._album.waiting() if self._cuts[each] < MOST_CUTS)
+        for each in self._waiting:
+            self._show(each)
+
+    def _show(self, picture: Picture) -> None:
+        if self._shows_defect and picture.verdict is Verdict.DEFECT:
+            self._newest = picture

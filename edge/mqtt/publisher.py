@@ -23,6 +23,7 @@ from edge.mqtt.link import Heard, Link
 from edge.mqtt.manner import PICTURE, STATE
 from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
 from edge.mqtt.outbox import Outbox
+from edge.mqtt.pictures import Pictures
 from edge.stopping import QUICK_SECONDS
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Publisher:
         listens = ((UPTIME, 0), *commands, *births)
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
         self._link = Link(config.mqtt, lambda: who, self._inbox.put)
-        self._outbox = Outbox(ledger, album, self._publish)
+        pictures = Pictures(album, shows_defect=config.homeassistant.enabled)
+        self._outbox = Outbox(ledger, pictures, self._publish)
         self.intake = Intake(config.commands.allow, boot_id, ledger, self._outbox)
         """What is asked of the device; of its `requests` each wants a `reply`."""
         for name, payload in self._elsewhere.items():
