@@ -28,6 +28,7 @@ DEAD_LINK_SECONDS = 30
 _HOST = re.compile(
     r"(?:(?P<user>[^@\s-][^@\s]*)@)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^@:\[\]\s-][^@:\[\]\s]*))(?::(?P<port>\d{1,5}))?"
 )
+_BROKE = "the connection broke"
 _SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - pyinfra's name for where it keeps one
 _SUMMARY = re.compile(r"executed \d+ commands")
 
@@ -154,7 +155,7 @@ class Device:
                 with self._translated(title), ctx_state.use(self._state), ctx_host.use(self._host):
                     done = run_host_op(self._state, self._host, op_hash)
                 if not done:
-                    raise DeployError(f"{self.name}: {title}: {self._last_words() or 'the connection broke'}")
+                    raise DeployError(f"{self.name}: {title}: {self._last_words() or _BROKE}")
         finally:
             self._state.is_executing = False
         return any(meta.did_change() for _, _, meta in planned)
@@ -183,7 +184,7 @@ class Device:
     def _shell(self, command: str, **arguments: Any) -> tuple[bool, Any]:
         from pyinfra.api import StringCommand
 
-        with self._translated("the connection broke"):
+        with self._translated(_BROKE):
             ok, output = self._host.run_shell_command(StringCommand(command), **arguments)
         return ok, output
 
@@ -196,9 +197,9 @@ class Device:
         try:
             yield
         except PyinfraError as error:
-            raise DeployError(f"{self.name}: {title}: {self._last_words() or error}") from error
-        except (OSError, EOFError, SSHException) as error:
-            raise DeployError(f"{self.name}: {title}: {error or 'the connection broke'}") from error
+            raise DeployError(f"{self.name}: {title}: {self._last_words() or str(error) or _BROKE}") from error
+        except (OSError, EOFError, SSHException) as error:  # An exception without a text is true all the same.
+            raise DeployError(f"{self.name}: {title}: {str(error) or _BROKE}") from error
 
     def _last_words(self) -> str:
         lines = [line for line in self._log.lines if line and not _SUMMARY.search(line)]
