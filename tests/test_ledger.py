@@ -84,20 +84,24 @@ def test_verdicts_come_back_as_given_and_numbered_on(tmp_path: Path) -> None:
 
 
 def test_a_defect_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PASS may wait for others, a DEFECT does not, and takes those before it along."""
+    """A PASS may wait for others, a DEFECT does not, and takes those before it along; nor does a start's first."""
     monkeypatch.setattr(pending, "GROUP_SECONDS", 60.0)
     with opened(tmp_path) as (ledger, heard):
         ledger.append(event(verdict=Verdict.PASS))
+        heard.wait_for(1)
+        ledger.append(event(verdict=Verdict.PASS))
         ledger.append(event(verdict=Verdict.DEFECT))
-        heard.wait_for(2)
+        heard.wait_for(3)
 
 
 def test_a_pass_is_written_within_a_group(tmp_path: Path) -> None:
     """A lone PASS is on the disk a group's time after it was appended."""
     with opened(tmp_path) as (ledger, heard):
-        started = time.monotonic()
         ledger.append(event())
         heard.wait_for(1)
+        started = time.monotonic()
+        ledger.append(event())
+        heard.wait_for(2)
         assert pending.GROUP_SECONDS * 0.9 < time.monotonic() - started < pending.GROUP_SECONDS + 1
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.contract.messages import Event
 
 GROUP_SECONDS = 0.1
-"""Verdicts of this time are written together; a DEFECT takes those before it along at once."""
+"""Verdicts of this time are written together; a DEFECT takes those before it along at once, and so does the first."""
 MOST_WAITING = 20_000
 """Some 40 MB, for a disk that hangs."""
 _SHED_SHARE = 10
@@ -31,6 +31,8 @@ class Pending:
         self._kept = 0
         self._since = 0.0
         self._urgent = False
+        self._is_first = True
+        """Whether none was added yet: whoever has started the line is waiting to see one."""
         self._busy = False
         self._changed = threading.Condition()
 
@@ -44,8 +46,8 @@ class Pending:
                 self._since = time.monotonic()
             self._waiting.append(event)
             self._kept += 1
-            hurry = event.verdict is Verdict.DEFECT and not self._urgent
-            self._urgent = self._urgent or hurry
+            hurry = (event.verdict is Verdict.DEFECT or self._is_first) and not self._urgent
+            self._urgent, self._is_first = self._urgent or hurry, False
             if self._kept > MOST_WAITING:
                 self._shed()
             if hurry or len(self._waiting) == 1:

@@ -80,11 +80,13 @@ class Timed(Classifier):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run: frames judged, how many a second until the broker had all verdicts, CPU ms a frame by thread."""
+    """One run: frames judged, how many a second, CPU ms a frame by thread, and what was left to deliver then."""
 
     judged: int
     fps: float
     cpu_ms: dict[str, float]
+    tail_s: float = 0.0
+    """From the last frame's verdict until the broker had acknowledged all: short, where delivery keeps pace."""
 
 
 class Bench:
@@ -137,14 +139,15 @@ class Bench:
             line = join(self._classifier, settings, capture=Capture(lambda: camera), sinks=sinks)
             cpu, started = _cpu(), time.perf_counter()
             inspect(line, threading.Event())
-            _wait(lambda: sinks.ledger.waiting == 0)
-            seconds = time.perf_counter() - started
-            spent = {name: after - cpu[name] for name, after in _cpu().items()}
+            seconds, judge = time.perf_counter() - started, _cpu()["judge"]
+            _wait(lambda: sinks.publisher._outbox.is_empty)
+            tail = time.perf_counter() - started - seconds
+            spent = {name: after - cpu[name] for name, after in (_cpu() | {"judge": judge}).items()}
             spent |= {"classify": self._classifier.cpu, "capture": camera.cpu}
             line.capture.stop(1.0)
         # A camera at its own rate loses frames on a machine too busy for them.
         judged = count - line.capture.dropped
-        return Measured(judged, judged / seconds, {name: s * 1e3 / judged for name, s in spent.items()})
+        return Measured(judged, judged / seconds, {name: s * 1e3 / judged for name, s in spent.items()}, tail)
 
     @contextmanager
     def _sinks(self) -> Iterator[tuple[Settings, Sinks]]:
