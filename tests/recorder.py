@@ -109,7 +109,7 @@ class Recorder:
         received = Received(
             message.topic,
             name,
-            {} if name in ("image", "cmd") else json.loads(message.payload or b"{}"),
+            {} if name in ("image", "last_defect", "cmd") else json.loads(message.payload or b"{}"),
             retained=bool(message.retain),
             qos=int(message.qos),
             payload=bytes(message.payload),

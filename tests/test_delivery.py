@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge.contract.messages import Alarm, Gap, Verdict, encode
 from edge.contract.ulid import new_ulid
 from edge.ledger.rows import Row
-from edge.mqtt.delivery import IN_FLIGHT, LIVE_SECONDS, SETTLED_SECONDS, Delivery, Lateness
+from edge.mqtt.delivery import IN_FLIGHT, LIVE_SECONDS, Delivery, Lateness
 from edge.mqtt.link import RECONNECT_SECONDS, backoff
 from edge.mqtt.outage import Outage
 from edge.mqtt.retained import Retained
@@ -92,7 +92,7 @@ def test_what_was_refused_keeps_its_place() -> None:
     assert sender.packets[again] == row(1)
 
 
-@given(st.lists(st.sampled_from(["send", "land", "last", "refuse", "break", "wait"]), max_size=200))
+@given(st.lists(st.sampled_from(["send", "land", "last", "refuse", "break", "wait", "settle"]), max_size=200))
 def test_whatever_happens_the_order_holds_and_nothing_is_skipped(moves: list[str]) -> None:
     """By any course of events: first sendings are in order, and what counts as delivered was acknowledged."""
     delivery = Delivery()
@@ -118,26 +118,51 @@ def test_whatever_happens_the_order_holds_and_nothing_is_skipped(moves: list[str
                 delivery.begin()
             case "wait":
                 sender.now += 0.2
+            case "settle":
+                delivery.settle(delivery.delivered)
         assert set(range(1, delivery.delivered + 1)) <= acknowledged
-        assert delivery.settled(sender.now) <= delivery.delivered
+        assert delivery.settled <= delivery.delivered
     assert first_sent == list(range(1, len(first_sent) + 1))
 
 
-def test_what_is_settled_was_acknowledged_a_while_ago() -> None:
-    """What a broker acknowledged just before it died is what a rewind sends again."""
+def test_what_is_settled_was_asked_for() -> None:
+    """However long ago a broker acknowledged something: it is not settled by that, and a rewind sends it again."""
     delivery = Delivery()
     delivery.begin()
     sender = Sender(delivery)
     delivery.put([row(1), row(2)])
-    for _ in range(2):
+    for settled in (0, 1):
         (packet,) = sender.send()
         delivery.landed(packet, sender.now)
-        sender.now += SETTLED_SECONDS * 0.9
-    assert (delivery.delivered, delivery.settled(sender.now)) == (2, 1)
+        sender.now += 100
+        assert (delivery.delivered, delivery.settled) == (settled + 1, settled)
+        delivery.settle(1)
     delivery.rewind(1)
-    assert (delivery.delivered, delivery.read) == (1, 1)
-    sender.now += 1
-    assert delivery.settled(sender.now) == 1
+    assert (delivery.delivered, delivery.read, delivery.settled) == (1, 1, 1)
+
+
+def test_little_overtakes_what_is_refused() -> None:
+    """Only what was on its way with it: until it is taken, it is what goes, alone."""
+    delivery = Delivery()
+    delivery.begin()
+    sender = Sender(delivery)
+    delivery.put(row(seq) for seq in range(1, 200))
+    for _ in range(10):
+        for packet in sender.send():
+            delivery.landed(packet, sender.now)
+    first, *others = sender.send()
+    refused = sender.packets[first]
+    assert others
+    assert delivery.refused(first)
+    for packet in others:
+        delivery.landed(packet, sender.now)
+    for _ in range(3):
+        (again,) = sender.send()
+        assert sender.packets[again] == refused
+        assert delivery.refused(again)
+    (again,) = sender.send()
+    delivery.landed(again, sender.now)
+    assert len(sender.send()) > 1
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from edge.album import Album
 from edge.contract.commands import Reply
 from edge.contract.messages import Gap
 from edge.ledger.rows import Row
-from edge.mqtt.delivery import SETTLED_SECONDS
-from edge.mqtt.outage import HOLD_SECONDS
+from edge.mqtt.outage import HOLD_SECONDS, PROOF_SECONDS
 from edge.mqtt.outbox import REFUSED_SECONDS, Outbox
 from edge.mqtt.pictures import Pictures
 
@@ -62,8 +61,9 @@ class Bench:
         """Packets with what is in them."""
         self.album = Album(folder, 1 << 20)
         self.pictures = Pictures(self.album, shows_defect=False)
-        self.outbox = Outbox(shelf, self.pictures, self._publish)  # type: ignore[arg-type]
-
+        self.outbox = Outbox(shelf, self.pictures, self._publish, self._mark)  # type: ignore[arg-type]
+        self.marks: list[int] = []
+        """Packets of marks."""
         self.largest = 1 << 20
         """Bytes of what can be sent."""
 
@@ -72,6 +72,16 @@ class Bench:
             return None
         self.sent.append((len(self.sent) + 1, payload))
         return len(self.sent)
+
+    def _mark(self) -> int:
+        self.marks.append(-1 - len(self.marks))
+        return self.marks[-1]
+
+    def prove(self, now: float) -> None:
+        """Have the broker answer the last mark, and the ledger hear of it."""
+        self.outbox.send(now)
+        self.outbox.reached(self.marks[-1])
+        self.outbox.note_delivered()
 
     def exchange(self, now: float, unanswered: bytes | None = None) -> None:
         """Send what may be sent and answer all of it, one payload perhaps not, until nothing more comes."""
@@ -98,9 +108,39 @@ def bench(tmp_path: Path) -> Bench:
 def test_nothing_settles_while_the_broker_is_away(bench: Bench) -> None:
     """What was acknowledged just before a connection ended is not delivered by waiting, nor by an end meanwhile."""
     bench.outbox.lose(1)
-    for now in (1 + SETTLED_SECONDS * 2, LONG, None):
-        bench.outbox.note_delivered(now)
+    for at_end in (False, True):
+        bench.outbox.note_delivered(at_end=at_end)
         assert bench.shelf.delivered == 0
+
+
+def test_what_is_acknowledged_is_settled_when_a_later_question_is_answered(bench: Bench) -> None:
+    """However slow its disk is: a broker answers again when it has written; it is asked for nothing twice."""
+    bench.outbox.note_delivered()
+    assert bench.shelf.delivered == 0
+    assert len(bench.marks) == 1, "while verdicts flow, too"
+    bench.prove(LONG)
+    known = bench.shelf.delivered
+    assert 0 < known < 5, "acknowledged after that was asked"
+    assert bench.outbox.deadline(LONG) is not None
+    bench.prove(LONG)
+    assert bench.shelf.delivered == 5
+    assert bench.outbox.deadline(LONG) is None
+    bench.exchange(2 * LONG)
+    assert len(bench.marks) == 2
+
+
+def test_a_broker_that_answers_no_question_settles_nothing(bench: Bench) -> None:
+    """One that dies in writing took what it had acknowledged with it: that is sent again."""
+    bench.exchange(1 + PROOF_SECONDS)
+    assert len(bench.marks) == 1
+    bench.outbox.note_delivered()
+    assert bench.shelf.delivered == 0
+    bench.outbox.lose(LONG)
+    bench.outbox.reached(bench.marks[-1])
+    bench.outbox.begin(100, LONG)
+    bench.outbox.hear_uptime(1, LONG)
+    bench.exchange(LONG)
+    assert numbers(bench.sent[5:]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("uptime", "delivered"), [(1, 0), (200, 5)])
@@ -109,13 +149,14 @@ def test_the_mark_follows_what_is_sent_again(bench: Bench, uptime: int, delivere
     bench.outbox.hear_uptime(100, 1)
     bench.outbox.lose(1)
     bench.outbox.begin(100, LONG)
-    bench.outbox.note_delivered(None)
+    bench.outbox.note_delivered(at_end=True)
     assert bench.shelf.delivered == 0
     bench.outbox.hear_uptime(uptime, LONG)
-    bench.outbox.note_delivered(LONG)
+    bench.outbox.note_delivered(at_end=True)
     assert bench.shelf.delivered == delivered
     bench.exchange(LONG)
-    bench.outbox.note_delivered(LONG + HOLD_SECONDS)
+    for _ in range(2):
+        bench.prove(LONG + HOLD_SECONDS)
     assert bench.shelf.delivered == 5
     assert len(bench.sent) == 10 - delivered
 
@@ -137,7 +178,7 @@ def test_an_outage_from_the_start_forgets_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Shelf(*map(row, range(1, 6)), delivered=4))
     bench.outbox.lose(0)
     bench.outbox.written(5, 1)
-    bench.outbox.note_delivered(2)
+    bench.outbox.note_delivered()
     assert bench.shelf.delivered == 4
     bench.outbox.begin(100, 3)
     bench.outbox.hear_uptime(1, 3)
@@ -265,3 +306,68 @@ def test_no_more_is_under_way_than_the_broker_takes(tmp_path: Path, allowed: int
     assert most <= allowed
     assert bench.outbox.replays.wanted is None
     assert bench.sent[-1][0] == answered
+
+
+def test_a_range_that_is_refused_while_a_backlog_waits_wakes_nobody(bench: Bench) -> None:
+    """It is offered again behind the backlog, and until then it is not due."""
+    bench.prove(LONG)
+    bench.prove(LONG)
+    bench.outbox.replays.put(1, 2)
+    bench.outbox.send(LONG)
+    bench.outbox.settle(6, LONG, refused=True)
+    bench.shelf.entries += map(row, range(6, 100))
+    bench.outbox.written(99, LONG)
+    bench.outbox.send(LONG)  # Of these nothing is answered.
+    later = LONG + 2 * REFUSED_SECONDS
+    bench.outbox.send(later)
+    due = bench.outbox.deadline(later)
+    assert due is None or due > later
+
+
+def test_a_state_that_is_refused_is_offered_again(bench: Bench) -> None:
+    """An alarm that the broker does not take at first is not forgotten, nor is one sent that is over by then."""
+    for refusals, message in ((1, b"one"), (2, b"other")):
+        bench.outbox.retain("alarm/a", message)
+        now = LONG * refusals
+        for _ in range(refusals):
+            bench.outbox.send(now)
+            assert bench.sent[-1][1] == message
+            assert bench.outbox.settle(bench.sent[-1][0], now, refused=True) == "alarm/a"
+            known = len(bench.sent)
+            bench.outbox.send(now)
+            assert len(bench.sent) == known, "not at once"
+            due = bench.outbox.deadline(now)
+            assert due is not None
+            now = now + REFUSED_SECONDS
+            assert due <= now
+        bench.exchange(now)
+        assert bench.sent[-1][1] == message
+    known = len(bench.sent)
+    bench.exchange(10 * LONG)
+    assert len(bench.sent) == known
+
+
+def test_a_taking_back_that_is_forbidden_is_given_up(bench: Bench) -> None:
+    """Who says so is not asked again."""
+    bench.outbox.retain("old", b"")
+    bench.outbox.send(LONG)
+    bench.outbox.settle(bench.sent[-1][0], LONG, refused=True)
+    bench.outbox.forget("old")
+    known = len(bench.sent)
+    bench.exchange(2 * LONG)
+    assert len(bench.sent) == known
+
+
+@pytest.mark.parametrize(("words", "sent_again"), [((3, 4), 5), ((3, 13), 0)])
+def test_a_silence_makes_no_broker_a_rare_speaker(bench: Bench, words: tuple[int, ...], sent_again: int) -> None:
+    """By its own words one that speaks each second is told from one that does not, however long a link hung.
+
+    Of the first it is believed that it died, of the second its word is too old to tell.
+    """
+    for uptime in words:
+        bench.outbox.hear_uptime(uptime, 1)
+    bench.outbox.lose(LONG)
+    bench.outbox.begin(100, LONG + 30)
+    bench.outbox.hear_uptime(29, LONG + 30)
+    bench.exchange(LONG + 30)
+    assert len(bench.sent) == 5 + sent_again

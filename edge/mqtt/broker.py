@@ -176,6 +176,10 @@ def refusal(mqtt: Mqtt, reason: Any) -> str:
     return f"broker {address(mqtt)} refuses {who} ({reason}); check {remedy}"
 
 
+FORBIDDEN = "Not authorized"
+"""How paho names the reason of what access rules forbid (MQTT 5, 2.4): that will be refused again."""
+
+
 def not_taken(topic: str, reason: str) -> str:
     """Say in one line that the broker refuses a message, why, and what to check."""
     if "large" in reason:

@@ -7,7 +7,6 @@ not acknowledged, is sent again and arrives twice.
 from __future__ import annotations
 
 from collections import deque
-from math import inf
 from typing import TYPE_CHECKING
 
 from edge.ledger.rows import first_of, last_of
@@ -22,10 +21,6 @@ IN_FLIGHT = 20
 """Sent and not yet acknowledged, at most."""
 LIVE_SECONDS = 10.0
 """What is sent later than this after it was written is marked historical."""
-SETTLED_SECONDS = 0.25
-"""After an acknowledgement a broker has this long to have it on its disk: ours writes right after it has answered."""
-_GRAIN_SECONDS = 0.02
-"""Acknowledgements of this time are remembered as one, the earliest."""
 _SHARE = 10
 """Of what waits so much is in flight: live verdicts one by one, a backlog by the window."""
 _SHORT_SECONDS = 0.05
@@ -35,6 +30,8 @@ _SILENCE_TIMES = 4
 """Without an answer for longer than this and so many usual answer times, nothing more is sent."""
 _SMOOTHING = 0.125
 """Of the usual answer time (RFC 6298, 2.3)."""
+_LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
+"""How a verdict's JSON ends."""
 
 
 class Delivery:
@@ -44,9 +41,9 @@ class Delivery:
         self._waiting: deque[Row | Gap] = deque()
         self._flying: dict[int, tuple[Row | Gap, float]] = {}
         """By packet identifier, with when they were sent."""
-        self._acknowledged: deque[tuple[int, float]] = deque([(0, -inf)])
-        """Up to where all had arrived, and since when."""
-        self._read = 0
+        self._delivered = self._settled = self._read = 0
+        self._refused: int | None = None
+        """The number of one that was refused: until it is taken it goes alone, so that nothing more overtakes it."""
         self._window = 1
         self._usual = 0.0
 
@@ -58,13 +55,16 @@ class Delivery:
     @property
     def delivered(self) -> int:
         """The number up to which the broker has acknowledged everything."""
-        return self._acknowledged[-1][0]
+        return self._delivered
 
-    def settled(self, now: float) -> int:
-        """Return the number up to which that was SETTLED_SECONDS ago: a broker that dies now has it on its disk."""
-        while len(self._acknowledged) > 1 and now - self._acknowledged[1][1] > SETTLED_SECONDS:
-            self._acknowledged.popleft()
-        return self._acknowledged[0][0]
+    @property
+    def settled(self) -> int:
+        """The number up to which the broker has it on its disk, too, if it is set up to have it there."""
+        return self._settled
+
+    def settle(self, number: int) -> None:
+        """Note that the broker has all on its disk up to a number, which it had acknowledged."""
+        self._settled = max(self._settled, min(number, self._delivered))
 
     @property
     def idle(self) -> bool:
@@ -97,7 +97,7 @@ class Delivery:
         backlog = len(self._waiting) + len(self._flying)
         # On a long way one at a time would be too slow for what comes: there, fewer have to wait for the next to go.
         share = max(1, min(_SHARE, int(_SHARE * _SHORT_SECONDS / self._usual))) if self._usual else _SHARE
-        allowed = min(self._window, 1 + backlog // share)
+        allowed = min(self._window, 1 + backlog // share) if self._refused is None else 1
         if not self._waiting or len(self._flying) >= allowed or self._is_silent(now):
             return None
         return self._waiting.popleft()
@@ -110,17 +110,23 @@ class Delivery:
         """Note that the broker acknowledged a packet; False if it is none of these."""
         if packet not in self._flying:
             return False
-        _, since = self._flying.pop(packet)
+        entry, since = self._flying.pop(packet)
+        self._refused = None if first_of(entry) == self._refused else self._refused
         self._usual += (now - since - self._usual) * (_SMOOTHING if self._usual else 1)
         self._window = min(IN_FLIGHT, self._window + 1)
-        self._note(now)
+        self._note()
         return True
 
     def refused(self, packet: int) -> bool:
-        """Note that the broker refused a packet, to be sent again in its place; False if it is none of these."""
+        """Note that the broker refused a packet, to be sent again in its place; False if it is none of these.
+
+        What was on its way with it may overtake it, and nothing more.
+        """
         if packet not in self._flying:
             return False
-        self.put_back(self._flying.pop(packet)[0])
+        entry, _ = self._flying.pop(packet)
+        self._refused = min(first_of(entry), self._refused or first_of(entry))
+        self.put_back(entry)
         return True
 
     def put_back(self, entry: Row | Gap) -> None:
@@ -136,18 +142,13 @@ class Delivery:
         """Begin behind a number: that and no more has arrived."""
         self._waiting.clear()
         self._flying.clear()
-        self._read = after
-        if after != self.delivered:
-            self._acknowledged = deque([(after, -inf)])
+        self._read, self._refused = after, None
+        if after != self._delivered:
+            self._delivered = self._settled = after
 
-    def _note(self, now: float) -> None:
+    def _note(self) -> None:
         open_ones = [entry for entry, _ in self._flying.values()] + list(self._waiting)[:1]
-        delivered = max(self.delivered, min((first_of(entry) - 1 for entry in open_ones), default=self._read))
-        self.settled(now)
-        if now - self._acknowledged[-1][1] < _GRAIN_SECONDS:
-            self._acknowledged[-1] = delivered, self._acknowledged[-1][1]
-        else:
-            self._acknowledged.append((delivered, now))
+        self._delivered = max(self._delivered, min((first_of(entry) - 1 for entry in open_ones), default=self._read))
 
     def _is_silent(self, now: float) -> bool:
         oldest = next(iter(self._flying.values()), None)
@@ -175,3 +176,8 @@ class Lateness:
     def _forget(self, now: float) -> None:
         while self._written and now - self._written[0][1] > LIVE_SECONDS:
             self._late = self._written.popleft()[0]
+
+
+def historical(row: Row) -> bytes:
+    """Return a verdict's JSON, marked historical."""
+    return row.json.removesuffix(_LIVE) + _HISTORICAL

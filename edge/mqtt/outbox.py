@@ -5,15 +5,14 @@ Used by one thread. Times are seconds on the monotonic clock.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from edge.contract.commands import Reply
 from edge.contract.messages import Gap, encode
 from edge.ledger.rows import Row, first_of, last_of
-from edge.mqtt.delivery import Delivery, Lateness
+from edge.mqtt.answers import Answers
+from edge.mqtt.delivery import Delivery, Lateness, historical
 from edge.mqtt.manner import HEALTH, STATE, VERDICT, Manner
-from edge.mqtt.outage import Outage
+from edge.mqtt.outage import Outage, Proof, Pulse
 from edge.mqtt.replay import Replays
 from edge.mqtt.retained import Retained
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.album import Picture
+    from edge.contract.commands import Reply
     from edge.ledger.ledger import Ledger
     from edge.ledger.store import Span
     from edge.mqtt.pictures import Pictures
@@ -31,50 +31,45 @@ _BATCH = 100
 """Entries read from the ledger at once."""
 _KEPT_FREE = 4
 """Of what the broker takes without an answer, at most."""
-_SETTLING_SECONDS = 0.1
-"""How often the ledger hears what is settled by now."""
 _AGAIN_SECONDS = 1.0
 """Before a ledger that did not give what it holds is asked again."""
-_RARELY_SECONDS = 2.0
-"""Without a word on how long it has been running: a broker that is set up by us says it each second."""
-_LIVE, _HISTORICAL = b'"historical":false}', b'"historical":true}'
-"""How a verdict's JSON ends."""
 
 
 class Outbox:
     """Between ledger, album and link."""
 
-    def __init__(self, ledger: Ledger, pictures: Pictures, publish: Callable[[str, bytes, Manner], int | None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        pictures: Pictures,
+        publish: Callable[[str, bytes, Manner], int | None],
+        mark: Callable[[], int | None],
+    ) -> None:
         """Deliver by `publish`: of a message's name, payload and manner it returns the packet; None: it cannot be sent.
 
-        Whoever publishes says why it cannot.
+        Whoever publishes says why it cannot. `mark` sends what the broker only has to answer, and returns its packet.
         """
         self.replays = Replays()
         self._ledger = ledger
         self._pictures = pictures
         self._publish = publish
+        self._mark = mark
         self._delivery = Delivery()
+        self._proof = Proof()
+        self._pulse = Pulse()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
         self._retained = Retained()
-        self._answers: deque[tuple[str, Reply]] = deque()
-        """Replies that are not sent yet, with their names."""
-        self._replies: dict[int, str] = {}
-        """Names of replies in flight, by packet identifier."""
+        self._answers = Answers()
         self._allowed = 0
         """How many messages without an answer the broker takes."""
         self._written = 0
         self._outage: Outage | None = None
         """How the last connection left things, until the present one has begun where that was."""
         self._connected = False
-        self._uptime = 0
-        """The broker's last word on how long it has been running, in seconds."""
-        self._uptime_at = 0.0
-        self._rarely = False
-        """Whether it says so less than each second."""
         self._refused_until = 0.0
-        self._replays_until = 0.0
-        """Before the broker is offered again what it refused of a range."""
+        self._replays_until = self._states_until = 0.0
+        """Before the broker is offered again what it refused of a range, and of what it is to keep."""
 
     @property
     def is_empty(self) -> bool:
@@ -86,28 +81,31 @@ class Outbox:
         return self._delivery.idle and self._delivery.read >= self._written
 
     def deadline(self, now: float) -> float | None:
-        """Return when `send` or `note_delivered` has something to do, though nothing happens; None: it has not."""
-        due = [self._refused_until or None, self._replays_until or None]
-        due.append(self._outage.hold_until if self._outage else None)
-        deadlines = [each for each in due if each is not None and self._connected]
-        if self._delivery.settled(now) < self._delivery.delivered:
-            deadlines.append(now + _SETTLING_SECONDS)
-        if self._connected and (self._lacks or (self.replays.wanted is not None and self.replays.idle)):
-            deadlines.append(now + _AGAIN_SECONDS)
-        return min(deadlines, default=None)
+        """Return when `send` has something to do, though nothing happens; None: it has not."""
+        if not self._connected:
+            return None
+        due = [self._states_until or None]
+        if self._outage is not None:
+            due.append(self._outage.hold_until)
+        else:
+            due += [self._refused_until or None, (self._replays_until or None) if self._is_live else None]
+            due.append(self._proof.deadline(self._delivery.delivered, self._delivery.settled))
+        if self._lacks or (self.replays.wanted is not None and self.replays.idle):
+            due.append(now + _AGAIN_SECONDS)
+        return min((each for each in due if each is not None), default=None)
 
     @property
     def _lacks(self) -> bool:
         """Whether the ledger holds something that it did not give, and no answer will come to ask it again."""
         return self._delivery.idle and self._delivery.read < self._written
 
-    def note_delivered(self, now: float | None) -> None:
-        """Tell the ledger how far the broker surely has everything; None: how far it says so, for an end in order.
+    def note_delivered(self, *, at_end: bool = False) -> None:
+        """Tell the ledger how far the broker surely has everything; `at_end`: how far it says so, for an end in order.
 
         What was unsure when a connection ended stays so until the next one tells: no time that passes settles it.
         """
         if self._lateness is not None:
-            sure = self._delivery.delivered if now is None else self._delivery.settled(now)
+            sure = self._delivery.delivered if at_end else self._delivery.settled
             self._ledger.delivered = sure if self._outage is None else min(sure, self._outage.settled)
 
     def written(self, last: int, now: float) -> None:
@@ -128,10 +126,14 @@ class Outbox:
         """Make this the retained message of its name; an empty one takes it back."""
         self._retained.put(name, message)
 
+    def forget(self, name: str) -> None:
+        """Offer the broker nothing more under a name that it never will take."""
+        self._retained.forget(name)
+
     def reply(self, name: str, reply: Reply) -> None:
         """Send a reply; where there is no connection nobody waits for it."""
         if self._connected:
-            self._answers.append((name, reply))
+            self._answers.put(name, reply)
 
     def picture(self, picture: Picture) -> None:
         """Note that the album holds one more."""
@@ -140,11 +142,11 @@ class Outbox:
     def begin(self, allowed: int, now: float) -> None:
         """Begin on a connection that takes so many messages that are not acknowledged."""
         self._connected = True
-        self._uptime_at = now
+        self._pulse.begin()
+        self._proof.begin()
         self._retained.begin()
         self.replays.begin()
-        self._answers.clear()
-        self._replies.clear()
+        self._answers.begin()
         self._pictures.begin()
         self._allowed = allowed
         self._delivery.begin()
@@ -154,22 +156,31 @@ class Outbox:
 
     def lose(self, now: float) -> None:
         """Note that the connection ended, or that there is none."""
-        self._rarely = self._rarely or (self._connected and now - self._uptime_at > _RARELY_SECONDS)
         self._connected = False
         self._pictures.lose()
+        self._proof.begin()
         if self._outage is None:
-            self._outage = Outage(began=now, settled=self._delivery.settled(now))
+            self._outage = Outage(began=now, settled=self._delivery.settled)
 
     def hear_uptime(self, seconds: int, now: float) -> None:
         """Note how long the broker says that it has been running."""
         if self._outage is not None:
-            restarted = self._outage.was_restart(now, self._uptime, seconds, rarely=self._rarely)
+            restarted = self._outage.was_restart(now, self._pulse.uptime, seconds, rarely=self._pulse.is_rare)
             self._resume(restarted=restarted)
-        self._uptime, self._uptime_at = seconds, now
+        self._pulse.hear(seconds)
+
+    def reached(self, packet: int) -> None:
+        """Note that the broker has answered a mark."""
+        if (number := self._proof.answered(packet)) is not None:
+            self._delivery.settle(number)
 
     def settle(self, packet: int, now: float, *, refused: bool) -> str:
         """Note the broker's answer to a packet, and return the name of what that was."""
-        if name := self._retained.landed(packet) or self._replies.pop(packet, ""):
+        if name := self._retained.landed(packet, refused=refused):
+            if refused:
+                self._states_until = now + REFUSED_SECONDS
+            return name
+        if name := self._answers.landed(packet):
             return name
         if self.replays.landed(packet, refused=refused):
             if refused:
@@ -186,30 +197,29 @@ class Outbox:
 
     def send(self, now: float) -> None:
         """Send what may be sent."""
+        if self._states_until and now >= self._states_until:
+            self._states_until = 0.0
+            self._retained.offer_again()
         for name, message in self._retained.due(self._room):
             packet = self._publish(name, message, HEALTH if name == "health" else STATE)
             if packet is not None:
                 self._retained.sent(packet, name)
-        while self._answers and self._room:
-            name, reply = self._answers.popleft()
-            packet = self._publish(name, encode(reply), VERDICT)
-            if packet is None:
-                packet = self._publish(name, encode(_too_large(reply)), VERDICT)
-            if packet is not None:
-                self._replies[packet] = name
+        self._answers.send(self._room, self._publish)
         if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
-        if self._outage is None and now >= self._refused_until:
-            self._refused_until = 0.0
-            self._send_verdicts(now)
-        if self._outage is None and self._is_live:
-            self._pictures.send(self._publish)
-            self._send_ranges(now)
+        if self._outage is None:
+            if now >= self._refused_until:
+                self._refused_until = 0.0
+                self._send_verdicts(now)
+            self._ask(now)
+            if self._is_live:
+                self._pictures.send(self._publish)
+                self._send_ranges(now)
 
     @property
     def _room(self) -> int:
         """How many more messages the broker takes: it drops who has more without an answer (MQTT 5, 3.3.4)."""
-        flying = self._retained.flying + len(self._replies) + self.replays.flying + self._delivery.flying
+        flying = self._retained.flying + self._answers.flying + self.replays.flying + self._delivery.flying
         return max(0, self._allowed - flying)
 
     @property
@@ -241,6 +251,11 @@ class Outbox:
             else:
                 self._delivery.sent(packet, entry, now)
 
+    def _ask(self, now: float) -> None:
+        due = self._proof.deadline(self._delivery.delivered, self._delivery.settled)
+        if due is not None and now >= due:
+            self._proof.ask(self._mark(), self._delivery.delivered, now)
+
     def _send_ranges(self, now: float) -> None:
         if now < self._replays_until:
             return
@@ -258,7 +273,7 @@ class Outbox:
             return False
         for entry in entries:
             if isinstance(entry, Row):
-                packet = self._publish("event", _historical(entry), VERDICT)
+                packet = self._publish("event", historical(entry), VERDICT)
                 if packet is None:  # Whoever asks again will get no other answer.
                     self.replays.passed(entry.seq)
                 else:
@@ -273,13 +288,4 @@ class Outbox:
         if isinstance(entry, Gap):
             return "gap", encode(entry)
         late = self._lateness is not None and self._lateness.is_late(entry.seq, now)
-        return "event", _historical(entry) if late else entry.json
-
-
-def _too_large(reply: Reply) -> Reply:
-    error = "the answer is larger than the broker takes; ask for less"
-    return Reply(transaction=reply.transaction, status="failed", error=error)
-
-
-def _historical(row: Row) -> bytes:
-    return row.json.removesuffix(_LIVE) + _HISTORICAL
+        return "event", historical(entry) if late else entry.json

@@ -15,8 +15,20 @@ from typing import TYPE_CHECKING
 
 from edge.condition import Condition
 from edge.contract.messages import Message, encode, topic
-from edge.mqtt.broker import address, not_heard, not_taken
-from edge.mqtt.connection import UPTIME, Acknowledged, Asked, Away, Connected, Identity, News, Subscribed, Uptime, Will
+from edge.mqtt.broker import FORBIDDEN, address, not_heard, not_taken
+from edge.mqtt.connection import (
+    UPTIME,
+    Acknowledged,
+    Asked,
+    Away,
+    Connected,
+    Identity,
+    News,
+    Reached,
+    Subscribed,
+    Uptime,
+    Will,
+)
 from edge.mqtt.discovery import STARTED
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
@@ -65,7 +77,7 @@ class Publisher:
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
         self._link = Link(config.mqtt, lambda: who, self._inbox.put)
         pictures = Pictures(album, shows_defect=config.homeassistant.enabled)
-        self._outbox = Outbox(ledger, pictures, self._publish)
+        self._outbox = Outbox(ledger, pictures, self._publish, self._link.mark)
         self.intake = Intake(config.commands.allow, boot_id, ledger, self._outbox)
         """What is asked of the device; of its `requests` each wants a `reply`."""
         for name, payload in self._elsewhere.items():
@@ -148,8 +160,8 @@ class Publisher:
             self.intake.step()
             if self._link.connected:
                 self._outbox.send(now)
-            self._outbox.note_delivered(now)
-        self._outbox.note_delivered(None)
+            self._outbox.note_delivered()
+        self._outbox.note_delivered(at_end=True)
         self._say_goodbye()
 
     def _take(self, note: Note) -> None:
@@ -185,6 +197,8 @@ class Publisher:
                 self._lose(news)
             case Acknowledged(packet, refused):
                 self._settle(packet, refused)
+            case Reached(packet):
+                self._outbox.reached(packet)
             case Asked(topic=where, payload=said) if self._discovery and where == self._discovery.births:
                 if said == STARTED:
                     self._introduce_again()
@@ -215,11 +229,18 @@ class Publisher:
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
         where = self._topic(name)  # Before `landed`: what was taken back is forgotten.
-        if self._discovery and name in self._elsewhere and (then := self._discovery.landed(name)) is not None:
-            self._outbox.retain(name, then)
+        if self._discovery and name in self._elsewhere and (not refused or refused == FORBIDDEN):
+            self._go_on(name, self._discovery)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
         self._note_answer(name, not_taken(where, refused) if refused else "")
+
+    def _go_on(self, name: str, discovery: Discovery) -> None:
+        is_last = not self._elsewhere[name]
+        if (then := discovery.landed(name)) is not None:
+            self._outbox.retain(name, then)
+        elif is_last:
+            self._outbox.forget(name)
 
     def _note_answer(self, part: str, problem: str) -> None:
         if problem:

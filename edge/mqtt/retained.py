@@ -14,6 +14,8 @@ class Retained:
         self._unsaid: dict[str, None] = {}
         """In the order in which they changed."""
         self._flying: dict[int, str] = {}
+        self._refused: set[str] = set()
+        """What the broker did not take, and is to be offered again."""
 
     @property
     def flying(self) -> int:
@@ -29,6 +31,7 @@ class Retained:
         """Count none of them as heard: a connection began."""
         self._unsaid = dict.fromkeys(self._newest)
         self._flying.clear()
+        self._refused.clear()
 
     def due(self, most: int) -> list[tuple[str, bytes]]:
         """Return what is to be sent now and then given to `sent`, so many at most."""
@@ -42,9 +45,24 @@ class Retained:
         """Note under which packet identifier a name was sent."""
         self._flying[packet] = name
 
-    def landed(self, packet: int) -> str:
-        """Note that a packet was answered; returns its name, empty if it is none of these."""
+    def landed(self, packet: int, *, refused: bool = False) -> str:
+        """Note that a packet was answered; returns its name, empty if it is none of these.
+
+        What was `refused` waits until it is offered again, or there is something newer.
+        """
         name = self._flying.pop(packet, "")
-        if name not in self._unsaid and self._newest.get(name) == b"":
+        if refused and name and name not in self._unsaid:
+            self._refused.add(name)
+        elif name not in self._unsaid and self._newest.get(name) == b"":
             del self._newest[name]
         return name
+
+    def offer_again(self) -> None:
+        """Count as unheard what was refused."""
+        self._unsaid |= dict.fromkeys(sorted(self._refused & set(self._newest)))
+        self._refused.clear()
+
+    def forget(self, name: str) -> None:
+        """Say no more under a name."""
+        self._newest.pop(name, None)
+        self._unsaid.pop(name, None)
