@@ -1,4 +1,4 @@
-"""What the outbox tells the ledger, and when it tries again by itself: without a broker, by the clock it is given."""
+"""When the outbox tries again by itself, and what goes beside the verdicts: by the clock it is given."""
 
 from __future__ import annotations
 
@@ -7,183 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ledger_samples import row
+from outbox_bench import LONG, Bench, Shelf, delivered_five, numbers
 
-from edge.album import Album
 from edge.contract.commands import Reply
 from edge.contract.messages import Gap
-from edge.ledger.rows import Row
-from edge.mqtt.outage import HOLD_SECONDS, PROOF_SECONDS
-from edge.mqtt.outbox import REFUSED_SECONDS, Outbox
-from edge.mqtt.pictures import Pictures
+from edge.mqtt.outbox import REFUSED_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from edge.ledger.store import Span
-    from edge.mqtt.manner import Manner
-
-LONG = 100.0
-"""Seconds after which nothing is fresh any more."""
-
-
-class Shelf:
-    """Stands for a ledger that is open: its entries, and whether they can be read."""
-
-    def __init__(self, *entries: Row | Gap, delivered: int = 0) -> None:
-        self.entries = list(entries)
-        self.delivered = delivered
-        self.idle = True
-        self.doubt = ""
-
-    def take_backlog(self) -> int | None:
-        """Nothing was opened late."""
-        return None
-
-    def take(self, after: int, limit: int) -> list[Row | Gap]:
-        """Return the next entries; none while there is a doubt."""
-        return [] if self.doubt else [e for e in self.entries if _number(e) > after][:limit]
-
-    def look(self, span: Span, limit: int) -> list[Row | Gap]:
-        """Return the entries of a span; none while there is a doubt."""
-        return [each for each in self.take(span.after, 1 << 40) if _number(each) <= span.upto][:limit]
-
-
-def _number(entry: Row | Gap) -> int:
-    return entry.seq if isinstance(entry, Row) else entry.first
-
-
-class Bench:
-    """An outbox before a shelf, and what it publishes."""
-
-    def __init__(self, folder: Path, shelf: Shelf) -> None:
-        self.shelf = shelf
-        self.sent: list[tuple[int, bytes]] = []
-        """Packets with what is in them."""
-        self.album = Album(folder, 1 << 20)
-        self.pictures = Pictures(self.album, shows_defect=False)
-        self.outbox = Outbox(shelf, self.pictures, self._publish, self._mark)  # type: ignore[arg-type]
-        self.marks: list[int] = []
-        """Packets of marks."""
-        self.largest = 1 << 20
-        """Bytes of what can be sent."""
-
-    def _publish(self, _name: str, payload: bytes, _manner: Manner) -> int | None:
-        if len(payload) > self.largest:
-            return None
-        self.sent.append((len(self.sent) + 1, payload))
-        return len(self.sent)
-
-    def _mark(self) -> int:
-        self.marks.append(-1 - len(self.marks))
-        return self.marks[-1]
-
-    def prove(self, now: float) -> None:
-        """Have the broker answer the last mark, and the ledger hear of it."""
-        self.outbox.send(now)
-        self.outbox.reached(self.marks[-1])
-        self.outbox.note_delivered()
-
-    def exchange(self, now: float, unanswered: bytes | None = None) -> None:
-        """Send what may be sent and answer all of it, one payload perhaps not, until nothing more comes."""
-        answered = len(self.sent)
-        self.outbox.send(now)
-        while answered < len(self.sent):
-            answered += 1
-            if self.sent[answered - 1][1] != unanswered:
-                self.outbox.settle(answered, now, refused=False)
-            self.outbox.send(now)
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """Return an outbox that has delivered five verdicts, the broker's answers being fresh, at the time 1."""
-    made = Bench(tmp_path, Shelf(*map(row, range(1, 6))))
-    made.outbox.written(0, 0)
-    made.outbox.written(5, 0)
-    made.outbox.begin(100, 1)
-    made.exchange(1)
-    return made
-
-
-def test_nothing_settles_while_the_broker_is_away(bench: Bench) -> None:
-    """What was acknowledged just before a connection ended is not delivered by waiting, nor by an end meanwhile."""
-    bench.outbox.lose(1)
-    for at_end in (False, True):
-        bench.outbox.note_delivered(at_end=at_end)
-        assert bench.shelf.delivered == 0
-
-
-def test_what_is_acknowledged_is_settled_when_a_later_question_is_answered(bench: Bench) -> None:
-    """However slow its disk is: a broker answers again when it has written; it is asked for nothing twice."""
-    bench.outbox.note_delivered()
-    assert bench.shelf.delivered == 0
-    assert len(bench.marks) == 1, "while verdicts flow, too"
-    bench.prove(LONG)
-    known = bench.shelf.delivered
-    assert 0 < known < 5, "acknowledged after that was asked"
-    assert bench.outbox.deadline(LONG) is not None
-    bench.prove(LONG)
-    assert bench.shelf.delivered == 5
-    assert bench.outbox.deadline(LONG) is None
-    bench.exchange(2 * LONG)
-    assert len(bench.marks) == 2
-
-
-def test_a_broker_that_answers_no_question_settles_nothing(bench: Bench) -> None:
-    """One that dies in writing took what it had acknowledged with it: that is sent again."""
-    bench.exchange(1 + PROOF_SECONDS)
-    assert len(bench.marks) == 1
-    bench.outbox.note_delivered()
-    assert bench.shelf.delivered == 0
-    bench.outbox.lose(LONG)
-    bench.outbox.reached(bench.marks[-1])
-    bench.outbox.begin(100, LONG)
-    bench.outbox.hear_uptime(1, LONG)
-    bench.exchange(LONG)
-    assert numbers(bench.sent[5:]) == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize(("uptime", "delivered"), [(1, 0), (200, 5)])
-def test_the_mark_follows_what_is_sent_again(bench: Bench, uptime: int, delivered: int) -> None:
-    """Until the broker has said whether it died nothing counts as delivered; then as much as is not sent again."""
-    bench.outbox.hear_uptime(100, 1)
-    bench.outbox.lose(1)
-    bench.outbox.begin(100, LONG)
-    bench.outbox.note_delivered(at_end=True)
-    assert bench.shelf.delivered == 0
-    bench.outbox.hear_uptime(uptime, LONG)
-    bench.outbox.note_delivered(at_end=True)
-    assert bench.shelf.delivered == delivered
-    bench.exchange(LONG)
-    for _ in range(2):
-        bench.prove(LONG + HOLD_SECONDS)
-    assert bench.shelf.delivered == 5
-    assert len(bench.sent) == 10 - delivered
-
-
-def test_an_end_waits_for_a_broker_that_may_not_have_it_all(bench: Bench) -> None:
-    """What was acknowledged just before a connection ended keeps an end waiting until the next one tells."""
-    assert bench.outbox.is_empty
-    bench.outbox.lose(1)
-    assert not bench.outbox.is_empty
-    bench.outbox.begin(100, LONG)
-    assert not bench.outbox.is_empty
-    bench.outbox.hear_uptime(int(LONG), LONG)
-    bench.exchange(LONG)
-    assert bench.outbox.is_empty
-
-
-def test_an_outage_from_the_start_forgets_nothing(tmp_path: Path) -> None:
-    """What earlier starts delivered stays delivered though no connection came before the ledger was open."""
-    bench = Bench(tmp_path, Shelf(*map(row, range(1, 6)), delivered=4))
-    bench.outbox.lose(0)
-    bench.outbox.written(5, 1)
-    bench.outbox.note_delivered()
-    assert bench.shelf.delivered == 4
-    bench.outbox.begin(100, 3)
-    bench.outbox.hear_uptime(1, 3)
-    bench.exchange(3)
-    assert len(bench.sent) == 1
+    return delivered_five(tmp_path)
 
 
 def test_a_ledger_that_gave_nothing_is_asked_again_by_itself(bench: Bench) -> None:
@@ -204,11 +41,6 @@ def test_a_ledger_that_gave_nothing_is_asked_again_by_itself(bench: Bench) -> No
     bench.outbox.lose(2 * LONG)
     bench.outbox.written(7, 2 * LONG)
     assert bench.outbox.deadline(2 * LONG) is None, "nobody is there to get it"
-
-
-def numbers(sent: list[tuple[int, bytes]]) -> list[int]:
-    """Return the numbers of the verdicts that were sent."""
-    return [json.loads(payload)["seq"] for _, payload in sent]
 
 
 def test_a_range_does_not_end_because_the_ledger_cannot_be_read(bench: Bench) -> None:
@@ -356,18 +188,3 @@ def test_a_taking_back_that_is_forbidden_is_given_up(bench: Bench) -> None:
     known = len(bench.sent)
     bench.exchange(2 * LONG)
     assert len(bench.sent) == known
-
-
-@pytest.mark.parametrize(("words", "sent_again"), [((3, 4), 5), ((3, 13), 0)])
-def test_a_silence_makes_no_broker_a_rare_speaker(bench: Bench, words: tuple[int, ...], sent_again: int) -> None:
-    """By its own words one that speaks each second is told from one that does not, however long a link hung.
-
-    Of the first it is believed that it died, of the second its word is too old to tell.
-    """
-    for uptime in words:
-        bench.outbox.hear_uptime(uptime, 1)
-    bench.outbox.lose(LONG)
-    bench.outbox.begin(100, LONG + 30)
-    bench.outbox.hear_uptime(29, LONG + 30)
-    bench.exchange(LONG + 30)
-    assert len(bench.sent) == 5 + sent_again
