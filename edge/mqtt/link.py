@@ -11,6 +11,7 @@ from edge.mqtt.broker import silent
 from edge.mqtt.connection import (
     HEAD_BYTES,
     LARGEST_OF_ALL,
+    Acknowledged,
     Asked,
     Away,
     Connected,
@@ -18,6 +19,7 @@ from edge.mqtt.connection import (
     Identity,
     News,
     Opened,
+    Reached,
 )
 from edge.record import Record
 
@@ -30,9 +32,10 @@ if TYPE_CHECKING:
     from edge.mqtt.manner import Manner
 
 RECONNECT_SECONDS = (1.0, 30.0)
-"""Before another attempt: doubled by each failure, from the first of these to the second."""
+"""Before another attempt: doubled by each failure, from the first of these to the second. A connection on which the
+broker answered nothing that was said is a failure too: some let a client in, and hang up on its first message."""
 AT_ONCE_SECONDS = 0.02
-"""Before the first attempt after a connection that lasted, at most: mostly it was a cut."""
+"""Before the first attempt after a connection that worked for a while, at most: mostly it was a cut."""
 LASTED_SECONDS = 1.0
 RIVAL_SECONDS = 30.0
 """Before the place at the broker is taken back from another device of this name."""
@@ -64,6 +67,8 @@ class Link:
         """When `tick` has something to do: a connection was silent too long, or the next one is due."""
         self.failed = 0
         """Attempts that ended before the broker let us in, since the start."""
+        self.lasted = False
+        """Whether what ended last was a connection that had stood for a while."""
         self._largest = LARGEST_OF_ALL
         self._mqtt = mqtt
         self._identify = identify
@@ -71,6 +76,10 @@ class Link:
         self._number = self._failures = self._brief = 0
         self._since = inf
         """When the last connection began."""
+        self._unanswerable: set[int] = set()
+        """Packets with QoS 0: that one is Acknowledged says only that the socket has it."""
+        self._works = False
+        """Whether the broker answered something that was said on the present connection."""
         self._opening = True
         """Whether the present connection was begun; else it is waited for."""
         self._connection = self._prepare()
@@ -95,7 +104,10 @@ class Link:
 
     def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
         """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
-        return self._connection.publish(topic, payload, manner)
+        said = self._connection.publish(topic, payload, manner)
+        if not manner.qos:
+            self._unanswerable.add(said.mid)
+        return said
 
     def mark(self) -> int | None:
         """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link."""
@@ -110,8 +122,12 @@ class Link:
                 self.deadline = deadline
             case Connected(largest=largest):
                 self._largest = largest
-                self.connected, self.deadline, self._failures = True, None, 0
+                self.connected, self.deadline = True, None
                 self._since = time.monotonic()
+            case Acknowledged(packet) if packet in self._unanswerable:
+                self._unanswerable.remove(packet)
+            case Acknowledged() | Reached():
+                self._works = True
             case Asked():
                 self._connection.considered += 1
             case Away(rival=rival):
@@ -136,6 +152,7 @@ class Link:
     def renew(self, timeout: float) -> None:
         """Disconnect in order, waiting this long at most, and connect anew."""
         self._connection.close(timeout)
+        self._works = True  # It is not the broker who ends it.
         self._end(0.0)
 
     def close(self, timeout: float) -> None:
@@ -153,12 +170,17 @@ class Link:
         self._number += 1
         self.failed += not self.connected
         self._opening = False
-        if self.connected and now - self._since > LASTED_SECONDS:
+        self.lasted = self.lasts(now)
+        worked = self._works or self.lasted
+        if worked:
+            self._failures = 0
+        if worked and now - self._since > LASTED_SECONDS:
             self.deadline = now + least + chance * AT_ONCE_SECONDS
         else:
             self.deadline = now + least + backoff(self._failures, chance)
             self._failures += 1
-        self.connected = False
+        self.connected = self._works = False
+        self._unanswerable.clear()
 
 
 def backoff(failures: int, chance: float) -> float:

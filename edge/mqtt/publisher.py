@@ -74,7 +74,7 @@ class Publisher:
             self._condition.note("homeassistant", discovery.trouble)
         self._stop: Stop | None = None
         self._told: set[str] = set()
-        """What was said of this connection already: a broker refuses often."""
+        """What was said since a connection stood for a while: a broker refuses, or hangs up, often."""
         self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
@@ -177,7 +177,6 @@ class Publisher:
         match news:
             case Connected(allowed):
                 log.info("connected to broker %s; %d attempts failed since the start", self._broker, self._link.failed)
-                self._told.clear()
                 self._condition.note(_SIZE, "")  # Each connection has its own limit.
                 self._outbox.retain("status", encode(self._condition.present()))
                 self._outbox.begin(allowed, now)
@@ -202,6 +201,8 @@ class Publisher:
 
     def _lose(self, away: Away) -> None:
         self._outbox.lose(time.monotonic())
+        if self._link.lasted:
+            self._told.clear()
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
         if away.rival:
             self._take(Trouble("identity", "another device has this device.id"))
