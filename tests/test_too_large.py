@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from conftest import Broker, make_broker
 from ledger_samples import event, row
+from puppet import Puppet
 from recorder import Recorder
 from test_outbox import LONG, Bench, Shelf
 from test_publisher import Line
 
-from edge.album import Picture
+from edge.album import FOLDER, Picture
 from edge.contract.messages import Verdict
 from edge.contract.ulid import new_ulid
 from edge.mqtt import outbox
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from edge.album import Album
 
+_MAXIMUM_PACKET_SIZE = b"\x27"
+"""A property of what a broker answers to a CONNECT (MQTT 5, 3.2.2.3.6)."""
 LARGEST = 6_000
 SMALL, LARGE = 3_000, 40_000
 
@@ -61,6 +64,24 @@ def test_a_picture_too_large_for_the_broker_waits_alone(tmp_path: Path) -> None:
     assert "image (too large" in reason
     assert "max_packet_size" in reason
     assert line.album.waiting() == [large]
+
+
+def test_no_reconnect_reads_what_the_broker_does_not_take(tmp_path: Path) -> None:
+    """However many pictures are too large, none is read to find that out, and status says so on each connection."""
+    with Puppet(properties=_MAXIMUM_PACKET_SIZE + LARGEST.to_bytes(4)) as broker:
+        line = Line(tmp_path, broker.port)
+        *large, small = add_pictures(line.album, *[LARGE] * 20, SMALL)
+        for picture in large:  # A read would notice, and the picture would wait no more.
+            (tmp_path / "state" / FOLDER / picture.name).unlink()
+        for connection in (1, 2):
+            for picture in (*large, small):
+                line.publisher.pictured(picture)
+            line.judge(1)
+            broker.wait(lambda b, n=connection: sum(b"image (too large" in each for each in b.named("status")) >= n)
+            broker.cut()
+        broker.wait(lambda b: b.named(small.event))
+        line.stop(10)
+    assert set(line.album.waiting()) == set(large)
 
 
 def test_a_verdict_too_large_for_the_broker_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

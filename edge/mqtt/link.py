@@ -97,9 +97,9 @@ class Link:
         """Begin to connect, in the background."""
         self._connection.open()
 
-    def too_large(self, topic: str, payload: bytes) -> str:
-        """Say why this cannot be sent, empty if it can: a broker hangs up on who sends more than it allows."""
-        size = len(topic.encode()) + len(payload) + HEAD_BYTES
+    def too_large(self, topic: str, payload: int) -> str:
+        """Say why so many bytes cannot be sent, empty if they can: a broker hangs up on who sends more."""
+        size = len(topic.encode()) + payload + HEAD_BYTES
         return f"too large: it takes {self._largest} bytes" if size > self._largest else ""
 
     def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:

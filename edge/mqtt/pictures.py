@@ -22,9 +22,13 @@ _GONE = 100
 class Pictures:
     """Between album and link."""
 
-    def __init__(self, album: Album, *, shows_defect: bool) -> None:
-        """Send what waits in the album; `shows_defect`: the newest DEFECT also where always the last one is."""
+    def __init__(self, album: Album, takes: Callable[[str, int, Manner], bool], *, shows_defect: bool) -> None:
+        """Send what waits in the album; `shows_defect`: the newest DEFECT also where always the last one is.
+
+        `takes` says whether the broker takes a message of this name and so many bytes, and tells if not.
+        """
         self._album = album
+        self._takes = takes
         self._shows_defect = shows_defect
         self._waiting: deque[Picture] = deque()
         self._newest: Picture | None = None
@@ -66,9 +70,13 @@ class Pictures:
         while self._flying is None and (self._newest or self._waiting):
             is_shown_only, picture = self._newest is not None, self._newest or self._waiting.popleft()
             self._newest = None
+            name = LAST_DEFECT if is_shown_only else f"image/{picture.event}"
+            # Before it is read: thousands may wait for a broker that takes larger ones, and all else waits meanwhile.
+            if (size := self._album.size(picture)) is None or not self._takes(name, size, PICTURE):
+                continue
             if (jpeg := self._album.read(picture)) is None:
                 continue
-            packet = publish(LAST_DEFECT if is_shown_only else f"image/{picture.event}", jpeg, PICTURE)
+            packet = publish(name, jpeg, PICTURE)
             if packet is not None:
                 self._flying = packet, picture, is_shown_only
 

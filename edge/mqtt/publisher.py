@@ -64,7 +64,7 @@ class Publisher:
         listens = ((UPTIME, 0), *commands, *births)
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
         self._link = Link(config.mqtt, lambda: who, self._inbox.put)
-        pictures = Pictures(album, shows_defect=config.homeassistant.enabled)
+        pictures = Pictures(album, self._takes, shows_defect=config.homeassistant.enabled)
         self._outbox = Outbox(ledger, pictures, self._publish)
         self.intake = Intake(config.commands.allow, boot_id, ledger, self._outbox)
         """What is asked of the device; of its `requests` each wants a `reply`."""
@@ -228,11 +228,16 @@ class Publisher:
         self._take(Trouble(part, problem))
 
     def _publish(self, name: str, payload: bytes, manner: Manner) -> int | None:
-        where = self._topic(name)
-        if refused := self._link.too_large(where, payload):
-            self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
+        if not self._takes(name, len(payload), manner):
             return None
-        return int(self._link.publish(where, payload, manner).mid)
+        return int(self._link.publish(self._topic(name), payload, manner).mid)
+
+    def _takes(self, name: str, size: int, manner: Manner) -> bool:
+        """Return whether the broker takes a message of so many bytes; if not, log and status say so."""
+        where = self._topic(name)
+        if refused := self._link.too_large(where, size):
+            self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
+        return not refused
 
     def _tell(self, problem: str, level: int) -> None:
         if problem not in self._told:
