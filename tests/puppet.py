@@ -35,6 +35,8 @@ class Puppet:
         self.messages: list[Said] = []
         self.farewells: list[int] = []
         """Reason codes of the connections' ends: of a client that says nothing the last will speaks."""
+        self.ended = 0
+        """How many connections are over."""
         self._answer = answer
         self._properties = properties
         self._more = threading.Condition()
@@ -85,7 +87,10 @@ class Puppet:
                 with self._more:
                     self._more.notify_all()
                 if answer is None:
-                    return
+                    break
+        with self._more:
+            self.ended += 1
+            self._more.notify_all()
 
     def _take(self, head: int, body: bytes) -> bytes | None:
         """Return the answer to a packet; None ends the connection."""

@@ -155,9 +155,9 @@ class Link:
         self._works = True  # It is not the broker who ends it.
         self._end(0.0)
 
-    def close(self, timeout: float) -> None:
-        """Disconnect in order, waiting this long at most. It is of no use afterwards."""
-        self._connection.close(timeout)
+    def close(self, timeout: float, *, will_speaks: bool = False) -> None:
+        """Disconnect, waiting this long at most, in order, or so that the last will speaks. No use afterwards."""
+        self._connection.close(timeout, will_speaks=will_speaks)
         del self._connection  # paho closes its last sockets when nothing refers to it: now, not at some collection.
 
     def _prepare(self) -> Connection:

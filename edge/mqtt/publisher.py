@@ -75,6 +75,8 @@ class Publisher:
         self._stop: Stop | None = None
         self._told: set[str] = set()
         """What was said since a connection stood for a while: a broker refuses, or hangs up, often."""
+        self._is_said_offline = False
+        """Whether the broker has the last status: else the last will must say so."""
         self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
@@ -128,7 +130,7 @@ class Publisher:
             if hurry.is_set() and not hurried:
                 hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
                 self._inbox.put(Stop(reason, deadline))
-        self._link.close(max(_SLACK, deadline - time.monotonic()))
+        self._link.close(max(_SLACK, deadline - time.monotonic()), will_speaks=not self._is_said_offline)
 
     # --- the sender's side: the only one that changes state
 
@@ -259,13 +261,27 @@ class Publisher:
 
     def _say_goodbye(self) -> None:
         if not self._link.connected or self._stop is None:
-            return  # The broker publishes the last will instead.
+            return
         status = encode(self._condition.gone(self._stop.reason))
-        goodbye = self._link.publish(self._topic("status"), status, STATE)
-        try:
-            goodbye.wait_for_publish(max(0.1, self._stop.deadline - time.monotonic()))
-        except RuntimeError as error:  # paho's word for a link that broke meanwhile: the last will speaks.
-            log.warning("could not say offline: %s", error)
+        goodbye = self._link.publish(self._topic("status"), status, STATE).mid
+        if problem := self._wait_for_answer(goodbye, max(self._stop.deadline, time.monotonic() + _SLACK)):
+            log.warning("could not say offline (%s): the broker does, by the last will", problem)
+        else:
+            self._is_said_offline = True
+
+    def _wait_for_answer(self, packet: int, deadline: float) -> str:
+        """Return why the broker did not take the last message of all; empty: it did."""
+        with contextlib.suppress(Empty):
+            while True:
+                note = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+                match self._link.take(note) if isinstance(note, Heard) else note:
+                    case Acknowledged(answered, refused) if answered == packet:
+                        return refused
+                    case Away(reason):
+                        return reason
+                    case Stop(deadline=sooner):
+                        deadline = sooner
+        return "no answer"
 
     def _topic(self, name: str) -> str:
         return name if name in self._elsewhere else topic(self._device.site, self._device.id, name)
