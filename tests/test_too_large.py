@@ -109,13 +109,14 @@ def test_a_verdict_too_large_for_the_broker_is_offered_again(tmp_path: Path, mon
     assert [each["seq"] for each in events] == list(range(1, 32))
 
 
-def test_a_picture_over_which_connections_end_is_let_be(tmp_path: Path) -> None:
-    """A broker that hangs up without a word, as with MQTT 3.1.1, does so MOST_CUTS times; then the next one goes."""
+def test_a_picture_over_which_connections_end_is_let_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that hangs up without a word does so MOST_CUTS times; then that is said, and the next one goes."""
     bench = Bench(tmp_path, Shelf(row(1)))
     bench.outbox.written(1, 0)
     large, _ = add_pictures(bench.album, LARGE, SMALL)
     payload = bench.album.read(large)
     for count in range(MOST_CUTS + 1):
+        assert (large.event in caplog.text) == (count == MOST_CUTS)
         now = LONG * (count + 1)
         bench.outbox.begin(100, now)
         bench.exchange(now, unanswered=payload)
@@ -123,6 +124,7 @@ def test_a_picture_over_which_connections_end_is_let_be(tmp_path: Path) -> None:
         bench.outbox.lose(now)
     assert [said for _, said in bench.sent].count(payload) == MOST_CUTS
     assert bench.album.waiting() == [large]
+    assert [record.levelname for record in caplog.records if large.event in record.getMessage()] == ["WARNING"]
 
 
 def test_a_broker_that_cannot_say_its_limit_gets_all_the_rest(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.album import Album, Picture
+
+log = logging.getLogger(__name__)
 
 MOST_CUTS = 3
 """Of the connection while a picture was on its way: then it waits for the next start."""
@@ -51,9 +54,14 @@ class Pictures:
 
     def lose(self) -> None:
         """Note that the connection ended."""
-        if self._flying is not None:
-            self._cuts[self._flying[1]] += 1
-            self._flying = None
+        if self._flying is None:
+            return
+        _, picture, _ = self._flying
+        self._flying = None
+        self._cuts[picture] += 1
+        if self._cuts[picture] == MOST_CUTS:
+            why = f"{MOST_CUTS} connections ended while it was on its way; is it larger than the broker takes?"
+            log.warning("the picture of %s waits for the next start: %s", picture.event, why)
 
     def landed(self, packet: int) -> bool:
         """Note that the socket took a packet; False if it is none of these."""
@@ -62,6 +70,7 @@ class Pictures:
         _, picture, is_shown_only = self._flying
         if not is_shown_only:
             self._album.mark_sent(picture)
+            del self._cuts[picture]
         self._flying = None
         return True
 
