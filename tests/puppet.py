@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HANG_UP = -1
+MAXIMUM_PACKET_SIZE = b"\x27"
+"""A property of the answer to a CONNECT, followed by four bytes (MQTT 5, 3.2.2.3.6)."""
 
 
 class Said(NamedTuple):

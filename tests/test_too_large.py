@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conftest import Broker, make_broker
 from ledger_samples import event, row
-from puppet import Puppet
+from puppet import MAXIMUM_PACKET_SIZE, Puppet
 from recorder import Recorder
 from test_outbox import LONG, Bench, Shelf
 from test_publisher import Line
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from edge.album import Album
 
-_MAXIMUM_PACKET_SIZE = b"\x27"
-"""A property of what a broker answers to a CONNECT (MQTT 5, 3.2.2.3.6)."""
 LARGEST = 6_000
 SMALL, LARGE = 3_000, 40_000
 
@@ -68,7 +66,7 @@ def test_a_picture_too_large_for_the_broker_waits_alone(tmp_path: Path) -> None:
 
 def test_no_reconnect_reads_what_the_broker_does_not_take(tmp_path: Path) -> None:
     """However many pictures are too large, none is read to find that out, and status says so on each connection."""
-    with Puppet(properties=_MAXIMUM_PACKET_SIZE + LARGEST.to_bytes(4)) as broker:
+    with Puppet(properties=MAXIMUM_PACKET_SIZE + LARGEST.to_bytes(4)) as broker:
         line = Line(tmp_path, broker.port)
         *large, small = add_pictures(line.album, *[LARGE] * 20, SMALL)
         for picture in large:  # A read would notice, and the picture would wait no more.

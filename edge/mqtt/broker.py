@@ -139,6 +139,9 @@ def hung_up(mqtt: Mqtt, reason: Any, alerts: Sequence[str]) -> str:
     if _is_timeout(reason):  # It was paho that gave up waiting.
         return silent(mqtt)
     remedy = "check mqtt.tls, mqtt.cert_file and the broker's log"
+    if "protocol error" in str(reason).lower() and mqtt.protocol == "5":
+        # It may be paho's: it does not take all that is legal in MQTT 5, as packets of 4 GiB (3.2.2.3.6).
+        remedy += ', or set mqtt.protocol = "3.1.1"'
     return f"broker {address(mqtt)} hangs up before a login ({reason}); {remedy}"
 
 
