@@ -51,6 +51,9 @@ class _Files:
     def __iter__(self) -> Iterator[Picture]:
         return iter(self._sizes)
 
+    def size(self, picture: Picture) -> int | None:
+        return self._sizes.get(picture)
+
     def put(self, picture: Picture, size: int) -> None:
         self.pop(picture)
         self._sizes[picture] = size
@@ -119,6 +122,11 @@ class Album:
         """Return what was not sent yet, the oldest first."""
         with self._lock:
             return sorted(chain(*self._waiting.values()), key=_age)
+
+    def size(self, picture: Picture) -> int | None:
+        """Return a waiting picture's bytes, without a look at its file; None: it waits no more."""
+        with self._lock:
+            return self._waiting[picture.verdict].size(picture)
 
     def read(self, picture: Picture) -> bytes | None:
         """Return a waiting picture's file; None if it cannot be read, or was removed: then it waits no more."""

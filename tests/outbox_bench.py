@@ -57,7 +57,7 @@ class Bench:
         self.sent: list[tuple[int, bytes]] = []
         """Packets with what is in them."""
         self.album = Album(folder, 1 << 20)
-        self.pictures = Pictures(self.album, shows_defect=False)
+        self.pictures = Pictures(self.album, lambda _name, size, _manner: size <= self.largest, shows_defect=False)
         self.outbox = Outbox(shelf, self.pictures, self._publish, self._mark)  # type: ignore[arg-type]
         self.marks: list[int] = []
         """Packets of marks."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from conftest import Broker, make_broker
 from ledger_samples import event
+from puppet import MAXIMUM_PACKET_SIZE, Puppet
 from recorder import Recorder
 from test_commands import Boss
 
@@ -198,6 +199,17 @@ def test_a_broker_that_hangs_up_before_a_login_is_named(tmp_path: Path, caplog: 
         rejected.stop(0.1)
     assert "check mqtt.tls" in caplog.text
     assert "failed to receive" not in caplog.text
+
+
+def test_an_answer_that_is_not_understood_names_the_other_protocol(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that states the largest packet size of MQTT 5, which our library does not take, is no riddle."""
+    with Puppet(properties=MAXIMUM_PACKET_SIZE + b"\xff" * 4) as broker:
+        line = Line(tmp_path, broker.port)
+        wait_for_text(caplog, "hangs up before a login")
+        line.stop(0.1)
+    assert 'or set mqtt.protocol = "3.1.1"' in caplog.text
 
 
 def test_two_devices_with_one_id_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

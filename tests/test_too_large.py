@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from conftest import Broker, make_broker
 from ledger_samples import event, row
+from puppet import MAXIMUM_PACKET_SIZE, Puppet
 from recorder import Recorder
 from test_outbox import LONG, Bench, Shelf
 from test_publisher import Line
 
-from edge.album import Picture
+from edge.album import FOLDER, Picture
 from edge.contract.messages import Verdict
 from edge.contract.ulid import new_ulid
 from edge.mqtt import outbox
@@ -63,6 +64,24 @@ def test_a_picture_too_large_for_the_broker_waits_alone(tmp_path: Path) -> None:
     assert line.album.waiting() == [large]
 
 
+def test_no_reconnect_reads_what_the_broker_does_not_take(tmp_path: Path) -> None:
+    """However many pictures are too large, none is read to find that out, and status says so on each connection."""
+    with Puppet(properties=MAXIMUM_PACKET_SIZE + LARGEST.to_bytes(4)) as broker:
+        line = Line(tmp_path, broker.port)
+        *large, small = add_pictures(line.album, *[LARGE] * 20, SMALL)
+        for picture in large:  # A read would notice, and the picture would wait no more.
+            (tmp_path / "state" / FOLDER / picture.name).unlink()
+        for connection in (1, 2):
+            for picture in (*large, small):
+                line.publisher.pictured(picture)
+            line.judge(1)
+            broker.wait(lambda b, n=connection: sum(b"image (too large" in each for each in b.named("status")) >= n)
+            broker.cut()
+        broker.wait(lambda b: b.named(small.event))
+        line.stop(10)
+    assert set(line.album.waiting()) == set(large)
+
+
 def test_a_verdict_too_large_for_the_broker_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts that the broker does not take wait, the device says why, and they arrive once it takes them."""
     monkeypatch.setattr(outbox, "REFUSED_SECONDS", 0.2)
@@ -88,13 +107,14 @@ def test_a_verdict_too_large_for_the_broker_is_offered_again(tmp_path: Path, mon
     assert [each["seq"] for each in events] == list(range(1, 32))
 
 
-def test_a_picture_over_which_connections_end_is_let_be(tmp_path: Path) -> None:
-    """A broker that hangs up without a word, as with MQTT 3.1.1, does so MOST_CUTS times; then the next one goes."""
+def test_a_picture_over_which_connections_end_is_let_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that hangs up without a word does so MOST_CUTS times; then that is said, and the next one goes."""
     bench = Bench(tmp_path, Shelf(row(1)))
     bench.outbox.written(1, 0)
     large, _ = add_pictures(bench.album, LARGE, SMALL)
     payload = bench.album.read(large)
     for count in range(MOST_CUTS + 1):
+        assert (large.event in caplog.text) == (count == MOST_CUTS)
         now = LONG * (count + 1)
         bench.outbox.begin(100, now)
         bench.exchange(now, unanswered=payload)
@@ -102,6 +122,7 @@ def test_a_picture_over_which_connections_end_is_let_be(tmp_path: Path) -> None:
         bench.outbox.lose(now)
     assert [said for _, said in bench.sent].count(payload) == MOST_CUTS
     assert bench.album.waiting() == [large]
+    assert [record.levelname for record in caplog.records if large.event in record.getMessage()] == ["WARNING"]
 
 
 def test_a_broker_that_cannot_say_its_limit_gets_all_the_rest(tmp_path: Path) -> None:

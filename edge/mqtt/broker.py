@@ -139,6 +139,9 @@ def hung_up(mqtt: Mqtt, reason: Any, alerts: Sequence[str]) -> str:
     if _is_timeout(reason):  # It was paho that gave up waiting.
         return silent(mqtt)
     remedy = "check mqtt.tls, mqtt.cert_file and the broker's log"
+    if "protocol error" in str(reason).lower() and mqtt.protocol == "5":
+        # It may be paho's: it does not take all that is legal in MQTT 5, as packets of 4 GiB (3.2.2.3.6).
+        remedy += ', or set mqtt.protocol = "3.1.1"'
     return f"broker {address(mqtt)} hangs up before a login ({reason}); {remedy}"
 
 
@@ -148,12 +151,17 @@ def _no_handshake(mqtt: Mqtt, what: str) -> str:
     return f"broker {address(mqtt)}: no TLS handshake ({what}); {remedy}"
 
 
+def unanswering(mqtt: Mqtt, seconds: float) -> str:
+    """Say in one line that a broker answers pings, but not what is said to it."""
+    what = f"did not acknowledge a message for {seconds:g} s, nor refuse it"
+    return f"broker {address(mqtt)} {what}; see its log, and how much it allows a client in a second"
+
+
 def closed(mqtt: Mqtt, reason: Any) -> str:
     """Say in one line why a broker ended a connection: two devices with one id keep ending each other's."""
     if _is_timeout(reason):
         return f"broker {address(mqtt)} answers no more ({reason}); check the network"
-    rival = "another device has this device.id"
-    hint = rival if is_rival(reason) else "if that repeats, does another device have this device.id?"
+    hint = RIVAL if is_rival(reason) else "if that repeats, does another device have this device.id?"
     return f"broker {address(mqtt)} closed the connection ({reason}); {hint}"
 
 
@@ -176,6 +184,8 @@ def refusal(mqtt: Mqtt, reason: Any) -> str:
     return f"broker {address(mqtt)} refuses {who} ({reason}); check {remedy}"
 
 
+RIVAL = "another device has this device.id"
+CONTESTED = "connections end at once: has another device this device.id? Else see the broker's log"
 FORBIDDEN = "Not authorized"
 """How paho names the reason of what access rules forbid (MQTT 5, 2.4): that will be refused again."""
 

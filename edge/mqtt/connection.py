@@ -193,9 +193,12 @@ class Connection:
             with contextlib.suppress(OSError):  # It is over already.
                 link.shutdown(socket.SHUT_RDWR)
 
-    def close(self, timeout: float) -> None:
-        """Disconnect in order where a broker listens, waiting this long at most."""
-        if not self._connected:
+    def close(self, timeout: float, *, will_speaks: bool = False) -> None:
+        """Disconnect in order where a broker listens, waiting this long at most.
+
+        `will_speaks`: end it without a word instead. Who says DISCONNECT has his will thrown away (MQTT 5, 3.14.4).
+        """
+        if will_speaks or not self._connected:
             self.drop()
             return
         self._dropped = True

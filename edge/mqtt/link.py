@@ -7,10 +7,11 @@ import time
 from math import inf
 from typing import TYPE_CHECKING
 
-from edge.mqtt.broker import silent
+from edge.mqtt.broker import silent, unanswering
 from edge.mqtt.connection import (
     HEAD_BYTES,
     LARGEST_OF_ALL,
+    Acknowledged,
     Asked,
     Away,
     Connected,
@@ -18,6 +19,7 @@ from edge.mqtt.connection import (
     Identity,
     News,
     Opened,
+    Reached,
 )
 from edge.record import Record
 
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
     from edge.mqtt.manner import Manner
 
 RECONNECT_SECONDS = (1.0, 30.0)
-"""Before another attempt: doubled by each failure, from the first of these to the second."""
+"""Before another attempt: doubled by each failure, from the first of these to the second. A connection on which the
+broker answered nothing that was said is a failure too: some let a client in, and hang up on its first message."""
 AT_ONCE_SECONDS = 0.02
-"""Before the first attempt after a connection that lasted, at most: mostly it was a cut."""
+"""Before the first attempt after a connection that worked for a while, at most: mostly it was a cut."""
 LASTED_SECONDS = 1.0
 RIVAL_SECONDS = 30.0
 """Before the place at the broker is taken back from another device of this name."""
+ANSWER_SECONDS = 60.0
+"""For an answer to anything that was sent. Only a new connection may send it again, so one on which the broker answers
+pings alone has to end. 256 KiB before it, over a link of 64 kbit/s, take half of this."""
 BRIEF_SECONDS = 30.0
 _SUSPICIOUS = 3
 """So many connections in a row that the broker ended sooner: two devices of one name end each other's."""
@@ -60,10 +66,12 @@ class Link:
         """
         self.connected: bool | None = None
         """None: the first attempt is still under way."""
-        self.deadline: float | None = None
-        """When `tick` has something to do: a connection was silent too long, or the next one is due."""
+        self._due: float | None = None
+        """When an attempt to connect was silent too long, or the next one is due."""
         self.failed = 0
         """Attempts that ended before the broker let us in, since the start."""
+        self.lasted = False
+        """Whether what ended last was a connection that had stood for a while."""
         self._largest = LARGEST_OF_ALL
         self._mqtt = mqtt
         self._identify = identify
@@ -71,9 +79,20 @@ class Link:
         self._number = self._failures = self._brief = 0
         self._since = inf
         """When the last connection began."""
+        self._unanswered: dict[int, float] = {}
+        """Packets that the broker has to answer, and since when, in that order; not those with QoS 0."""
+        self._works = False
+        """Whether the broker answered something that was said on the present connection."""
         self._opening = True
         """Whether the present connection was begun; else it is waited for."""
         self._connection = self._prepare()
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do; None: nothing."""
+        oldest = next(iter(self._unanswered.values()), None)
+        unanswered = None if oldest is None else oldest + ANSWER_SECONDS
+        return min((each for each in (self._due, unanswered) if each is not None), default=None)
 
     @property
     def contested(self) -> bool:
@@ -88,18 +107,23 @@ class Link:
         """Begin to connect, in the background."""
         self._connection.open()
 
-    def too_large(self, topic: str, payload: bytes) -> str:
-        """Say why this cannot be sent, empty if it can: a broker hangs up on who sends more than it allows."""
-        size = len(topic.encode()) + len(payload) + HEAD_BYTES
+    def too_large(self, topic: str, payload: int) -> str:
+        """Say why so many bytes cannot be sent, empty if they can: a broker hangs up on who sends more."""
+        size = len(topic.encode()) + payload + HEAD_BYTES
         return f"too large: it takes {self._largest} bytes" if size > self._largest else ""
 
     def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
         """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
-        return self._connection.publish(topic, payload, manner)
+        said = self._connection.publish(topic, payload, manner)
+        if manner.qos:
+            self._expect(said.mid)
+        return said
 
     def mark(self) -> int | None:
         """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link."""
-        return self._connection.mark()
+        if (packet := self._connection.mark()) is not None:
+            self._expect(packet)
+        return packet
 
     def take(self, heard: Heard) -> News | None:
         """Take in what a connection said; returns it, or None if that connection is over."""
@@ -107,11 +131,14 @@ class Link:
             return None
         match heard.news:
             case Opened(deadline):
-                self.deadline = deadline
+                self._due = deadline
             case Connected(largest=largest):
                 self._largest = largest
-                self.connected, self.deadline, self._failures = True, None, 0
+                self.connected, self._due = True, None
                 self._since = time.monotonic()
+            case Acknowledged(packet) | Reached(packet) if packet in self._unanswered:
+                del self._unanswered[packet]
+                self._works = True
             case Asked():
                 self._connection.considered += 1
             case Away(rival=rival):
@@ -124,7 +151,10 @@ class Link:
         """Do what is due; returns Away if the broker was silent for too long."""
         if self.deadline is None or now < self.deadline:
             return None
-        self.deadline = None
+        if self._unanswered:
+            self._end(0.0)
+            return Away(unanswering(self._mqtt, ANSWER_SECONDS))
+        self._due = None
         if not self._opening:
             self._connection = self._prepare()
             self._opening = True
@@ -133,14 +163,19 @@ class Link:
         self._end(0.0)
         return Away(silent(self._mqtt))
 
+    def _expect(self, packet: int) -> None:
+        self._unanswered.pop(packet, None)
+        self._unanswered[packet] = time.monotonic()
+
     def renew(self, timeout: float) -> None:
         """Disconnect in order, waiting this long at most, and connect anew."""
         self._connection.close(timeout)
+        self._works = True  # It is not the broker who ends it.
         self._end(0.0)
 
-    def close(self, timeout: float) -> None:
-        """Disconnect in order, waiting this long at most. It is of no use afterwards."""
-        self._connection.close(timeout)
+    def close(self, timeout: float, *, will_speaks: bool = False) -> None:
+        """Disconnect, waiting this long at most, in order, or so that the last will speaks. No use afterwards."""
+        self._connection.close(timeout, will_speaks=will_speaks)
         del self._connection  # paho closes its last sockets when nothing refers to it: now, not at some collection.
 
     def _prepare(self) -> Connection:
@@ -153,12 +188,17 @@ class Link:
         self._number += 1
         self.failed += not self.connected
         self._opening = False
-        if self.connected and now - self._since > LASTED_SECONDS:
-            self.deadline = now + least + chance * AT_ONCE_SECONDS
+        self.lasted = self.lasts(now)
+        worked = self._works or self.lasted
+        if worked:
+            self._failures = 0
+        if worked and now - self._since > LASTED_SECONDS:
+            self._due = now + least + chance * AT_ONCE_SECONDS
         else:
-            self.deadline = now + least + backoff(self._failures, chance)
+            self._due = now + least + backoff(self._failures, chance)
             self._failures += 1
-        self.connected = False
+        self.connected = self._works = False
+        self._unanswered.clear()
 
 
 def backoff(failures: int, chance: float) -> float:

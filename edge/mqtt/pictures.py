@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from edge.album import Album, Picture
 
+log = logging.getLogger(__name__)
+
 MOST_CUTS = 3
 """Of the connection while a picture was on its way: then it waits for the next start."""
 _GONE = 100
@@ -22,9 +25,13 @@ _GONE = 100
 class Pictures:
     """Between album and link."""
 
-    def __init__(self, album: Album, *, shows_defect: bool) -> None:
-        """Send what waits in the album; `shows_defect`: the newest DEFECT also where always the last one is."""
+    def __init__(self, album: Album, takes: Callable[[str, int, Manner], bool], *, shows_defect: bool) -> None:
+        """Send what waits in the album; `shows_defect`: the newest DEFECT also where always the last one is.
+
+        `takes` says whether the broker takes a message of this name and so many bytes, and tells if not.
+        """
         self._album = album
+        self._takes = takes
         self._shows_defect = shows_defect
         self._waiting: deque[Picture] = deque()
         self._newest: Picture | None = None
@@ -47,9 +54,14 @@ class Pictures:
 
     def lose(self) -> None:
         """Note that the connection ended."""
-        if self._flying is not None:
-            self._cuts[self._flying[1]] += 1
-            self._flying = None
+        if self._flying is None:
+            return
+        _, picture, _ = self._flying
+        self._flying = None
+        self._cuts[picture] += 1
+        if self._cuts[picture] == MOST_CUTS:
+            why = f"{MOST_CUTS} connections ended while it was on its way; is it larger than the broker takes?"
+            log.warning("the picture of %s waits for the next start: %s", picture.event, why)
 
     def landed(self, packet: int) -> bool:
         """Note that the socket took a packet; False if it is none of these."""
@@ -58,6 +70,7 @@ class Pictures:
         _, picture, is_shown_only = self._flying
         if not is_shown_only:
             self._album.mark_sent(picture)
+            del self._cuts[picture]
         self._flying = None
         return True
 
@@ -66,9 +79,13 @@ class Pictures:
         while self._flying is None and (self._newest or self._waiting):
             is_shown_only, picture = self._newest is not None, self._newest or self._waiting.popleft()
             self._newest = None
+            name = LAST_DEFECT if is_shown_only else f"image/{picture.event}"
+            # Before it is read: thousands may wait for a broker that takes larger ones, and all else waits meanwhile.
+            if (size := self._album.size(picture)) is None or not self._takes(name, size, PICTURE):
+                continue
             if (jpeg := self._album.read(picture)) is None:
                 continue
-            packet = publish(LAST_DEFECT if is_shown_only else f"image/{picture.event}", jpeg, PICTURE)
+            packet = publish(name, jpeg, PICTURE)
             if packet is not None:
                 self._flying = packet, picture, is_shown_only
 

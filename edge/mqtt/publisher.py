@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge.condition import Condition
 from edge.contract.messages import Message, encode, topic
-from edge.mqtt.broker import FORBIDDEN, address, not_heard, not_taken
+from edge.mqtt.broker import CONTESTED, FORBIDDEN, RIVAL, address, not_heard, not_taken
 from edge.mqtt.connection import (
     UPTIME,
     Acknowledged,
@@ -29,10 +29,10 @@ from edge.mqtt.connection import (
     Uptime,
     Will,
 )
-from edge.mqtt.discovery import STARTED
+from edge.mqtt.discovery import STARTED, Discovery
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
-from edge.mqtt.manner import PICTURE, STATE
+from edge.mqtt.manner import PICTURE, STATE, Manner
 from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.pictures import Pictures
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.contract.commands import Reply
     from edge.ledger.ledger import Ledger
-    from edge.mqtt.discovery import Discovery
-    from edge.mqtt.manner import Manner
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +74,7 @@ class Publisher:
         listens = ((UPTIME, 0), *commands, *births)
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
         self._link = Link(config.mqtt, lambda: who, self._inbox.put)
-        pictures = Pictures(album, shows_defect=config.homeassistant.enabled)
+        pictures = Pictures(album, self._takes, shows_defect=config.homeassistant.enabled)
         self._outbox = Outbox(ledger, pictures, self._publish, self._link.mark)
         self.intake = Intake(config.commands.allow, boot_id, ledger, self._outbox)
         """What is asked of the device; of its `requests` each wants a `reply`."""
@@ -86,7 +84,9 @@ class Publisher:
             self._condition.note("homeassistant", discovery.trouble)
         self._stop: Stop | None = None
         self._told: set[str] = set()
-        """What was said of this connection already: a broker refuses often."""
+        """What was said since a connection stood for a while: a broker refuses, or hangs up, often."""
+        self._is_said_offline = False
+        """Whether the broker has the last status: else the last will must say so."""
         self._error: BaseException | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
@@ -140,7 +140,7 @@ class Publisher:
             if hurry.is_set() and not hurried:
                 hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
                 self._inbox.put(Stop(reason, deadline))
-        self._link.close(max(_SLACK, deadline - time.monotonic()))
+        self._link.close(max(_SLACK, deadline - time.monotonic()), will_speaks=not self._is_said_offline)
 
     # --- the sender's side: the only one that changes state
 
@@ -189,7 +189,6 @@ class Publisher:
         match news:
             case Connected(allowed):
                 log.info("connected to broker %s; %d attempts failed since the start", self._broker, self._link.failed)
-                self._told.clear()
                 self._condition.note(_SIZE, "")  # Each connection has its own limit.
                 self._outbox.retain("status", encode(self._condition.present()))
                 self._outbox.begin(allowed, now)
@@ -216,15 +215,11 @@ class Publisher:
 
     def _lose(self, away: Away) -> None:
         self._outbox.lose(time.monotonic())
+        if self._link.lasted:
+            self._told.clear()
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
-        if away.rival:
-            self._take(Trouble("identity", "another device has this device.id"))
-        elif self._link.contested:
-            self._take(
-                Trouble(
-                    "identity", "connections end at once: has another device this device.id? Else see the broker's log"
-                )
-            )
+        if problem := RIVAL if away.rival else CONTESTED if self._link.contested else "":
+            self._take(Trouble("identity", problem))
 
     def _settle(self, packet: int, refused: str) -> None:
         name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
@@ -248,11 +243,16 @@ class Publisher:
         self._take(Trouble(part, problem))
 
     def _publish(self, name: str, payload: bytes, manner: Manner) -> int | None:
-        where = self._topic(name)
-        if refused := self._link.too_large(where, payload):
-            self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
+        if not self._takes(name, len(payload), manner):
             return None
-        return int(self._link.publish(where, payload, manner).mid)
+        return int(self._link.publish(self._topic(name), payload, manner).mid)
+
+    def _takes(self, name: str, size: int, manner: Manner) -> bool:
+        """Return whether the broker takes a message of so many bytes; if not, log and status say so."""
+        where = self._topic(name)
+        if refused := self._link.too_large(where, size):
+            self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
+        return not refused
 
     def _tell(self, problem: str, level: int) -> None:
         if problem not in self._told:
@@ -274,13 +274,27 @@ class Publisher:
 
     def _say_goodbye(self) -> None:
         if not self._link.connected or self._stop is None:
-            return  # The broker publishes the last will instead.
+            return
         status = encode(self._condition.gone(self._stop.reason))
-        goodbye = self._link.publish(self._topic("status"), status, STATE)
-        try:
-            goodbye.wait_for_publish(max(0.1, self._stop.deadline - time.monotonic()))
-        except RuntimeError as error:  # paho's word for a link that broke meanwhile: the last will speaks.
-            log.warning("could not say offline: %s", error)
+        goodbye = self._link.publish(self._topic("status"), status, STATE).mid
+        if problem := self._wait_for_answer(goodbye, max(self._stop.deadline, time.monotonic() + _SLACK)):
+            log.warning("could not say offline (%s): the broker does, by the last will", problem)
+        else:
+            self._is_said_offline = True
+
+    def _wait_for_answer(self, packet: int, deadline: float) -> str:
+        """Return why the broker did not take the last message of all; empty: it did."""
+        with contextlib.suppress(Empty):
+            while True:
+                note = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+                match self._link.take(note) if isinstance(note, Heard) else note:
+                    case Acknowledged(answered, refused) if answered == packet:
+                        return refused
+                    case Away(reason):
+                        return reason
+                    case Stop(deadline=sooner):
+                        deadline = sooner
+        return "no answer"
 
     def _topic(self, name: str) -> str:
         return name if name in self._elsewhere else topic(self._device.site, self._device.id, name)
