@@ -6,11 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from proxy import Proxy
 from puppet import HANG_UP, Puppet, Said
+from recorder import Recorder
 from test_publisher import Line
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from conftest import Broker
 
 QUOTA_EXCEEDED = 0x97
 """MQTT 5, 3.4.2.1."""
@@ -42,6 +46,17 @@ def test_the_last_will_speaks_where_the_goodbye_did_not_arrive(
     """A device whose offline was not acknowledged, or was refused, leaves so that the broker publishes its will."""
     assert end(tmp_path, answer) == []
     assert len([record for record in caplog.records if "could not say offline" in record.getMessage()]) == 1
+
+
+def test_mosquitto_publishes_the_will_of_a_device_that_could_not_say_offline(tmp_path: Path, broker: Broker) -> None:
+    """Over a way on which no answer comes back a device ends as one whose connection was lost."""
+    with Recorder(broker.port) as recorder, Proxy(broker.port) as network:
+        line = Line(tmp_path, network.port)
+        recorder.wait_for_status("online")
+        network.hang(up=False)
+        line.stop(1)
+        recorder.wait(lambda r: r.named("status")[-1]["reason"] == "connection lost")
+    assert recorder.named("status")[-1]["state"] == "offline"
 
 
 def test_the_last_will_is_silent_where_the_goodbye_arrived(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
