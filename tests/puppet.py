@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HANG_UP = -1
+_PUBACK = 0x40
 MAXIMUM_PACKET_SIZE = b"\x27"
 """A property of the answer to a CONNECT, followed by four bytes (MQTT 5, 3.2.2.3.6)."""
 
@@ -37,6 +38,8 @@ class Puppet:
         self.messages: list[Said] = []
         self.farewells: list[int] = []
         """Reason codes of the connections' ends: of a client that says nothing the last will speaks."""
+        self.acknowledged = 0
+        """How many messages were answered, by an answer that is on its way."""
         self.ended = 0
         """How many connections are over."""
         self._answer = answer
@@ -86,6 +89,7 @@ class Puppet:
                 answer = self._take(head[0], body)
                 if answer:
                     link.sendall(answer)
+                    self.acknowledged += answer[0] == _PUBACK
                 with self._more:
                     self._more.notify_all()
                 if answer is None:
@@ -122,7 +126,7 @@ class Puppet:
         reason = self._answer(message)
         if reason == HANG_UP:
             return None
-        return bytes([0x40, 3, *packet, reason]) if qos and reason is not None else b""
+        return bytes([_PUBACK, 3, *packet, reason]) if qos and reason is not None else b""
 
 
 def _number(packets: IO[bytes]) -> int:

@@ -54,7 +54,7 @@ def test_one_that_answered_is_called_again_soon(tmp_path: Path, monkeypatch: pyt
     with Puppet() as broker:
         line = Line(tmp_path, broker.port)
         for count in range(1, 12):
-            broker.wait(lambda b, count=count: len(b.named("status")) >= count)
+            broker.wait(lambda b, count=count: b.acknowledged >= count)
             broker.cut()
         waits = calls(broker, 12)
         line.stop(10)
