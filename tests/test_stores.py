@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ledger_samples import row
+from ledger_samples import event, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, LedgerError
-from edge.ledger.ledger import Ledger
+from edge.ledger.ledger import Ledger, numbered
 from edge.ledger.mainfile import MainFile
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
@@ -31,8 +31,9 @@ def stores(folder: Path) -> Stores:
 
 
 def give(to: Stores, count: int) -> None:
-    """Write so many verdicts."""
-    to.write(lambda first: ([row(first + number) for number in range(count)], []))
+    """Write so many verdicts, the same ones wherever they go."""
+    events = [event() for _ in range(count)]
+    to.write(lambda first: numbered(events, first, 0))
 
 
 def numbers(entries: Sequence[Row | Gap]) -> list[int | tuple[int, int]]:

@@ -39,6 +39,8 @@ class Numbers:
         """No number above this was ever used, as far as is known."""
         self.in_memory = False
         """Whether verdicts may have been numbered that were in memory alone."""
+        self.known = False
+        """Whether `claimed` is what the record says; else there is none, or it cannot be read."""
         self.trouble = ""
         """Why what was claimed before is not known; empty if it is."""
         self._path = path
@@ -77,6 +79,7 @@ class Numbers:
             self._complaint = str(error)
             return
         self._complaint = self.trouble = ""
+        self.known = True
         self.claimed, self.in_memory = claimed, in_memory
 
     def _read(self) -> None:
@@ -99,7 +102,7 @@ class Numbers:
         elif (found := _RECORD.fullmatch(text)) is None or zlib.crc32(found[1]) != int(found[4], 16):
             log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
         else:
-            self.claimed, self.in_memory = int(found[2]), bool(found[3])
+            self.known, self.claimed, self.in_memory = True, int(found[2]), bool(found[3])
 
     def exceed(self, last: int) -> bool:
         """Say whether verdicts behind `last` must have been numbered, though a file has none.

@@ -13,7 +13,7 @@ from edge.contract.messages import Gap
 from edge.errors import FullLedgerError, LedgerError
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, last_of
+from edge.ledger.rows import Marks, Row, last_of, renumbered
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
@@ -86,8 +86,9 @@ class Stores:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
         try:
             self._main.look_through()
+            self._note_numbers()
         except OSError as error:
-            self._main.expect()
+            self._main.expect(error)
             self._fall_back(error)
             self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
@@ -174,11 +175,17 @@ class Stores:
             if self._shelf.spare is not None and is_due:
                 self._go_back(self._shelf.spare)
             if self._shelf.spare is None:
+                self._note_numbers()
                 self._room.look()
                 self._main.use(lambda file: self._shed(file, self._room.bytes))
                 self._main.use(self._expire)
         except OSError as error:  # Not only LedgerError: a dying disk does not even tell how full it is.
             self._fall_back(error)
+
+    def _note_numbers(self) -> None:
+        """Have it recorded that the file has all, with gaps for what was lost with the memory of an earlier life."""
+        self._main.numbers.note_memory(in_memory=False)
+        self._main.numbers.cover(self._main.last)
 
     def _take_in_first(self, file: Store) -> None:
         """Hear how far the file was delivered; where it opened late, delivering has to go back to there."""
@@ -237,28 +244,39 @@ class Stores:
         while batch := spare.read(Span(0, self.last), _BATCH):
             rows = [entry for entry in batch if isinstance(entry, Row)]
             # Whoever reads does not wait for the disk: until memory forgets them, both have them.
-            self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
+            others = self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
             with self._main.moving:
+                if others:
+                    self._number_anew(others, spare)
                 self._main.hold(last_of(batch[-1]))
                 spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
         with self._main.moving:
             spare.close()
             self._shelf.spare, self._refused = None, ""
-        self._main.numbers.note_memory(in_memory=False)
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
-    def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> None:
+    def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> list[Row]:
         """Add what is not there yet, or nothing: a disk may have taken what it said it did not.
 
-        A gap without the verdicts before it would look as if those were missing.
+        A gap without the verdicts before it would look as if those were missing. Returns those whose numbers others
+        have there.
         """
         span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
-        known = {entry.seq for entry in file.read(span, _ALL) if isinstance(entry, Row)}
+        known = {entry.seq: entry.json for entry in file.read(span, _ALL) if isinstance(entry, Row)}
         # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
         delivered = self.marks.delivered
         fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
         self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
+        return [row for row in fresh if known.get(row.seq, row.json) != row.json]
+
+    def _number_anew(self, rows: Sequence[Row], spare: Store) -> None:
+        """Put verdicts behind all others: the record of numbers was older than a file that opened late."""
+        log.error("%s has others under the numbers of %d verdicts, which get new ones", self._main.path, len(rows))
+        self._main.numbers.cover(self.last + len(rows))
+        anew = [renumbered(row, seq) for seq, row in enumerate(rows, self.last + 1)]
+        spare.add(anew)
+        self._last_in_memory = anew[-1].seq
 
 
 @contextmanager
