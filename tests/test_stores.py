@@ -165,6 +165,43 @@ def test_what_a_late_file_holds_is_delivered(tmp_path: Path, monkeypatch: pytest
     ledger.close(1)
 
 
+class Slow(Ledger):
+    """Lets others act when it has been asked whether delivering has to go back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked, self.gone_back = threading.Event(), threading.Event()
+        self.pausing = False
+        self._value: int | None = None
+        super().__init__(folder, PLENTY)
+
+    @property
+    def _backlog(self) -> int | None:
+        value = self._value
+        if self.pausing:
+            self.asked.set()
+            self.gone_back.wait(0.5)  # As long as this thread asks nobody may go back: it runs into its end.
+        return value
+
+    @_backlog.setter
+    def _backlog(self, value: int | None) -> None:
+        self._value = value
+
+
+def test_whoever_delivers_hides_no_late_file(tmp_path: Path) -> None:
+    """How far it is, told just while the file is opened, is no mark for the verdicts in it."""
+    ledger = Slow(tmp_path)
+    ledger.pausing = True
+    sender = threading.Thread(target=setattr, args=(ledger, "delivered", 1_105))
+    sender.start()
+    assert ledger.asked.wait(10)
+    ledger._go_back(0)
+    ledger.gone_back.set()
+    sender.join()
+    ledger.pausing = False
+    assert (ledger.delivered, ledger.take_backlog()) == (0, 0)
+    ledger.close(1)
+
+
 def test_an_end_while_in_memory_tells_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the disk takes at the last moment is kept; what it does not is counted, without what the broker has."""
     for refusals, lost in ((1, 0), (100, 3)):

@@ -45,6 +45,8 @@ class Ledger:
         """
         self._delivered = 0
         self._backlog: int | None = None
+        self._going_back = threading.Lock()
+        """Held while either changes: whoever delivers says how far, and the writer that it has to go back."""
         self._claim = Claim(folder)
         self._retention = retention or Retention()
         self._stores = Stores(MainFile(folder / FILE, self._claim), budget, self._retention)
@@ -65,16 +67,18 @@ class Ledger:
 
     @delivered.setter
     def delivered(self, number: int) -> None:
-        if self._backlog is None:  # Else whoever delivers does not know yet that it has to go back.
-            self._delivered = number
+        with self._going_back:
+            if self._backlog is None:  # Else whoever delivers does not know yet that it has to go back.
+                self._delivered = number
 
     def take_backlog(self) -> int | None:
         """Return the number behind which delivering has to begin again, once; None: it may go on.
 
         A file that could not be opened at the start was opened: verdicts of the last life are in it.
         """
-        backlog, self._backlog = self._backlog, None
-        return backlog
+        with self._going_back:
+            backlog, self._backlog = self._backlog, None
+            return backlog
 
     @property
     def waiting(self) -> int:
@@ -176,7 +180,8 @@ class Ledger:
             self._error = error
 
     def _go_back(self, backlog: int) -> None:
-        self._delivered = self._backlog = backlog
+        with self._going_back:
+            self._delivered = self._backlog = backlog
         self._stores.backlog = None
 
     def _write(self, items: list[Event | Verdict]) -> bool:
