@@ -155,7 +155,7 @@ class Ledger:
             log.error("the ledger was ended by %r", self._error)
         stranded = self._stranded
         if stranded is None:
-            stranded = self._writing + self._stores.count_in_memory(self._delivered)
+            stranded = self._writing + self._stores.count_at_risk(self._delivered)
         return len(self._pending) + stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
@@ -189,7 +189,7 @@ class Ledger:
         audits = self._trail.take(now)
         if items:
             self._note_times(items, now)
-            self._writing = sum(not isinstance(item, Verdict) for item in items)
+            self._writing = len(items)
             self._stores.write(lambda first: numbered(items, first, delivered), audits=audits)
             self._writing = 0
             self._stores.marks = self._stores.marks.further(Marks(delivered))

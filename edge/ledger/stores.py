@@ -53,6 +53,8 @@ class Stores:
         self._retention = retention
         self._shelf = Shelf(main)
         self._last_in_memory = 0
+        self._is_astray = False
+        """Whether the file would be lost with the process: it was removed or replaced, and is not back."""
         self._retry_at = 0.0
         self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()  # What is being written.
         self._shedder = Shedder(main.moving)
@@ -106,8 +108,12 @@ class Stores:
                 file.close()
         return sum(stranded)
 
+    def count_at_risk(self, delivered: int) -> int:
+        """Return how many verdicts go with the process that the broker has not. Any thread may ask; no disk is."""
+        return max(0, self.last - delivered) if self._is_astray else self.count_in_memory(delivered)
+
     def count_in_memory(self, delivered: int) -> int:
-        """Return how many verdicts memory alone has that the broker has not. Any thread may ask, at an end."""
+        """Return how many verdicts memory alone has that the broker has not."""
         spare = self._shelf.spare
         try:
             return spare.count_behind(delivered) if spare is not None else 0
@@ -166,12 +172,14 @@ class Stores:
     def tend(self) -> None:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
         try:
-            if self._main.damaged and time.monotonic() >= self._retry_at:
-                self._main.mend()
+            self._is_astray = self._main.is_displaced
             is_due = time.monotonic() >= self._retry_at
+            if self._main.damaged and is_due:
+                self._main.mend()
             if is_due and self._main.is_displaced:
                 self._main.put_back()
                 self._retry_at = time.monotonic() + RETRY_SECONDS  # Who removes it again does not get a copy each time.
+            self._is_astray = self._main.is_displaced
             if self._shelf.spare is not None and is_due:
                 self._go_back(self._shelf.spare)
             if self._shelf.spare is None:
