@@ -223,6 +223,17 @@ def test_any_record_of_numbers_is_read(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "n").stat().st_size == max(32, len(content))
 
 
+def test_a_record_that_says_more_stays(tmp_path: Path) -> None:
+    """Where a disk with a record of its own was mounted over the folder no number of that is free again."""
+    for write in (lambda each: each.cover(5), lambda each: each.note_memory(in_memory=True), Numbers.renew):
+        held = Numbers(tmp_path / "n")
+        Numbers(tmp_path / "mounted").cover(3_000)
+        (tmp_path / "mounted").rename(tmp_path / "n")
+        write(held)
+        assert held.claimed == Numbers(tmp_path / "n").claimed == 4_000
+        (tmp_path / "n").unlink()
+
+
 def test_every_bit_of_a_record_counts(tmp_path: Path) -> None:
     """A record with any bit changed is read as it was or not at all, never as another number."""
     Numbers(tmp_path / "n").cover(123_456)

@@ -67,8 +67,11 @@ class Numbers:
         try:
             if self._folder is not None:
                 self._folder.renew()  # Another daemon's record is not to be overwritten.
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
             try:
+                # Never less than it says: a disk that was mounted late, or a copy that came back, may know of more.
+                if found := _parsed(os.pread(handle, _BYTES, 0)):
+                    claimed = max(claimed, found[0])
                 os.pwrite(handle, _record(claimed, in_memory=in_memory), 0)
                 os.fsync(handle)
             finally:
@@ -99,10 +102,10 @@ class Numbers:
         if not plain:
             self.trouble = f"{self._path} is no plain file; move it away"
             log.warning("%s", self.trouble)
-        elif (found := _RECORD.fullmatch(text)) is None or zlib.crc32(found[1]) != int(found[4], 16):
-            log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
+        elif found := _parsed(text):
+            self.known, (self.claimed, self.in_memory) = True, found
         else:
-            self.known, self.claimed, self.in_memory = True, int(found[2]), bool(found[3])
+            log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
 
     def exceed(self, last: int) -> bool:
         """Say whether verdicts behind `last` must have been numbered, though a file has none.
@@ -116,6 +119,14 @@ class Numbers:
         if self.trouble:
             raise LedgerError(f"{self.trouble}: verdicts cannot be numbered")
         return self.claimed
+
+
+def _parsed(text: bytes) -> tuple[int, bool] | None:
+    """Return what a record says is claimed, and whether verdicts may have been in memory; None if it is damaged."""
+    found = _RECORD.fullmatch(text)
+    if found is None or zlib.crc32(found[1]) != int(found[4], 16):
+        return None
+    return int(found[2]), bool(found[3])
 
 
 def _record(claimed: int, *, in_memory: bool) -> bytes:
