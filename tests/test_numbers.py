@@ -188,6 +188,27 @@ def test_a_record_that_cannot_be_written_for_a_moment_makes_no_gap(
     held.close(())
 
 
+def test_numbers_that_are_not_safe_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a disk takes neither verdicts nor the record, trouble says both, and the record until it is written."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO")))
+        fail(monkeypatch, LedgerError)
+        give(held, 5)
+        unsafe = f"{tmp_path / 'ledger.numbers'} cannot be written (EIO); check the disk: after a restart numbers"
+        assert "verdicts are kept in memory" in held.trouble
+        assert unsafe in held.trouble
+        held._retry_at = 0
+        held.tend()
+        assert not held.in_memory
+        assert held.trouble.startswith(unsafe)
+    held.tend()
+    assert held.trouble == ""
+    held.close(())
+
+
 @given(st.lists(st.tuples(st.integers(1, GROUP), st.booleans())))
 def test_no_kill_makes_a_file_look_older(groups: list[tuple[int, bool]]) -> None:
     """Whatever groups there were, and whether the last was written or not, what is claimed proves no other verdicts."""

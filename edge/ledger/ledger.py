@@ -97,7 +97,7 @@ class Ledger:
 
     @property
     def trouble(self) -> str:
-        """Why the disk takes nothing at present; empty if it does."""
+        """Why the disk takes nothing at present, or not all; empty if it does."""
         return self._stores.trouble
 
     def start(self, on_written: Callable[[int], None]) -> None:

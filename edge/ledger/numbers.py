@@ -45,8 +45,8 @@ class Numbers:
         """Why what was claimed before is not known; empty if it is."""
         self._path = path
         self._folder = claim
-        self._complaint = ""
-        """What was said of the disk already."""
+        self.unsecured = ""
+        """Why a number may be given twice after a restart: the record cannot be written; empty if it can."""
         self._read()
 
     def cover(self, last: int) -> None:
@@ -55,8 +55,11 @@ class Numbers:
             self._write(last + BLOCK, in_memory=self.in_memory)
 
     def note_memory(self, *, in_memory: bool) -> None:
-        """Note that verdicts are in memory alone from now on, or that all are in the file again."""
-        if in_memory is not self.in_memory:
+        """Note that verdicts are in memory alone from now on, or that all are in the file again.
+
+        What could not be written before is tried again.
+        """
+        if in_memory is not self.in_memory or self.unsecured:
             self._write(self.claimed, in_memory=in_memory)
 
     def renew(self) -> None:
@@ -77,11 +80,13 @@ class Numbers:
             finally:
                 os.close(handle)
         except OSError as error:
-            if str(error) != self._complaint and not self.trouble:
-                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror or error)
-            self._complaint = str(error)
+            problem = f"{self._path} cannot be written ({error.strerror or error}); check the disk"
+            unsecured = f"{problem}: after a restart numbers may be used again"
+            if unsecured != self.unsecured and not self.trouble:
+                log.warning("%s", unsecured)
+            self.unsecured = unsecured
             return
-        self._complaint = self.trouble = ""
+        self.unsecured = self.trouble = ""
         self.known = True
         self.claimed, self.in_memory = claimed, in_memory
 

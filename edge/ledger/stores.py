@@ -71,8 +71,8 @@ class Stores:
 
     @property
     def trouble(self) -> str:
-        """Why the file takes nothing at present, or cannot be read; empty if it does and can."""
-        return self._refused or self._shelf.unread
+        """Why the file takes nothing at present, or cannot be read, or numbers are not safe; empty if all is well."""
+        return "; ".join(filter(None, (self._refused or self._shelf.unread, self._main.numbers.unsecured)))
 
     @property
     def in_memory(self) -> bool:
