@@ -9,11 +9,12 @@ from ledger_samples import event
 from test_ledger import PLENTY, Heard, opened
 from test_stores import fail, give, stores
 
+from edge.contract.messages import Gap, Verdict
 from edge.errors import LedgerError
-from edge.ledger import mainfile
+from edge.ledger import mainfile, pending
 from edge.ledger.ledger import FILE, Ledger
 from edge.ledger.rows import Marks
-from edge.ledger.store import Store
+from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 
 if TYPE_CHECKING:
@@ -119,6 +120,64 @@ def test_a_disk_that_does_not_even_let_its_files_be_seen_is_left_in_order(
         assert held.close(()) == 0
     kept = Store(tmp_path / FILE, read_only=True)
     assert (kept.last, kept.marks.delivered) == (35, 7)
+    kept.close()
+
+
+def test_an_end_while_a_removed_ledger_is_copied_tells_what_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its copy is not whole before the process ends, all that the broker does not have counts as lost."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    ledger, heard = Ledger(folder, PLENTY), Heard()
+    ledger.start(heard)
+    for _ in range(50):
+        ledger.append(event())
+    heard.wait_for(50)
+    ledger.delivered = 20
+    ledger.flush(10)
+    copy, begun, go_on = Store.copy, threading.Event(), threading.Event()
+
+    def slowly(self: Store, path: Path) -> None:
+        begun.set()
+        go_on.wait(20)
+        copy(self, path)
+
+    monkeypatch.setattr(Store, "copy", slowly)
+    folder.rename(tmp_path / "gone")
+    assert begun.wait(10)
+    assert ledger.close(0.1) == 30
+    go_on.set()
+    assert ledger.close(10) == 0
+
+
+def test_a_verdict_that_was_shed_on_its_way_counts_until_it_has_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is the last one at an end: an end that has no time for its gap counts it, one that has writes that."""
+    monkeypatch.setattr(pending, "MOST_WAITING", 100)
+    ledger, heard = Ledger(tmp_path, PLENTY), Heard()
+    ledger.start(heard)
+    heard.wait_for(0)
+    add, reached, go_on = Store.add, threading.Event(), threading.Event()
+
+    def slowly(self: Store, *given: Any) -> None:
+        reached.set()
+        go_on.wait(20)
+        add(self, *given)
+
+    monkeypatch.setattr(Store, "add", slowly)
+    ledger.append(event(verdict=Verdict.DEFECT))
+    assert reached.wait(10)
+    for _ in range(100):
+        ledger.append(event(verdict=Verdict.DEFECT))
+    ledger.append(event(verdict=Verdict.PASS))
+    assert ledger.waiting == 101
+    assert ledger.close(0.1) == 102
+    go_on.set()
+    assert (ledger.close(10), ledger.lost) == (0, 1)
+    kept = Store(tmp_path / FILE, read_only=True)
+    assert kept.read(Span(101, 200), 10) == [Gap(first=102, last=102, reason="shed", verdicts={Verdict.PASS: 1})]
     kept.close()
 
 

@@ -13,6 +13,7 @@ from ledger_samples import row
 
 from edge.contract.messages import Gap
 from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import Numbers
 from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
 from edge.ledger.rows import DAMAGED, Row
@@ -104,6 +105,7 @@ def test_a_repair_broken_off_is_finished(
 def test_a_repair_that_fails_is_made_up_for(damaged: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk refuses one of its changes and all behind it, the next repair has all that the first would."""
     evidence = {damaged.read_bytes(), log_of(damaged).read_bytes()}
+    Numbers(damaged.with_suffix(".numbers"))._write(LAST, in_memory=False)
     stores = Stores(MainFile(damaged), 10 << 20, Retention())
     with monkeypatch.context() as broken:
         kill_at(step, broken, OSError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zlib
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_samples import make_ledger
-from test_stores import ALL, give, numbers, stores
+from ledger_samples import make_ledger, row
+from test_stores import ALL, fail, give, numbers, stores
 
 from edge.contract.messages import Gap
 from edge.errors import LedgerError
 from edge.ledger.numbers import GROUP, Numbers
 from edge.ledger.rows import DAMAGED, Row
+from edge.ledger.store import Store
+from edge.ledger.wal import PAGE, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +49,70 @@ def test_without_its_file_a_record_that_cannot_be_read_is_no_new_beginning(tmp_p
     held.open()
     give(held, 1)
     assert (held.last, held.trouble) == (1, "")
+    held.close(())
+
+
+@pytest.mark.parametrize("record", [b"", b"x" * 32, None])
+@pytest.mark.parametrize("left", ["ledger.db", "ledger.db-wal", "ledger.db.new"])
+def test_behind_a_ledger_that_cannot_be_opened_no_number_is_guessed(
+    tmp_path: Path, record: bytes | None, left: str
+) -> None:
+    """Where the record is damaged or gone too, an error says so; once the ledger opens numbers go on behind it."""
+    made = Store(tmp_path / "made.db")
+    made.add(row(seq) for seq in range(1, 101))
+    shutil.copy(log_of(tmp_path / "made.db"), tmp_path / "ledger.db-wal")
+    made.close()
+    if left != "ledger.db-wal":
+        (tmp_path / "ledger.db-wal").unlink()
+        (tmp_path / "made.db").rename(tmp_path / left)
+    if record is not None:
+        (tmp_path / "ledger.numbers").write_bytes(record)
+    (tmp_path / "ledger.db-shm").mkdir()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="no more can be numbered before it opens"):
+            stores(tmp_path).open()
+    (tmp_path / "ledger.db-shm").rmdir()
+    held = stores(tmp_path)
+    held.open()
+    give(held, 1)
+    assert numbers(held.look(ALL, 200)) == list(range(1, 102))
+    held.close(())
+
+
+def test_what_a_first_start_on_a_full_disk_leaves_holds_no_numbers(tmp_path: Path) -> None:
+    """A ledger of one page and an empty record, as ext4 has them then: verdicts are taken."""
+    (tmp_path / "ledger.db").write_bytes(bytes(PAGE))
+    (tmp_path / "ledger.numbers").touch()
+    (tmp_path / "ledger.db-shm").mkdir()
+    held = stores(tmp_path)
+    held.open()
+    give(held, 1)
+    assert held.last == 1
+    assert "verdicts are kept in memory" in held.trouble
+
+
+def test_verdicts_under_the_numbers_of_others_get_new_ones(tmp_path: Path) -> None:
+    """A record older than a ledger that opens late: all of both are there, under the numbers that their JSON says."""
+    before = make_ledger(tmp_path / "ledger.db", 1_400)
+    Numbers(tmp_path / "ledger.numbers").cover(100)
+    (tmp_path / "ledger.db-shm").mkdir()
+    held = stores(tmp_path)
+    held.open()
+    give(held, 600)
+    memory = held.take(0, 1_000)
+    assert numbers(memory) == list(range(1_101, 1_701))
+    (tmp_path / "ledger.db-shm").rmdir()
+    held._retry_at = 0
+    held.tend()
+    give(held, 1)
+    assert (held.trouble, held.backlog) == ("", 0)
+    found = held.take(0, 3_000)
+    assert found[:1_400] == before
+    assert numbers(found) == [*range(1, 1_401), *range(1_401, 1_701), *range(1_701, 2_002)]
+    rows = [each for each in found if isinstance(each, Row)]
+    assert [json.loads(each.json)["seq"] for each in rows] == [each.seq for each in rows]
+    given = {json.loads(each.json)["id"] for each in memory if isinstance(each, Row)}
+    assert given == {json.loads(each.json)["id"] for each in rows[1_400:-1]}
     held.close(())
 
 
@@ -84,6 +151,64 @@ def test_a_file_older_than_the_claims_gives_no_used_number(tmp_path: Path, lost:
         each.close(())
 
 
+def test_a_kill_while_in_memory_makes_one_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starts after the next one have nothing to tell, however they end."""
+    left = tmp_path / "killed"
+    left.mkdir()
+    held = stores(left)
+    held.open()
+    give(held, 5)
+    fail(monkeypatch, LedgerError)
+    give(held, 3)
+    for life in range(4):
+        left = shutil.copytree(left, tmp_path / str(life))
+        after = stores(left)
+        after.open()
+        give(after, 10)
+        assert numbers(after.look(ALL, 100)) == [*range(1, 6), (6, 1_000), *range(1_001, 1_011 + 10 * life)]
+        if life % 2:
+            after.close(())
+
+
+def test_a_record_that_cannot_be_written_for_a_moment_makes_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That all came from memory to the file is recorded as soon as the disk lets it."""
+    held = stores(tmp_path)
+    held.open()
+    fail(monkeypatch, LedgerError)
+    give(held, 5)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO")))
+        held._retry_at = 0
+        held.tend()
+        assert not held.in_memory
+    held.tend()
+    assert not Numbers(tmp_path / "ledger.numbers").in_memory
+    held.close(())
+
+
+def test_numbers_that_are_not_safe_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a disk takes neither verdicts nor the record, trouble says both, and the record until it is written."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO")))
+        fail(monkeypatch, LedgerError)
+        give(held, 5)
+        unsafe = f"{tmp_path / 'ledger.numbers'} cannot be written (EIO); check the disk: after a restart numbers"
+        assert "verdicts are kept in memory" in held.trouble
+        assert unsafe in held.trouble
+        held._retry_at = 0
+        held.tend()
+        assert not held.in_memory
+        assert held.trouble.startswith(unsafe)
+    held.tend()
+    assert held.trouble == ""
+    held.close(())
+
+
 @given(st.lists(st.tuples(st.integers(1, GROUP), st.booleans())))
 def test_no_kill_makes_a_file_look_older(groups: list[tuple[int, bool]]) -> None:
     """Whatever groups there were, and whether the last was written or not, what is claimed proves no other verdicts."""
@@ -117,6 +242,17 @@ def test_any_record_of_numbers_is_read(tmp_path: Path, content: bytes) -> None:
     found.note_memory(in_memory=True)
     assert (Numbers(tmp_path / "n").claimed, Numbers(tmp_path / "n").in_memory) == (21_000, True)
     assert (tmp_path / "n").stat().st_size == max(32, len(content))
+
+
+def test_a_record_that_says_more_stays(tmp_path: Path) -> None:
+    """Where a disk with a record of its own was mounted over the folder no number of that is free again."""
+    for write in (lambda each: each.cover(5), lambda each: each.note_memory(in_memory=True), Numbers.renew):
+        held = Numbers(tmp_path / "n")
+        Numbers(tmp_path / "mounted").cover(3_000)
+        (tmp_path / "mounted").rename(tmp_path / "n")
+        write(held)
+        assert held.claimed == Numbers(tmp_path / "n").claimed == 4_000
+        (tmp_path / "n").unlink()
 
 
 def test_every_bit_of_a_record_counts(tmp_path: Path) -> None:

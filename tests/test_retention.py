@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -163,7 +164,7 @@ def test_an_emptied_ledger_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     stores.write(lambda _: ([Row(1, Verdict.PASS, json)], []))
     stores.write(lambda _: ([], [Gap(first=2, last=5, reason="shed", verdicts={})]))
     stores.write(lambda _: ([Row(6, Verdict.PASS, json, 5)], []), Marks(6))
-    kept.note(datetime.now(UTC), 0.0)
+    kept.note(datetime.now(UTC), time.monotonic())
     while kept.removed < 6:
         stores.tend()
     assert stores.look(Span(0, 100), 10) == []
@@ -181,7 +182,7 @@ def test_nothing_is_written_while_nothing_is_due(tmp_path: Path, monkeypatch: py
     stores.open()
     stores.write(lambda _: ([row(seq) for seq in range(1, 300)], []), Marks(299))
     stores.tend()
-    kept.note(datetime.now(UTC), 0.0)
+    kept.note(datetime.now(UTC), time.monotonic())
     written, looks = log_of(tmp_path / "ledger.db").read_bytes(), []
     look = kept.look
     monkeypatch.setattr(kept, "look", lambda *given: (looks.append(1), look(*given))[1])

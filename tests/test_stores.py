@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ledger_samples import row
+from ledger_samples import event, row
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, LedgerError
-from edge.ledger.ledger import Ledger
+from edge.ledger.ledger import Ledger, numbered
 from edge.ledger.mainfile import MainFile
 from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row
@@ -31,8 +31,9 @@ def stores(folder: Path) -> Stores:
 
 
 def give(to: Stores, count: int) -> None:
-    """Write so many verdicts."""
-    to.write(lambda first: ([row(first + number) for number in range(count)], []))
+    """Write so many verdicts, the same ones wherever they go."""
+    events = [event() for _ in range(count)]
+    to.write(lambda first: numbered(events, first, 0))
 
 
 def numbers(entries: Sequence[Row | Gap]) -> list[int | tuple[int, int]]:
@@ -161,6 +162,43 @@ def test_what_a_late_file_holds_is_delivered(tmp_path: Path, monkeypatch: pytest
     waiting = numbers(ledger.take(2, 100))
     assert waiting[:3] == [3, 4, 5]
     assert waiting[-2:] == [held.last - 1, held.last]
+    ledger.close(1)
+
+
+class Slow(Ledger):
+    """Lets others act when it has been asked whether delivering has to go back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked, self.gone_back = threading.Event(), threading.Event()
+        self.pausing = False
+        self._value: int | None = None
+        super().__init__(folder, PLENTY)
+
+    @property
+    def _backlog(self) -> int | None:
+        value = self._value
+        if self.pausing:
+            self.asked.set()
+            self.gone_back.wait(0.5)  # As long as this thread asks nobody may go back: it runs into its end.
+        return value
+
+    @_backlog.setter
+    def _backlog(self, value: int | None) -> None:
+        self._value = value
+
+
+def test_whoever_delivers_hides_no_late_file(tmp_path: Path) -> None:
+    """How far it is, told just while the file is opened, is no mark for the verdicts in it."""
+    ledger = Slow(tmp_path)
+    ledger.pausing = True
+    sender = threading.Thread(target=setattr, args=(ledger, "delivered", 1_105))
+    sender.start()
+    assert ledger.asked.wait(10)
+    ledger._go_back(0)
+    ledger.gone_back.set()
+    sender.join()
+    ledger.pausing = False
+    assert (ledger.delivered, ledger.take_backlog()) == (0, 0)
     ledger.close(1)
 
 

@@ -45,6 +45,8 @@ class Ledger:
         """
         self._delivered = 0
         self._backlog: int | None = None
+        self._going_back = threading.Lock()
+        """Held while either changes: whoever delivers says how far, and the writer that it has to go back."""
         self._claim = Claim(folder)
         self._retention = retention or Retention()
         self._stores = Stores(MainFile(folder / FILE, self._claim), budget, self._retention)
@@ -65,16 +67,18 @@ class Ledger:
 
     @delivered.setter
     def delivered(self, number: int) -> None:
-        if self._backlog is None:  # Else whoever delivers does not know yet that it has to go back.
-            self._delivered = number
+        with self._going_back:
+            if self._backlog is None:  # Else whoever delivers does not know yet that it has to go back.
+                self._delivered = number
 
     def take_backlog(self) -> int | None:
         """Return the number behind which delivering has to begin again, once; None: it may go on.
 
         A file that could not be opened at the start was opened: verdicts of the last life are in it.
         """
-        backlog, self._backlog = self._backlog, None
-        return backlog
+        with self._going_back:
+            backlog, self._backlog = self._backlog, None
+            return backlog
 
     @property
     def waiting(self) -> int:
@@ -93,7 +97,7 @@ class Ledger:
 
     @property
     def trouble(self) -> str:
-        """Why the disk takes nothing at present; empty if it does."""
+        """Why the disk takes nothing at present, or not all; empty if it does."""
         return self._stores.trouble
 
     def start(self, on_written: Callable[[int], None]) -> None:
@@ -151,7 +155,7 @@ class Ledger:
             log.error("the ledger was ended by %r", self._error)
         stranded = self._stranded
         if stranded is None:
-            stranded = self._writing + self._stores.count_in_memory(self._delivered)
+            stranded = self._writing + self._stores.count_at_risk(self._delivered)
         return len(self._pending) + stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
@@ -176,7 +180,8 @@ class Ledger:
             self._error = error
 
     def _go_back(self, backlog: int) -> None:
-        self._delivered = self._backlog = backlog
+        with self._going_back:
+            self._delivered = self._backlog = backlog
         self._stores.backlog = None
 
     def _write(self, items: list[Event | Verdict]) -> bool:
@@ -184,7 +189,7 @@ class Ledger:
         audits = self._trail.take(now)
         if items:
             self._note_times(items, now)
-            self._writing = sum(not isinstance(item, Verdict) for item in items)
+            self._writing = len(items)
             self._stores.write(lambda first: numbered(items, first, delivered), audits=audits)
             self._writing = 0
             self._stores.marks = self._stores.marks.further(Marks(delivered))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.place import copy, finish_repair, make_folder, put_back
+from edge.ledger.place import copy, finish_repair, finished, make_folder, put_back
 from edge.ledger.repair import asked_for, looks_whole, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
-from edge.ledger.wal import log_of
+from edge.ledger.wal import log_of, may_hold_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +58,16 @@ class MainFile:
             asked_for(self.path).unlink(missing_ok=True)
         self.use(lambda _: None)
 
-    def expect(self) -> None:
-        """Let verdicts go on elsewhere, numbered behind all that the file may hold; raises LedgerError."""
-        self.last, self._known = self.numbers.beyond(), True
+    def expect(self, why: OSError) -> None:
+        """Let verdicts go on elsewhere, numbered behind all that the file may hold, which could not be opened.
+
+        Raises OSError if it is not known how far that is.
+        """
+        last = self.numbers.beyond()
+        if not self.numbers.known and any(map(may_hold_verdicts, (self.path, finished(self.path)))):
+            problem = "the record beside it does not say how far its verdicts are numbered: no more can be numbered"
+            raise LedgerError(f"{why}; {problem} before it opens") from why
+        self.last, self._known = last, True
 
     def hold(self, last: int) -> None:
         """Note that it was given verdicts up to this number."""

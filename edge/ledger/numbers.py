@@ -39,12 +39,14 @@ class Numbers:
         """No number above this was ever used, as far as is known."""
         self.in_memory = False
         """Whether verdicts may have been numbered that were in memory alone."""
+        self.known = False
+        """Whether `claimed` is what the record says; else there is none, or it cannot be read."""
         self.trouble = ""
         """Why what was claimed before is not known; empty if it is."""
         self._path = path
         self._folder = claim
-        self._complaint = ""
-        """What was said of the disk already."""
+        self.unsecured = ""
+        """Why a number may be given twice after a restart: the record cannot be written; empty if it can."""
         self._read()
 
     def cover(self, last: int) -> None:
@@ -53,8 +55,11 @@ class Numbers:
             self._write(last + BLOCK, in_memory=self.in_memory)
 
     def note_memory(self, *, in_memory: bool) -> None:
-        """Note that verdicts are in memory alone from now on, or that all are in the file again."""
-        if in_memory is not self.in_memory:
+        """Note that verdicts are in memory alone from now on, or that all are in the file again.
+
+        What could not be written before is tried again.
+        """
+        if in_memory is not self.in_memory or self.unsecured:
             self._write(self.claimed, in_memory=in_memory)
 
     def renew(self) -> None:
@@ -65,18 +70,24 @@ class Numbers:
         try:
             if self._folder is not None:
                 self._folder.renew()  # Another daemon's record is not to be overwritten.
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
             try:
+                # Never less than it says: a disk that was mounted late, or a copy that came back, may know of more.
+                if found := _parsed(os.pread(handle, _BYTES, 0)):
+                    claimed = max(claimed, found[0])
                 os.pwrite(handle, _record(claimed, in_memory=in_memory), 0)
                 os.fsync(handle)
             finally:
                 os.close(handle)
         except OSError as error:
-            if str(error) != self._complaint and not self.trouble:
-                log.warning("%s cannot be written (%s); check the disk", self._path, error.strerror or error)
-            self._complaint = str(error)
+            problem = f"{self._path} cannot be written ({error.strerror or error}); check the disk"
+            unsecured = f"{problem}: after a restart numbers may be used again"
+            if unsecured != self.unsecured and not self.trouble:
+                log.warning("%s", unsecured)
+            self.unsecured = unsecured
             return
-        self._complaint = self.trouble = ""
+        self.unsecured = self.trouble = ""
+        self.known = True
         self.claimed, self.in_memory = claimed, in_memory
 
     def _read(self) -> None:
@@ -96,10 +107,10 @@ class Numbers:
         if not plain:
             self.trouble = f"{self._path} is no plain file; move it away"
             log.warning("%s", self.trouble)
-        elif (found := _RECORD.fullmatch(text)) is None or zlib.crc32(found[1]) != int(found[4], 16):
-            log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
+        elif found := _parsed(text):
+            self.known, (self.claimed, self.in_memory) = True, found
         else:
-            self.claimed, self.in_memory = int(found[2]), bool(found[3])
+            log.warning("%s is damaged: numbers go on behind the last verdict that can be read", self._path)
 
     def exceed(self, last: int) -> bool:
         """Say whether verdicts behind `last` must have been numbered, though a file has none.
@@ -113,6 +124,14 @@ class Numbers:
         if self.trouble:
             raise LedgerError(f"{self.trouble}: verdicts cannot be numbered")
         return self.claimed
+
+
+def _parsed(text: bytes) -> tuple[int, bool] | None:
+    """Return what a record says is claimed, and whether verdicts may have been in memory; None if it is damaged."""
+    found = _RECORD.fullmatch(text)
+    if found is None or zlib.crc32(found[1]) != int(found[4], 16):
+        return None
+    return int(found[2]), bool(found[3])
 
 
 def _record(claimed: int, *, in_memory: bool) -> bytes:

@@ -37,7 +37,8 @@ class Pending:
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
-        return self._kept
+        """Return how many have no number yet, those that were shed among them: they get theirs in a gap."""
+        return len(self._waiting)
 
     def add(self, event: Event) -> None:
         """Put one behind the others; where MOST_WAITING are here, some that matter least give way."""

@@ -13,7 +13,7 @@ from edge.contract.messages import Gap
 from edge.errors import FullLedgerError, LedgerError
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, last_of
+from edge.ledger.rows import Marks, Row, last_of, renumbered
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
@@ -53,6 +53,8 @@ class Stores:
         self._retention = retention
         self._shelf = Shelf(main)
         self._last_in_memory = 0
+        self._is_astray = False
+        """Whether the file would be lost with the process: it was removed or replaced, and is not back."""
         self._retry_at = 0.0
         self._fresh: tuple[Sequence[Row], Sequence[Gap]] = (), ()  # What is being written.
         self._shedder = Shedder(main.moving)
@@ -69,8 +71,8 @@ class Stores:
 
     @property
     def trouble(self) -> str:
-        """Why the file takes nothing at present, or cannot be read; empty if it does and can."""
-        return self._refused or self._shelf.unread
+        """Why the file takes nothing at present, or cannot be read, or numbers are not safe; empty if all is well."""
+        return "; ".join(filter(None, (self._refused or self._shelf.unread, self._main.numbers.unsecured)))
 
     @property
     def in_memory(self) -> bool:
@@ -86,8 +88,9 @@ class Stores:
         """Open the file, repaired where it is damaged; where that cannot be, memory has to do until `tend` can."""
         try:
             self._main.look_through()
+            self._note_numbers()
         except OSError as error:
-            self._main.expect()
+            self._main.expect(error)
             self._fall_back(error)
             self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
@@ -105,8 +108,12 @@ class Stores:
                 file.close()
         return sum(stranded)
 
+    def count_at_risk(self, delivered: int) -> int:
+        """Return how many verdicts go with the process that the broker has not. Any thread may ask; no disk is."""
+        return max(0, self.last - delivered) if self._is_astray else self.count_in_memory(delivered)
+
     def count_in_memory(self, delivered: int) -> int:
-        """Return how many verdicts memory alone has that the broker has not. Any thread may ask, at an end."""
+        """Return how many verdicts memory alone has that the broker has not."""
         spare = self._shelf.spare
         try:
             return spare.count_behind(delivered) if spare is not None else 0
@@ -165,20 +172,28 @@ class Stores:
     def tend(self) -> None:
         """Repair what `take` found damaged, go back to a disk that takes verdicts again, keep to budget and time."""
         try:
-            if self._main.damaged and time.monotonic() >= self._retry_at:
-                self._main.mend()
+            self._is_astray = self._main.is_displaced
             is_due = time.monotonic() >= self._retry_at
+            if self._main.damaged and is_due:
+                self._main.mend()
             if is_due and self._main.is_displaced:
                 self._main.put_back()
                 self._retry_at = time.monotonic() + RETRY_SECONDS  # Who removes it again does not get a copy each time.
+            self._is_astray = self._main.is_displaced
             if self._shelf.spare is not None and is_due:
                 self._go_back(self._shelf.spare)
             if self._shelf.spare is None:
+                self._note_numbers()
                 self._room.look()
                 self._main.use(lambda file: self._shed(file, self._room.bytes))
                 self._main.use(self._expire)
         except OSError as error:  # Not only LedgerError: a dying disk does not even tell how full it is.
             self._fall_back(error)
+
+    def _note_numbers(self) -> None:
+        """Have it recorded that the file has all, with gaps for what was lost with the memory of an earlier life."""
+        self._main.numbers.note_memory(in_memory=False)
+        self._main.numbers.cover(self._main.last)
 
     def _take_in_first(self, file: Store) -> None:
         """Hear how far the file was delivered; where it opened late, delivering has to go back to there."""
@@ -237,28 +252,39 @@ class Stores:
         while batch := spare.read(Span(0, self.last), _BATCH):
             rows = [entry for entry in batch if isinstance(entry, Row)]
             # Whoever reads does not wait for the disk: until memory forgets them, both have them.
-            self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
+            others = self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
             with self._main.moving:
+                if others:
+                    self._number_anew(others, spare)
                 self._main.hold(last_of(batch[-1]))
                 spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
         with self._main.moving:
             spare.close()
             self._shelf.spare, self._refused = None, ""
-        self._main.numbers.note_memory(in_memory=False)
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
-    def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> None:
+    def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> list[Row]:
         """Add what is not there yet, or nothing: a disk may have taken what it said it did not.
 
-        A gap without the verdicts before it would look as if those were missing.
+        A gap without the verdicts before it would look as if those were missing. Returns those whose numbers others
+        have there.
         """
         span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
-        known = {entry.seq for entry in file.read(span, _ALL) if isinstance(entry, Row)}
+        known = {entry.seq: entry.json for entry in file.read(span, _ALL) if isinstance(entry, Row)}
         # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
         delivered = self.marks.delivered
         fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
         self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
+        return [row for row in fresh if known.get(row.seq, row.json) != row.json]
+
+    def _number_anew(self, rows: Sequence[Row], spare: Store) -> None:
+        """Put verdicts behind all others: the record of numbers was older than a file that opened late."""
+        log.error("%s has others under the numbers of %d verdicts, which get new ones", self._main.path, len(rows))
+        self._main.numbers.cover(self.last + len(rows))
+        anew = [renumbered(row, seq) for seq, row in enumerate(rows, self.last + 1)]
+        spare.add(anew)
+        self._last_in_memory = anew[-1].seq
 
 
 @contextmanager

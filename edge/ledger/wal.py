@@ -6,6 +6,7 @@ By "Database File Format", sqlite.org/fileformat2.html: 4.1 WAL file format, 4.2
 from __future__ import annotations
 
 import struct
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from edge.errors import LedgerError
@@ -55,6 +56,22 @@ def is_orphaned(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return frames and not (path.exists() and path.stat().st_size)
+
+
+def may_hold_verdicts(path: Path) -> bool:
+    """Say whether a file or its log is larger than what SQLite begins with; raises OSError if the disk does not tell.
+
+    A full disk may keep it from more than that.
+    """
+    return _size(path) > PAGE or _size(log_of(path)) >= HEADER_BYTES + FRAME_BYTES
+
+
+def _size(path: Path) -> int:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0
+    return status.st_size if S_ISREG(status.st_mode) else 0
 
 
 def is_whole(path: Path) -> bool:
