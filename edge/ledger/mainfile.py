@@ -79,6 +79,9 @@ class MainFile:
     def mend(self) -> None:
         """Put a repaired file in the place of the damaged one."""
         self.damaged = True
+        if self.is_displaced:  # Only what has the name can be repaired, and closing would end what has none.
+            with suppress(DamagedLedgerError):  # It has its place, but cannot be opened before it is repaired.
+                self.put_back()
         with self.moving:
             self._let_go()
         self._renew_claim()
@@ -109,7 +112,7 @@ class MainFile:
     def is_displaced(self) -> bool:
         """Whether it is open, but somebody removed or replaced it, or its log: what is written there would be lost."""
         try:
-            return bool(self.store and self._files) and not self.damaged and self._files != _files(self.path)
+            return bool(self.store and self._files) and self._files != _files(self.path)
         except OSError:  # Rights that were taken away, or a disk that does not tell: what is open is not gone by that.
             return False
 
