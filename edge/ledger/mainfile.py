@@ -95,7 +95,7 @@ class MainFile:
         if self.store is None:
             self._renew_claim()
             with ExitStack() as stack:
-                stack.callback((store := Store(self.path)).close)
+                stack.callback((store := Store(self.path)).abandon)
                 last = self._last_in(store)
                 if store.last < last:  # Not even the numbers of its last verdicts were left.
                     store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
@@ -135,7 +135,7 @@ class MainFile:
         """Close the file; what it says then is no news: it is damaged, or copied."""
         if self.store is not None:
             with suppress(LedgerError):
-                self.store.close()
+                self.store.abandon()
             self.store = None
 
     def _renew_claim(self) -> None:
