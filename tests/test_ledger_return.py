@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from test_stores import ALL, fail, give, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
@@ -12,8 +13,6 @@ from edge.ledger.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_a_gap_of_memory_comes_to_the_file_with_the_verdicts_before_it(
@@ -119,3 +118,34 @@ def test_what_memory_shed_is_shed_though_the_disk_took_it(tmp_path: Path, monkey
         held._retry_at = 0
         held.tend()
     assert held.trouble == ""
+
+
+@pytest.mark.parametrize("kind", [LedgerError, DamagedLedgerError])
+def test_what_memory_has_is_delivered_though_the_file_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[LedgerError]
+) -> None:
+    """Where the broker has all that is in the file nothing waits for it; what it does not have stays first in line."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 50)
+    read = Store.read
+
+    def failing(self: Store, *given: Any) -> Any:
+        if self._name != ":memory:":
+            raise kind("the disk says no")
+        return read(self, *given)
+
+    fail(monkeypatch, LedgerError)
+    give(held, 3)
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "read", failing)
+        for _ in range(2):
+            assert numbers(held.take(49, 100)) == []
+            assert held.doubt != ""
+            assert numbers(held.take(50, 100)) == [51, 52, 53]
+            assert held.doubt != "", "what is in the file is in doubt still"
+            assert numbers(held.take(52, 100)) == [53]
+    held._retry_at = 0
+    held.tend()
+    assert numbers(held.take(49, 100)) == [50, 51, 52, 53]
+    assert (held.trouble, held.doubt, held.close(())) == ("", "", 0)
