@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.place import copy, finish_repair, make_folder, put_back
+from edge.ledger.place import copy, drop_copy, finish_repair, make_folder, put_back
 from edge.ledger.repair import asked_for, looks_whole, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
@@ -46,6 +46,8 @@ class MainFile:
         """Hears of the file each time that it was opened, before anybody else has it."""
         self._files: list[tuple[int, int] | None] = []
         """Which files were opened: of the ledger and of its log; none if the disk did not tell."""
+        self._is_copied = False
+        """Whether there may be a whole copy that could not take the place."""
         self._known = False
         """Whether `last` is right; else only what was claimed is known."""
 
@@ -67,7 +69,13 @@ class MainFile:
         self.last = max(self.last, last)
 
     def use(self, act: Callable[[Store], None]) -> None:
-        """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
+        """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one.
+
+        It must be in its place.
+        """
+        if self._is_copied:
+            drop_copy(self.path)
+            self._is_copied = False
         try:
             act(self.open())
         except DamagedLedgerError as error:
@@ -123,8 +131,10 @@ class MainFile:
             self._renew_claim()
         # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
         copy(self.path, self.open())  # Who reads need not wait: nobody but this thread writes.
+        self._is_copied = True
         with self.moving:
             put_back(self.path, is_own=self._files[:1] == _files(self.path)[:1])
+            self._is_copied = False
             self._let_go()
             self.open()
         if self._claim is not None:

@@ -109,6 +109,16 @@ def give_up(path: Path) -> None:
             remove(finished(path))
 
 
+def drop_copy(path: Path) -> None:
+    """Remove a copy of what has its place again, before that has more than the copy; raises LedgerError."""
+    try:
+        remove(finished(path))
+        storage.sync(path.parent)
+    except OSError as error:
+        problem = f"{finished(path)} cannot be removed ({error.strerror}), and would take the place of {path}"
+        raise LedgerError(f"{problem} at the next start; remove it") from error
+
+
 def finish_repair(path: Path) -> bool:
     """Let what is whole take its place if a kill came before; says whether there was any, and raises LedgerError.
 
