@@ -8,10 +8,10 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
 from edge.ledger.place import copy, drop_copy, finish_repair, make_folder, put_back
-from edge.ledger.repair import asked_for, looks_whole, repair
+from edge.ledger.repair import asked_for, has_sound_ledger, looks_whole, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of
@@ -90,6 +90,8 @@ class MainFile:
         if self.is_displaced:  # Only what has the name can be repaired, and closing would end what has none.
             with suppress(DamagedLedgerError):  # It has its place, but cannot be opened before it is repaired.
                 self.put_back()
+            if not self.damaged:
+                return
         with self.moving:
             self._let_go()
         self._renew_claim()
@@ -125,21 +127,47 @@ class MainFile:
             return False
 
     def put_back(self) -> None:
-        """Have what was written where nobody will find it in its place again; raises LedgerError."""
+        """Have what was written where nobody will find it in its place again; raises LedgerError.
+
+        Where it cannot be read any more, as after its disk was gone, a sound ledger that has its name is used instead.
+        """
         with self.moving:
             make_folder(self.path)
             self._renew_claim()
-        # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
-        copy(self.path, self.open())  # Who reads need not wait: nobody but this thread writes.
-        self._is_copied = True
+        if copied := self._copy(self.open()):
+            self._is_copied = True
         with self.moving:
-            put_back(self.path, is_own=self._files[:1] == _files(self.path)[:1])
-            self._is_copied = False
+            if copied:
+                put_back(self.path, is_own=self._has_its_name)
+                self._is_copied = False
             self._let_go()
             self.open()
+            self.damaged = self.damaged and copied
         if self._claim is not None:
             self._claim.let_go_of_former()
         self.numbers.renew()
+
+    def _copy(self, store: Store) -> bool:
+        """Write the copy that is to be put back, or say that a sound ledger is there for one that cannot be read."""
+        try:
+            # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
+            copy(self.path, store)  # Who reads need not wait: nobody but this thread writes.
+        except FullLedgerError:
+            raise
+        except LedgerError:
+            if _is_readable(store) or not has_sound_ledger(self.path):
+                raise
+            log.warning("the ledger %s cannot be read any more; the one that has its name now is used", self.path)
+            return False
+        return True
+
+    @property
+    def _has_its_name(self) -> bool:
+        """Whether the file itself is in its place, as where only its log was removed."""
+        try:
+            return self._files[:1] == _files(self.path)[:1]
+        except OSError:  # Then it will be set aside, or that fails too.
+            return False
 
     def _let_go(self) -> None:
         """Close the file; what it says then is no news: it is damaged, or copied."""
@@ -162,6 +190,14 @@ class MainFile:
         # One that is new, older than the claims, or behind verdicts in memory alone, does not know the last number.
         unsure = not self._known and (not store.last or self.numbers.exceed(store.last))
         return max(self.last, store.last, self.numbers.beyond() if unsure else 0)
+
+
+def _is_readable(store: Store) -> bool:
+    try:
+        store.count_behind(0)
+    except LedgerError:
+        return False
+    return True
 
 
 def _files(path: Path) -> list[tuple[int, int] | None]:

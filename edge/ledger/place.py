@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.contract import storage
-from edge.errors import DamagedLedgerError, LedgerError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.room import RESERVE_BYTES
 from edge.ledger.wal import index_of, log_of
 
@@ -75,20 +75,21 @@ def put_back(path: Path, *, is_own: bool) -> None:
 
 def _not_put_back(path: Path, error: OSError) -> LedgerError:
     problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
-    return LedgerError(f"{problem}; make room for it there, and do not end the daemon before")
+    kind = FullLedgerError if isinstance(error, FullLedgerError) else LedgerError
+    return kind(f"{problem}; make room for it there, and do not end the daemon before")
 
 
 def _need_room(path: Path, size: int) -> None:
     """Leave the disk's last room to others where it would not do."""
     disk = os.statvfs(path.parent)
     if (free := disk.f_bavail * disk.f_frsize) < size:
-        raise LedgerError(f"it takes {size / 2**20:.1f} MiB, {free / 2**20:.1f} are free")
+        raise FullLedgerError(f"it takes {size / 2**20:.1f} MiB, {free / 2**20:.1f} are free")
 
 
 def finish_writing(path: Path) -> None:
     """Have it known that what was written to take the place is whole; raises OSError."""
     if log_of(unfinished(path)).exists():  # A full disk keeps SQLite from moving it to the file, without a word.
-        raise LedgerError("not all of it could be written; make room")
+        raise FullLedgerError("not all of it could be written; make room")
     unfinished(path).rename(finished(path))
     storage.sync(path.parent)
 
