@@ -46,7 +46,7 @@ def copy(path: Path, store: Store) -> None:
     """Write a copy of a ledger that is open, but was removed or replaced, to take its place; raises LedgerError."""
     try:
         remove(unfinished(path))
-        _need_room(path, store.used + RESERVE_BYTES)
+        _need_room(path, store.size + RESERVE_BYTES)
         store.copy(unfinished(path))
         finish_writing(path)
     except OSError as error:

@@ -124,10 +124,14 @@ class Store:
         return max(self._one("SELECT max(seq) FROM event"), last_gap, self.marks.delivered)
 
     @property
+    def size(self) -> int:
+        """Bytes of the file with all that is in the log: those of a copy."""
+        return self._one("PRAGMA page_count") * self._one("PRAGMA page_size")
+
+    @property
     def used(self) -> int:
         """Bytes of the file that hold something; what was removed is used again before the file grows."""
-        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
-        return pages * self._one("PRAGMA page_size")
+        return self.size - self._one("PRAGMA freelist_count") * self._one("PRAGMA page_size")
 
     def add(
         self,
