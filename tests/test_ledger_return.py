@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from test_stores import ALL, fail, give, numbers, stores
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.ledger import FILE
+from edge.ledger.rows import Marks
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of
 
@@ -204,3 +207,22 @@ def test_what_can_be_read_does_not_give_way_to_another_ledger(tmp_path: Path, mo
     held.tend()
     assert (held.trouble, numbers(held.take(0, 100))) == ("", list(range(1, 41)))
     held.close(())
+
+
+def test_what_was_put_back_but_cannot_be_opened_is_not_passed_over(tmp_path: Path) -> None:
+    """Verdicts that memory takes until it is repaired are not delivered before those that it has."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 40)
+    held.write(lambda _: ((), ()), Marks(10))
+    with closing(sqlite3.connect(tmp_path / FILE)) as other, other:
+        other.execute("UPDATE marks SET body = x'00'")
+    remove_file(tmp_path)
+    held.tend()
+    assert "damaged" in held.trouble
+    give(held, 3)
+    assert held.take(10, 100) == []
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, numbers(held.take(10, 100))) == ("", list(range(11, 44)))
+    assert held.close(()) == 0

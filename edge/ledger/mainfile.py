@@ -141,11 +141,13 @@ class MainFile:
                 put_back(self.path, is_own=self._has_its_name)
                 self._is_copied = False
             self._let_go()
+            if self._claim is not None:
+                self._claim.let_go_of_former()
+            self.numbers.renew()
+            is_damaged = self.damaged and copied
+            self.damaged = True  # Where it cannot be opened: what it has comes before what memory has.
             self.open()
-            self.damaged = self.damaged and copied
-        if self._claim is not None:
-            self._claim.let_go_of_former()
-        self.numbers.renew()
+            self.damaged = is_damaged
 
     def _copy(self, store: Store) -> bool:
         """Write the copy that is to be put back, or say that a sound ledger is there for one that cannot be read."""
