@@ -6,19 +6,23 @@ import random
 import shutil
 import subprocess
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from ledger_samples import event, make_ledger, row
 from test_ledger import everything, opened
-from test_ledger_removed import until
+from test_ledger_removed import remove_file, until
 from test_ledger_salvage import copy_open, damage
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import LedgerError
 from edge.ledger import stores
 from edge.ledger.ledger import FILE
+from edge.ledger.mainfile import MainFile
 from edge.ledger.repair import repair
+from edge.ledger.retention import Retention
+from edge.ledger.room import RESERVE_BYTES
 from edge.ledger.rows import Row
 from edge.ledger.store import Span, Store
 
@@ -122,6 +126,24 @@ def test_a_ledger_without_room_to_be_put_back_leaves_what_there_is(
         until(lambda: not ledger.trouble)
     with opened(small_disk) as (ledger, _):
         assert numbers(everything(ledger)) == list(range(1, 4_002))
+
+
+def test_a_copy_has_room_for_what_is_free_in_it_too(small_disk: Path) -> None:
+    """A removed ledger whose verdicts are mostly gone is not begun to be copied to a disk that its copy would fill."""
+    make_ledger(small_disk / FILE, 5_000)
+    with closing(Store(small_disk / FILE)) as store:
+        store.expire(4_900, 4_900)
+        assert store.used < store.size / 10
+    held = stores.Stores(MainFile(small_disk / FILE), 10 << 20, Retention())
+    held.open()
+    remove_file(small_disk)
+    (small_disk / "hog").write_bytes(bytes(shutil.disk_usage(small_disk).free - RESERVE_BYTES - (400 << 10)))
+    held.tend()
+    assert "cannot be put back (it takes " in held.trouble
+    (small_disk / "hog").unlink()
+    assert held.close(()) == 0
+    with opened(small_disk) as (ledger, _):
+        assert numbers(everything(ledger)) == list(range(4_901, 5_001))
 
 
 def test_a_repair_without_room_leaves_nothing_half_done(small_disk: Path) -> None:

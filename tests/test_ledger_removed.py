@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ from recorder import Recorder
 from test_ledger import Heard, everything, opened
 
 from edge.album import Album, Picture
-from edge.contract.messages import Verdict
+from edge.contract.messages import Gap, Verdict
 from edge.errors import ConfigError
 from edge.ledger import stores
 from edge.ledger.ledger import FILE, Ledger
@@ -22,7 +24,7 @@ from edge.ledger.mainfile import MainFile
 from edge.ledger.numbers import Numbers
 from edge.ledger.reading import opened as reading
 from edge.ledger.retention import Retention
-from edge.ledger.rows import Row
+from edge.ledger.rows import Marks, Row
 from edge.ledger.wal import index_of, log_of
 
 if TYPE_CHECKING:
@@ -127,6 +129,36 @@ def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         assert ledger.close(20) == (21 if ends else 0)
     with opened(tmp_path / "state-False") as (again, _):
         assert seqs(again) == list(range(1, 22))
+
+
+@pytest.mark.parametrize("damage", ["UPDATE event SET body = x'00' WHERE seq = 7", "UPDATE marks SET body = x'00'"])
+@pytest.mark.parametrize("is_kept_away", [False, True])
+def test_damage_of_a_removed_ledger_costs_no_sound_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, *, is_kept_away: bool
+) -> None:
+    """What is open is the only copy: it is put back before it is repaired, and kept open while it cannot be."""
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 0)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    held = stores.Stores(MainFile(folder / FILE), PLENTY, Retention())
+    held.open()
+    held.write(lambda _: ([row(seq) for seq in range(1, 41)], []), Marks(1))
+    with closing(sqlite3.connect(folder / FILE)) as other, other:
+        other.execute(damage)
+    remove_folder(folder)
+    if is_kept_away:
+        folder.touch()
+    held._main.damaged = True  # As whoever reads it may find.
+    held.tend()
+    assert ("cannot be put back" in held.trouble) is is_kept_away
+    if is_kept_away:
+        folder.unlink()
+        held.tend()
+    sound = [seq for seq in range(1, 41) if seq != 7 or "event" not in damage]
+    found = held.take(0, 100)
+    assert [entry.seq for entry in found if isinstance(entry, Row)] == sound
+    assert [(entry.first, entry.last) for entry in found if isinstance(entry, Gap)] == [(7, 7)] * (len(sound) < 40)
+    assert (held.trouble, held.close(())) == ("", 0)
 
 
 def until(is_so: Callable[[], bool]) -> None:

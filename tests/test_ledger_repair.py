@@ -19,12 +19,16 @@ from edge.ledger.retention import Retention
 from edge.ledger.rows import DAMAGED, Row
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
-from edge.ledger.wal import PAGE, log_of
+from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAST = 259
+LEAF = 13
+"""Begins a page with rows (sqlite.org/fileformat2.html, 1.6)."""
+TABLES = 5
+"""Pages that a new ledger has: its schema, and one for each table."""
 STEPS = 9
 """How often a repair renames a file or removes one that may be there."""
 
@@ -147,6 +151,31 @@ def test_a_log_without_its_file_is_read(tmp_path: Path, left: str) -> None:
     again.open()
     assert again.take(0, 100) == rows
     again.close(())
+
+
+def test_a_log_that_decays_under_a_running_daemon_costs_nothing_that_is_there_twice(tmp_path: Path) -> None:
+    """Of pages whose newest copy is damaged an older one has the rows: neither the file nor the log is changed."""
+    path = tmp_path / "ledger.db"
+    stores = Stores(MainFile(path), 10 << 20, Retention())
+    stores.open()
+    rows = [row(seq) for seq in range(1, 41)]
+    for each in rows:
+        stores.write(lambda _, each=each: ([each], []))
+    log = bytearray(log_of(path).read_bytes())
+    newest = {int.from_bytes(log[at : at + 4]): at for at in range(HEADER_BYTES, len(log), FRAME_BYTES)}
+    leaves = [at for page, at in newest.items() if page > TABLES and log[at + FRAME_BYTES - PAGE] == LEAF]
+    for at in leaves[:8]:
+        log[at + FRAME_BYTES - 10] ^= 0xFF  # In the first of its rows, which earlier copies have too.
+    with log_of(path).open("r+b") as file:
+        file.write(log)
+    assert stores._main.store is not None
+    for link in (stores._main.store._db, stores._main.store._reader):
+        link.run("PRAGMA shrink_memory")  # What was read before is read from the disk again.
+    assert stores.look(Span(0, 100), 100) == []
+    stores.tend()
+    assert stores.look(Span(0, 100), 100) == rows
+    assert log_of(tmp_path / "ledger-damaged-1.db").read_bytes() == log
+    stores.close(())
 
 
 def test_what_is_missing_before_a_last_gap_is_told(tmp_path: Path) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from ledger_samples import make_ledger
+from test_ledger_removed import remove_file
 from test_stores import ALL, fail, give, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.ledger.ledger import FILE
+from edge.ledger.rows import Marks
 from edge.ledger.store import Store
+from edge.ledger.wal import log_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_a_gap_of_memory_comes_to_the_file_with_the_verdicts_before_it(
@@ -119,3 +127,102 @@ def test_what_memory_shed_is_shed_though_the_disk_took_it(tmp_path: Path, monkey
         held._retry_at = 0
         held.tend()
     assert held.trouble == ""
+
+
+@pytest.mark.parametrize("kind", [LedgerError, DamagedLedgerError])
+def test_what_memory_has_is_delivered_though_the_file_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[LedgerError]
+) -> None:
+    """Where the broker has all that is in the file nothing waits for it; what it does not have stays first in line."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 50)
+    read = Store.read
+
+    def failing(self: Store, *given: Any) -> Any:
+        if self._name != ":memory:":
+            raise kind("the disk says no")
+        return read(self, *given)
+
+    fail(monkeypatch, LedgerError)
+    give(held, 3)
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "read", failing)
+        for _ in range(2):
+            assert numbers(held.take(49, 100)) == []
+            assert held.doubt != ""
+            assert numbers(held.take(50, 100)) == [51, 52, 53]
+            assert held.doubt != "", "what is in the file is in doubt still"
+            assert numbers(held.take(52, 100)) == [53]
+    held._retry_at = 0
+    held.tend()
+    assert numbers(held.take(49, 100)) == [50, 51, 52, 53]
+    assert (held.trouble, held.doubt, held.close(())) == ("", "", 0)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_disk_that_was_away_is_used_again(tmp_path: Path, *, damaged: bool) -> None:
+    """What is open cannot be read any more, but has its name on the disk that came back: a gap names what that lost."""
+    folder, disk = tmp_path / "state", tmp_path / "disk"
+    folder.mkdir()
+    held = stores(folder)
+    held.open()
+    give(held, 40)
+    shutil.copytree(folder, disk)
+    give(held, 10)
+    assert held._main.store is not None
+    for link in (held._main.store._db, held._main.store._reader):
+        link.run("PRAGMA shrink_memory")  # Nothing is remembered of what the disk had.
+    for path in (folder / FILE, log_of(folder / FILE)):
+        os.truncate(path, 0)
+    folder.rename(tmp_path / "gone")
+    held._main.damaged = damaged
+    for _ in range(2):
+        give(held, 2)
+        held._retry_at = 0
+        held.tend()
+        assert "cannot be put back" in held.trouble
+    shutil.rmtree(folder)
+    disk.rename(folder)
+    held._retry_at = 0
+    held.tend()
+    give(held, 1)
+    assert numbers(held.take(0, 100)) == [*range(1, 41), (41, 50), *range(51, 56)]
+    assert (held.trouble, held.close(())) == ("", 0)
+    assert not list(folder.glob("*damaged*"))
+
+
+def test_what_can_be_read_does_not_give_way_to_another_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not take the copy is no reason to let go of the only one."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 40)
+    remove_file(tmp_path)
+    make_ledger(tmp_path / FILE, 5)
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "copy", lambda *_: (_ for _ in ()).throw(LedgerError("disk I/O error")))
+        held.tend()
+    assert "cannot be put back" in held.trouble
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, numbers(held.take(0, 100))) == ("", list(range(1, 41)))
+    held.close(())
+
+
+def test_what_was_put_back_but_cannot_be_opened_is_not_passed_over(tmp_path: Path) -> None:
+    """Verdicts that memory takes until it is repaired are not delivered before those that it has."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 40)
+    held.write(lambda _: ((), ()), Marks(10))
+    with closing(sqlite3.connect(tmp_path / FILE)) as other, other:
+        other.execute("UPDATE marks SET body = x'00'")
+    remove_file(tmp_path)
+    held.tend()
+    assert "damaged" in held.trouble
+    give(held, 3)
+    assert held.take(10, 100) == []
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, numbers(held.take(10, 100))) == ("", list(range(11, 44)))
+    assert held.close(()) == 0

@@ -118,6 +118,44 @@ def test_a_try_that_fails_costs_nothing(
     held.close(())
 
 
+def test_a_copy_without_a_place_does_not_outlive_its_ledgers_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a ledger that was moved is moved back by hand, its older copy goes first: no start may take that."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    held, copied, rename, unlink = stores(folder), folder / f"{FILE}.new", Path.rename, Path.unlink
+    held.open()
+    give(held, GIVEN)
+
+    def refuse(path: Path, act: Callable[[], object]) -> None:
+        if path == copied:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        act()
+
+    moved = (folder / FILE, log_of(folder / FILE), index_of(folder / FILE))
+    for path in moved:
+        path.rename(tmp_path / path.name)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", lambda path, to: refuse(path, lambda: rename(path, to)))
+        held.tend()
+    assert "cannot be put back" in held.trouble
+    for path in moved:
+        (tmp_path / path.name).rename(path)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", lambda path, **how: refuse(path, lambda: unlink(path, **how)))
+        held._retry_at = 0
+        held.tend()
+        give(held, GIVEN)
+    assert f"{copied} cannot be removed (Input/output error)" in held.trouble
+    assert found_in(folder, tmp_path / "killed")[:GIVEN] == list(range(1, GIVEN + 1))
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, held.close(())) == ("", 0)
+    assert found_in(folder, tmp_path / "again") == list(range(1, 2 * GIVEN + 1))
+    assert not list(folder.glob("*damaged*"))
+
+
 def test_a_log_that_went_while_somebody_reads_is_not_lost(tmp_path: Path) -> None:
     """Though another process has the ledger open, all that was in the log is in its place again."""
     held = stores(tmp_path)

@@ -26,10 +26,12 @@ class Claim:
     def renew(self) -> None:
         """Take the folder that has the name now, if it is another one; raises LedgerError if it cannot be had.
 
-        The one before stays taken too: a file that is open may still be there.
+        Those before stay taken too: a file that is open may still be there, and the folder may be moved back.
         """
         try:
-            if os.path.samestat(self._folder.stat(), os.fstat(self._handles[-1])):
+            present = self._folder.stat()
+            if own := [each for each in self._handles if os.path.samestat(present, os.fstat(each))]:
+                self._handles.sort(key=own.__contains__)  # The one that has the name is the last.
                 return
             handle = os.open(self._folder, os.O_RDONLY)
             is_free = _locked(handle)

@@ -8,10 +8,10 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
-from edge.errors import DamagedLedgerError, LedgerError, UsedNumberError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError, UsedNumberError
 from edge.ledger.numbers import Numbers
-from edge.ledger.place import copy, finish_repair, finished, make_folder, put_back
-from edge.ledger.repair import asked_for, looks_whole, repair
+from edge.ledger.place import copy, drop_copy, finish_repair, finished, make_folder, put_back
+from edge.ledger.repair import asked_for, has_sound_ledger, looks_whole, repair
 from edge.ledger.rows import DAMAGED
 from edge.ledger.store import Store
 from edge.ledger.wal import log_of, may_hold_verdicts
@@ -46,6 +46,8 @@ class MainFile:
         """Hears of the file each time that it was opened, before anybody else has it."""
         self._files: list[tuple[int, int] | None] = []
         """Which files were opened: of the ledger and of its log; none if the disk did not tell."""
+        self._is_copied = False
+        """Whether there may be a whole copy that could not take the place."""
         self._known = False
         """Whether `last` is right; else only what was claimed is known."""
 
@@ -74,7 +76,13 @@ class MainFile:
         self.last = max(self.last, last)
 
     def use(self, act: Callable[[Store], None]) -> None:
-        """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one."""
+        """Do something with the file, opened if need be; if that finds it damaged, once more with the repaired one.
+
+        It must be in its place.
+        """
+        if self._is_copied:
+            drop_copy(self.path)
+            self._is_copied = False
         try:
             act(self.open())
         except DamagedLedgerError as error:
@@ -86,6 +94,11 @@ class MainFile:
     def mend(self) -> None:
         """Put a repaired file in the place of the damaged one."""
         self.damaged = True
+        if self.is_displaced:  # Only what has the name can be repaired, and closing would end what has none.
+            with suppress(DamagedLedgerError):  # It has its place, but cannot be opened before it is repaired.
+                self.put_back()
+            if not self.damaged:
+                return
         with self.moving:
             self._let_go()
         self._renew_claim()
@@ -99,7 +112,7 @@ class MainFile:
         if self.store is None:
             self._renew_claim()
             with ExitStack() as stack:
-                stack.callback((store := Store(self.path)).close)
+                stack.callback((store := Store(self.path)).abandon)
                 last = self._last_in(store)
                 if store.last < last:  # Not even the numbers of its last verdicts were left.
                     store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
@@ -116,30 +129,60 @@ class MainFile:
     def is_displaced(self) -> bool:
         """Whether it is open, but somebody removed or replaced it, or its log: what is written there would be lost."""
         try:
-            return bool(self.store and self._files) and not self.damaged and self._files != _files(self.path)
+            return bool(self.store and self._files) and self._files != _files(self.path)
         except OSError:  # Rights that were taken away, or a disk that does not tell: what is open is not gone by that.
             return False
 
     def put_back(self) -> None:
-        """Have what was written where nobody will find it in its place again; raises LedgerError."""
+        """Have what was written where nobody will find it in its place again; raises LedgerError.
+
+        Where it cannot be read any more, as after its disk was gone, a sound ledger that has its name is used instead.
+        """
         with self.moving:
             make_folder(self.path)
             self._renew_claim()
-        # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
-        copy(self.path, self.open())  # Who reads need not wait: nobody but this thread writes.
+        if copied := self._copy(self.open()):
+            self._is_copied = True
         with self.moving:
-            put_back(self.path, is_own=self._files[:1] == _files(self.path)[:1])
+            if copied:
+                put_back(self.path, is_own=self._has_its_name)
+                self._is_copied = False
             self._let_go()
+            if self._claim is not None:
+                self._claim.let_go_of_former()
+            self.numbers.renew()
+            is_damaged = self.damaged and copied
+            self.damaged = True  # Where it cannot be opened: what it has comes before what memory has.
             self.open()
-        if self._claim is not None:
-            self._claim.let_go_of_former()
-        self.numbers.renew()
+            self.damaged = is_damaged
+
+    def _copy(self, store: Store) -> bool:
+        """Write the copy that is to be put back, or say that a sound ledger is there for one that cannot be read."""
+        try:
+            # Where only its log was removed, too: SQLite leaves what is in it there while another process reads.
+            copy(self.path, store)  # Who reads need not wait: nobody but this thread writes.
+        except FullLedgerError:
+            raise
+        except LedgerError:
+            if _is_readable(store) or not has_sound_ledger(self.path):
+                raise
+            log.warning("the ledger %s cannot be read any more; the one that has its name now is used", self.path)
+            return False
+        return True
+
+    @property
+    def _has_its_name(self) -> bool:
+        """Whether the file itself is in its place, as where only its log was removed."""
+        try:
+            return self._files[:1] == _files(self.path)[:1]
+        except OSError:  # Then it will be set aside, or that fails too.
+            return False
 
     def _let_go(self) -> None:
         """Close the file; what it says then is no news: it is damaged, or copied."""
         if self.store is not None:
             with suppress(LedgerError):
-                self.store.close()
+                self.store.abandon()
             self.store = None
 
     def _renew_claim(self) -> None:
@@ -156,6 +199,14 @@ class MainFile:
         # One that is new, older than the claims, or behind verdicts in memory alone, does not know the last number.
         unsure = not self._known and (not store.last or self.numbers.exceed(store.last))
         return max(self.last, store.last, self.numbers.beyond() if unsure else 0)
+
+
+def _is_readable(store: Store) -> bool:
+    try:
+        store.count_behind(0)
+    except LedgerError:
+        return False
+    return True
 
 
 def _files(path: Path) -> list[tuple[int, int] | None]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.contract import storage
-from edge.errors import DamagedLedgerError, LedgerError
+from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
 from edge.ledger.room import RESERVE_BYTES
 from edge.ledger.wal import index_of, log_of
 
@@ -46,7 +46,7 @@ def copy(path: Path, store: Store) -> None:
     """Write a copy of a ledger that is open, but was removed or replaced, to take its place; raises LedgerError."""
     try:
         remove(unfinished(path))
-        _need_room(path, store.used + RESERVE_BYTES)
+        _need_room(path, store.size + RESERVE_BYTES)
         store.copy(unfinished(path))
         finish_writing(path)
     except OSError as error:
@@ -75,20 +75,21 @@ def put_back(path: Path, *, is_own: bool) -> None:
 
 def _not_put_back(path: Path, error: OSError) -> LedgerError:
     problem = f"the ledger {path} was removed or replaced and cannot be put back ({error})"
-    return LedgerError(f"{problem}; make room for it there, and do not end the daemon before")
+    kind = FullLedgerError if isinstance(error, FullLedgerError) else LedgerError
+    return kind(f"{problem}; make room for it there, and do not end the daemon before")
 
 
 def _need_room(path: Path, size: int) -> None:
     """Leave the disk's last room to others where it would not do."""
     disk = os.statvfs(path.parent)
     if (free := disk.f_bavail * disk.f_frsize) < size:
-        raise LedgerError(f"it takes {size / 2**20:.1f} MiB, {free / 2**20:.1f} are free")
+        raise FullLedgerError(f"it takes {size / 2**20:.1f} MiB, {free / 2**20:.1f} are free")
 
 
 def finish_writing(path: Path) -> None:
     """Have it known that what was written to take the place is whole; raises OSError."""
     if log_of(unfinished(path)).exists():  # A full disk keeps SQLite from moving it to the file, without a word.
-        raise LedgerError("not all of it could be written; make room")
+        raise FullLedgerError("not all of it could be written; make room")
     unfinished(path).rename(finished(path))
     storage.sync(path.parent)
 
@@ -107,6 +108,16 @@ def give_up(path: Path) -> None:
         remove(unfinished(path))
         if path.exists():
             remove(finished(path))
+
+
+def drop_copy(path: Path) -> None:
+    """Remove a copy of what has its place again, before that has more than the copy; raises LedgerError."""
+    try:
+        remove(finished(path))
+        storage.sync(path.parent)
+    except OSError as error:
+        problem = f"{finished(path)} cannot be removed ({error.strerror}), and would take the place of {path}"
+        raise LedgerError(f"{problem} at the next start; remove it") from error
 
 
 def finish_repair(path: Path) -> bool:

@@ -89,6 +89,14 @@ def looks_whole(path: Path) -> bool:
     return True
 
 
+def has_sound_ledger(path: Path) -> bool:
+    """Say whether a ledger, and not an empty file, has a name and looks whole."""
+    try:
+        return path.exists() and path.stat().st_size > 0 and looks_whole(path)
+    except OSError:
+        return False
+
+
 def repair(path: Path, claimed: int) -> None:
     """Put a ledger of all that can be read in the place of a damaged one, which nobody may have open.
 

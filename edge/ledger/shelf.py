@@ -30,7 +30,7 @@ class Shelf:
         self.spare: Store | None = None
         """In memory, while the file takes nothing."""
         self.unread = ""
-        """Why the last question had no answer; empty if it had."""
+        """Why the file did not answer when it was last asked; empty if it did."""
         self.missed = 0
         """Up to here it was said what is missing."""
         self._main = main
@@ -44,50 +44,51 @@ class Shelf:
     def look(self, span: Span, limit: int) -> list[Row | Gap]:
         """Return the first `limit` verdicts and gaps of a span, in order; none while they cannot be read."""
 
-        def ask(store: Store, first: int, last: int, left: int) -> Sequence[Row | Gap]:
-            return store.read(Span(max(span.after, first - 1), min(span.upto, last)), left)
+        def ask(store: Store, part: Span, left: int) -> Sequence[Row | Gap]:
+            return store.read(part, left)
 
-        return self._ask(ask, limit)
+        return self._ask(ask, span, limit)
 
     def newest(self, before: int, limit: int, verdict: Verdict | None) -> list[Row]:
         """Return the last `limit` verdicts below a number, of one kind or of all; none while they cannot be read."""
 
-        def ask(store: Store, _: int, last: int, left: int) -> Sequence[Row]:
-            return store.newest(min(before, last + 1), left, verdict)
+        def ask(store: Store, part: Span, left: int) -> Sequence[Row]:
+            return store.newest(part.upto + 1, left, verdict)
 
-        return self._ask(ask, limit, reverse=True)
+        return self._ask(ask, Span(0, before - 1), limit, reverse=True)
 
     def _ask(
-        self, question: Callable[[Store, int, int, int], Sequence[Entry]], limit: int, *, reverse: bool = False
+        self, question: Callable[[Store, Span, int], Sequence[Entry]], span: Span, limit: int, *, reverse: bool = False
     ) -> list[Entry]:
-        """Return what file and memory answer, in this order or the other; none if one cannot.
-
-        Each is asked for so many of a range of numbers: from its first on memory has all, whatever a disk took that
-        said it did not.
-        """
+        """Return what file and memory answer, in this order or the other; none if one cannot."""
         found: list[Entry] = []
         with self._main.moving:
             try:
-                for store, first, last in reversed(self._stores()) if reverse else self._stores():
+                for store, part in reversed(self._parts(span)) if reverse else self._parts(span):
                     if len(found) < limit:
-                        found += question(store, first, last, limit - len(found))
+                        found += question(store, part, limit - len(found))
+                        self.unread = self.unread if store is self.spare else ""
             except DamagedLedgerError:
                 self._main.damaged = True  # `tend` repairs it.
                 return []
             except LedgerError as error:
                 self.unread = str(error)
                 return []
-            self.unread = ""
         return found
 
-    def _stores(self) -> list[tuple[Store, int, int]]:
-        """Return what can be asked, with the first and the last number that it is asked for."""
-        if self._main.damaged:
-            return []
+    def _parts(self, span: Span) -> list[tuple[Store, Span]]:
+        """Return what can be asked, with its part of a span; nothing if a part of it is in a damaged file.
+
+        From its first on memory has all, whatever a disk took that said it did not: what memory has reaches the broker
+        though the file cannot be read.
+        """
         held = self.spare.read(Span(0, ALL), 1) if self.spare is not None else []
         first = first_of(held[0]) if held else ALL
-        both = ((self._main.store, 0, first - 1), (self.spare, first, ALL))
-        return [(store, low, high) for store, low, high in both if store is not None]
+        in_file, in_memory = Span(span.after, min(span.upto, first - 1)), Span(max(span.after, first - 1), span.upto)
+        if self._main.damaged and in_file.after < in_file.upto:
+            return []
+        both = ((self._main.store, in_file), (self.spare, in_memory))
+        return [(store, part) for store, part in both if store is not None and part.after < part.upto]
 
     def without_holes(self, found: list[Row | Gap], known: int, upto: int) -> list[Row | Gap]:
         """Return what was found with gaps for what is missing of it between two numbers, and have that in the log."""

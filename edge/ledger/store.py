@@ -31,7 +31,7 @@ PRAGMA wal_autocheckpoint = 2000;
 PRAGMA cache_size = -512;
 """
 """The page size counts for a new file only. 2,000 pages are 1 MiB: a page that changes often is moved once."""
-_READING = "PRAGMA query_only = ON; PRAGMA cache_size = -256;"
+_READING = "PRAGMA cache_size = -256;"
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE event (seq INTEGER PRIMARY KEY, verdict INTEGER NOT NULL, body BLOB NOT NULL);
@@ -86,7 +86,7 @@ class Store:
         try:
             self._prepare(read_only)
             # Of its own where there is a log: who reads does not wait for a disk that hangs in a commit.
-            self._reader = self._second() if path and not read_only and self._logs else self._db
+            self._reader = self._second(path) if path and not read_only and self._logs else self._db
         except BaseException:
             self._db.close()
             raise
@@ -97,6 +97,16 @@ class Store:
             self._reader.close()
         finally:
             self._db.close()
+
+    def abandon(self) -> None:
+        """Let go of the file and leave it and its log as they are: a damaged log's pages are not moved over sound ones.
+
+        SQLite moves them when the last connection closes, but one that only reads cannot.
+        """
+        try:
+            self._db.close()
+        finally:
+            self._reader.close()
 
     @property
     def marks(self) -> Marks:
@@ -114,10 +124,14 @@ class Store:
         return max(self._one("SELECT max(seq) FROM event"), last_gap, self.marks.delivered)
 
     @property
+    def size(self) -> int:
+        """Bytes of the file with all that is in the log: those of a copy."""
+        return self._one("PRAGMA page_count") * self._one("PRAGMA page_size")
+
+    @property
     def used(self) -> int:
         """Bytes of the file that hold something; what was removed is used again before the file grows."""
-        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
-        return pages * self._one("PRAGMA page_size")
+        return self.size - self._one("PRAGMA freelist_count") * self._one("PRAGMA page_size")
 
     def add(
         self,
@@ -229,9 +243,9 @@ class Store:
         """Whether SQLite could make a log beside the file: some file systems do not allow it."""
         return bool(self._all("PRAGMA journal_mode") == [("wal",)])
 
-    def _second(self) -> Link:
-        """Return a second connection that has the log open too, whatever happens to its name."""
-        reader = Link(self._name, self._name)
+    def _second(self, path: Path) -> Link:
+        """Return a connection that only reads, and has the log open too, whatever happens to its name."""
+        reader = Link(self._name, f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             reader.run(_READING)
             reader.all("PRAGMA user_version")  # Opens the log.
