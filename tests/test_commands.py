@@ -178,7 +178,7 @@ def test_what_is_refused_changes_nothing(tmp_path: Path, broker: Broker, demo_bu
         assert len(recorder.named("config")) == 1
         stop(daemon)
         refused = sum(each["status"] == "refused" for each in recorder.named("reply"))
-        recorder.wait(lambda r: r.named("health")[-1]["commands_refused"] == refused)
+        assert recorder.wait_for("health")[-1]["commands_refused"] == refused
     assert not (tmp_path / "state" / "settings.json").exists()
 
 
