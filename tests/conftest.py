@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,11 +70,17 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lambda text: properties.append((FIGURE, f"{request.node.name}: {text}"))
 
 
+_PORTS = islice(cycle(range(10_000, 32_000)), os.getpid() * 61 % 22_000, None)
+"""Below those that Linux gives to clients: one of theirs may be taken again before a broker has it."""
+
+
 def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that was free a moment ago, and that no other test run is likely to ask for now."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 10) -> None:

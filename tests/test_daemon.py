@@ -260,8 +260,10 @@ def test_a_finished_job_that_was_refused_is_no_success(tmp_path: Path, demo_bund
             while not notifications.recv(64).startswith(b"EXTEND_TIMEOUT_USEC"):
                 pass
             assert daemon.stderr is not None
-            while "the broker refuses" not in daemon.stderr.readline():
-                pass  # It is offered again for a while, and nobody here waits for that.
+            said = [""]
+            while "the broker refuses" not in said[-1]:  # It is offered again for a while, and nobody here waits.
+                said.append(daemon.stderr.readline())
+                assert said[-1], said
             log = stop(daemon)
     assert daemon.returncode == 7, log
     assert "30 verdicts were not delivered" in log.splitlines()[-1]
