@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 RECONNECT_SECONDS = (1.0, 30.0)
 """Before another attempt: doubled by each failure, from the first of these to the second. A connection on which the
 broker answered nothing that was said is a failure too: some let a client in, and hang up on its first message."""
+LET_IN_FAILURES = 2
+"""Those where the broker let us in double the wait no further: a bad network may cut so soon, again and again, too."""
 AT_ONCE_SECONDS = 0.02
 """Before the first attempt after a connection that worked for a while, at most: mostly it was a cut."""
 LASTED_SECONDS = 1.0
@@ -195,6 +197,8 @@ class Link:
         if worked and now - self._since > LASTED_SECONDS:
             self._due = now + least + chance * AT_ONCE_SECONDS
         else:
+            if self.connected:
+                self._failures = min(self._failures, LET_IN_FAILURES)
             self._due = now + least + backoff(self._failures, chance)
             self._failures += 1
         self.connected = self._works = False
