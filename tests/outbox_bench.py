@@ -87,7 +87,7 @@ class Bench:
         while answered < len(self.sent):
             answered += 1
             if self.sent[answered - 1][1] != unanswered:
-                self.outbox.settle(answered, now, refused=False)
+                self.outbox.settle(answered, now)
             self.outbox.send(now)
 
 

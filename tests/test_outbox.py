@@ -11,10 +11,13 @@ from outbox_bench import LONG, Bench, Shelf, delivered_five, numbers
 
 from edge.contract.commands import Reply
 from edge.contract.messages import Gap
+from edge.mqtt.broker import FORBIDDEN
 from edge.mqtt.outbox import REFUSED_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+QUOTA = "Quota exceeded"
 
 
 @pytest.fixture
@@ -25,6 +28,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_a_ledger_that_gave_nothing_is_asked_again_by_itself(bench: Bench) -> None:
     """Verdicts that could not be read when they were written are due again soon, though nothing else happens."""
+    bench.prove(LONG)
     assert bench.outbox.deadline(LONG) is None
     bench.shelf.entries.append(row(6))
     bench.shelf.doubt = "disk I/O error"
@@ -37,6 +41,7 @@ def test_a_ledger_that_gave_nothing_is_asked_again_by_itself(bench: Bench) -> No
     bench.shelf.doubt = ""
     bench.exchange(due)
     assert len(bench.sent) == 6
+    bench.prove(2 * LONG)
     assert bench.outbox.deadline(2 * LONG) is None
     bench.outbox.lose(2 * LONG)
     bench.outbox.written(7, 2 * LONG)
@@ -72,8 +77,8 @@ def test_what_is_refused_again_is_offered_again(bench: Bench) -> None:
     """A verdict of a range that the broker refuses is not skipped."""
     bench.outbox.replays.put(1, 2)
     bench.outbox.send(LONG)
-    bench.outbox.settle(6, LONG, refused=True)
-    bench.outbox.settle(7, LONG, refused=False)
+    bench.outbox.settle(6, LONG, refused=QUOTA)
+    bench.outbox.settle(7, LONG)
     bench.exchange(LONG)
     assert numbers(bench.sent[5:]) == [1, 2], "not at once"
     bench.exchange(LONG + REFUSED_SECONDS)
@@ -85,7 +90,7 @@ def test_a_range_that_is_refused_holds_up_nothing_live(bench: Bench) -> None:
     bench.outbox.replays.put(1, 2)
     bench.outbox.send(LONG)
     for packet in (6, 7):
-        bench.outbox.settle(packet, LONG, refused=True)
+        bench.outbox.settle(packet, LONG, refused=QUOTA)
     bench.shelf.entries.append(row(6))
     bench.outbox.written(6, LONG)
     bench.exchange(LONG)
@@ -134,7 +139,7 @@ def test_no_more_is_under_way_than_the_broker_takes(tmp_path: Path, allowed: int
             assert allowed == 1 or bench.sent[-1][1] == b"now"
         if answered < len(bench.sent):
             answered += 1
-            bench.outbox.settle(answered, 1, refused=False)
+            bench.outbox.settle(answered, 1)
     assert most <= allowed
     assert bench.outbox.replays.wanted is None
     assert bench.sent[-1][0] == answered
@@ -146,7 +151,7 @@ def test_a_range_that_is_refused_while_a_backlog_waits_wakes_nobody(bench: Bench
     bench.prove(LONG)
     bench.outbox.replays.put(1, 2)
     bench.outbox.send(LONG)
-    bench.outbox.settle(6, LONG, refused=True)
+    bench.outbox.settle(6, LONG, refused=QUOTA)
     bench.shelf.entries += map(row, range(6, 100))
     bench.outbox.written(99, LONG)
     bench.outbox.send(LONG)  # Of these nothing is answered.
@@ -164,7 +169,7 @@ def test_a_state_that_is_refused_is_offered_again(bench: Bench) -> None:
         for _ in range(refusals):
             bench.outbox.send(now)
             assert bench.sent[-1][1] == message
-            assert bench.outbox.settle(bench.sent[-1][0], now, refused=True) == "alarm/a"
+            assert bench.outbox.settle(bench.sent[-1][0], now, refused=QUOTA) == "alarm/a"
             known = len(bench.sent)
             bench.outbox.send(now)
             assert len(bench.sent) == known, "not at once"
@@ -179,12 +184,48 @@ def test_a_state_that_is_refused_is_offered_again(bench: Bench) -> None:
     assert len(bench.sent) == known
 
 
-def test_a_taking_back_that_is_forbidden_is_given_up(bench: Bench) -> None:
-    """Who says so is not asked again."""
-    bench.outbox.retain("old", b"")
+@pytest.mark.parametrize("message", [b"", b"introduction"])
+def test_what_is_forbidden_waits_for_another_connection(bench: Bench, message: bytes) -> None:
+    """Who says so is not asked again by the second, and never for what is taken back."""
+    bench.outbox.retain("old", message)
     bench.outbox.send(LONG)
-    bench.outbox.settle(bench.sent[-1][0], LONG, refused=True)
-    bench.outbox.forget("old")
+    bench.outbox.settle(bench.sent[-1][0], LONG, refused=FORBIDDEN)
     known = len(bench.sent)
     bench.exchange(2 * LONG)
     assert len(bench.sent) == known
+    bench.outbox.lose(2 * LONG)
+    bench.outbox.begin(100, 2 * LONG)
+    bench.exchange(2 * LONG)
+    assert (message in [payload for _, payload in bench.sent[known:]]) == bool(message)
+
+
+def test_what_is_refused_all_the_time_keeps_nothing_else_waiting(bench: Bench) -> None:
+    """A state that is refused often does not put off the time at which another is offered again."""
+    bench.outbox.retain("alarm/a", b"alarm")
+    bench.outbox.send(LONG)
+    bench.outbox.settle(bench.sent[-1][0], LONG, refused=QUOTA)
+    for step in range(1, 8):
+        now = LONG + step * REFUSED_SECONDS * 0.8
+        bench.outbox.retain("health", b"health")
+        known = len(bench.sent)
+        bench.outbox.send(now)
+        for packet, payload in bench.sent[known:]:
+            bench.outbox.settle(packet, now, refused=QUOTA if payload == b"health" else "")
+    assert [payload for _, payload in bench.sent].count(b"alarm") == 2
+
+
+def test_a_gap_that_is_forbidden_holds_up_no_verdict(tmp_path: Path) -> None:
+    """Rules that allow verdicts and no gaps cost the gaps: it is told, and offered again."""
+    bench = Bench(tmp_path, Shelf(Gap(first=1, last=2, reason="shed", verdicts={}), *map(row, range(3, 60))))
+    bench.outbox.written(59, 0)
+    bench.outbox.begin(100, 1)
+    arrived: set[int] = set()
+    for step in range(40):
+        known = len(bench.sent)
+        now = 1 + step * REFUSED_SECONDS
+        bench.outbox.send(now)
+        for packet, payload in bench.sent[known:]:
+            message = json.loads(payload)
+            arrived |= {message["seq"]} if "seq" in message else set()
+            bench.outbox.settle(packet, now, refused="" if "seq" in message else FORBIDDEN)
+    assert len(arrived) > 20

@@ -117,15 +117,18 @@ class Delivery:
         self._note()
         return True
 
-    def refused(self, packet: int) -> bool:
+    def refused(self, packet: int, *, for_good: bool = False) -> bool:
         """Note that the broker refused a packet, to be sent again in its place; False if it is none of these.
 
-        What was on its way with it may overtake it, and nothing more.
+        What was on its way with it may overtake it, and nothing more, unless it is `for_good`: then others may arrive.
         """
         if packet not in self._flying:
             return False
         entry, _ = self._flying.pop(packet)
-        self._refused = min(first_of(entry), self._refused or first_of(entry))
+        if for_good:
+            self._window = max(2, self._window)
+        else:
+            self._refused = min(first_of(entry), self._refused or first_of(entry))
         self.put_back(entry)
         return True
 

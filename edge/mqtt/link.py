@@ -192,6 +192,8 @@ class Link:
         self._opening = False
         self.lasted = self.lasts(now)
         worked = self._works or self.lasted
+        if self.lasted:
+            self._brief = 0
         if worked:
             self._failures = 0
         if worked and now - self._since > LASTED_SECONDS:

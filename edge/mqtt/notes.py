@@ -47,10 +47,11 @@ class Trouble(Record, frozen=True):
 
 
 class Stop(Record, frozen=True):
-    """Say goodbye until then, on the monotonic clock."""
+    """Deliver until the deadline, and have said goodbye at last; both on the monotonic clock."""
 
     reason: str
     deadline: float
+    last: float
 
 
 Note: TypeAlias = "Heard | Written | Retain | Pictured | Answer | Trouble | Stop"

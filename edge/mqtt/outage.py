@@ -14,8 +14,8 @@ from edge.record import Record
 
 HOLD_SECONDS = 0.5
 """So long a broker may take on a new connection to say how long it has been running."""
-PROOF_SECONDS = 0.25
-"""Between two questions whether what a broker has acknowledged is on its disk."""
+QUIET_SECONDS = 5.0
+"""After which a broker is asked whether it goes on, where nothing else has shown it."""
 _OFTEN_SECONDS = 2
 """A broker that says how long it has been running is set up by us if it does so this often: ours does each second."""
 _SLACK_SECONDS = 1.0
@@ -23,32 +23,45 @@ _SLACK_SECONDS = 1.0
 
 
 class Proof:
-    """The question whether the broker goes on: what it had acknowledged before it was asked is on its disk then."""
+    """What shows that the broker went on, so that what it had acknowledged before is on its disk.
+
+    Any answer does, to what was sent after those acknowledgements; so does its second word after them on how long it
+    has been running. It is asked for one only where none comes: mosquitto takes even that for a change, and writes all.
+    """
 
     def __init__(self) -> None:
-        self._asked: tuple[int, int] | None = None
-        """The question's packet, and the number up to which all was acknowledged when it was sent."""
-        self._next = 0.0
+        self._unanswered: dict[int, int] = {}
+        """By packet: the number up to which all was acknowledged when it was sent."""
+        self._at_word: int | None = None
+        """That number at the broker's last word; None: it has not said any on this connection."""
+        self._ask_at = 0.0
 
     def begin(self) -> None:
-        """Begin on a connection, or end: nothing that was asked is answered any more."""
-        self._asked = None
+        """Begin on a connection, or end: nothing that was sent is answered any more."""
+        self._unanswered.clear()
+        self._at_word = None
+
+    def sent(self, packet: int, delivered: int, now: float) -> None:
+        """Note a packet that the broker has to answer, and up to which number it has acknowledged all."""
+        self._unanswered[packet] = delivered
+        self.wait(now)
+
+    def wait(self, now: float) -> None:
+        """Ask no sooner than QUIET_SECONDS from now."""
+        self._ask_at = now + QUIET_SECONDS
+
+    def answered(self, packet: int) -> int:
+        """Return up to which number all is on the broker's disk by this answer; 0: it says nothing."""
+        return self._unanswered.pop(packet, 0)
+
+    def spoke(self, delivered: int) -> int:
+        """Return the same by the broker's word, in whichever order it speaks and writes in a turn of its loop."""
+        before, self._at_word = self._at_word, delivered
+        return before or 0
 
     def deadline(self, delivered: int, settled: int) -> float | None:
-        """Return when to ask; None: there is nothing to ask for, or it is being asked."""
-        return self._next if self._asked is None and settled < delivered else None
-
-    def ask(self, packet: int | None, delivered: int, now: float) -> None:
-        """Note the packet that the broker has to answer; None: it could not be sent."""
-        self._asked = None if packet is None else (packet, delivered)
-        self._next = now + PROOF_SECONDS
-
-    def answered(self, packet: int) -> int | None:
-        """Return up to which number all is on the broker's disk; None: that was no answer to the question."""
-        if self._asked is None or self._asked[0] != packet:
-            return None
-        (_, delivered), self._asked = self._asked, None
-        return delivered
+        """Return when to ask; None: there is nothing to ask for."""
+        return self._ask_at if settled < delivered else None
 
 
 class Pulse:

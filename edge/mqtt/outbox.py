@@ -5,11 +5,13 @@ Used by one thread. Times are seconds on the monotonic clock.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap, encode
 from edge.ledger.rows import Row, first_of, last_of
 from edge.mqtt.answers import Answers
+from edge.mqtt.broker import FORBIDDEN
 from edge.mqtt.delivery import Delivery, Lateness, historical
 from edge.mqtt.manner import HEALTH, STATE, VERDICT, Manner
 from edge.mqtt.outage import Outage, Proof, Pulse
@@ -55,8 +57,7 @@ class Outbox:
         self._publish = publish
         self._mark = mark
         self._delivery = Delivery()
-        self._proof = Proof()
-        self._pulse = Pulse()
+        self._proof, self._pulse = Proof(), Pulse()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
         self._retained = Retained()
@@ -126,10 +127,6 @@ class Outbox:
         """Make this the retained message of its name; an empty one takes it back."""
         self._retained.put(name, message)
 
-    def forget(self, name: str) -> None:
-        """Offer the broker nothing more under a name that it never will take."""
-        self._retained.forget(name)
-
     def reply(self, name: str, reply: Reply) -> None:
         """Send a reply; where there is no connection nobody waits for it."""
         if self._connected:
@@ -164,32 +161,35 @@ class Outbox:
 
     def hear_uptime(self, seconds: int, now: float) -> None:
         """Note how long the broker says that it has been running."""
-        if self._outage is not None:
+        if self._outage is None:
+            self._delivery.settle(self._proof.spoke(self._delivery.delivered))
+        else:
             restarted = self._outage.was_restart(now, self._pulse.uptime, seconds, rarely=self._pulse.is_rare)
             self._resume(restarted=restarted)
         self._pulse.hear(seconds)
 
     def reached(self, packet: int) -> None:
-        """Note that the broker has answered a mark."""
-        if (number := self._proof.answered(packet)) is not None:
-            self._delivery.settle(number)
+        """Note that the broker has answered a packet, a mark for example."""
+        self._delivery.settle(self._proof.answered(packet))
 
-    def settle(self, packet: int, now: float, *, refused: bool) -> str:
+    def settle(self, packet: int, now: float, *, refused: str = "") -> str:
         """Note the broker's answer to a packet, and return the name of what that was."""
-        if name := self._retained.landed(packet, refused=refused):
-            if refused:
-                self._states_until = now + REFUSED_SECONDS
+        self.reached(packet)
+        for_good = refused == FORBIDDEN
+        if name := self._retained.landed(packet, again=bool(refused) and not for_good):
+            if refused and not for_good:
+                self._states_until = self._states_until or now + REFUSED_SECONDS
             return name
         if name := self._answers.landed(packet):
             return name
-        if self.replays.landed(packet, refused=refused):
+        if self.replays.landed(packet, refused=bool(refused)):
             if refused:
                 self._replays_until = now + REFUSED_SECONDS
             return "event"
         if self._pictures.landed(packet):
             return "image"
         if refused:
-            self._delivery.refused(packet)
+            self._delivery.refused(packet, for_good=for_good)
             self._refused_until = now + REFUSED_SECONDS
         else:
             self._delivery.landed(packet, now)
@@ -201,10 +201,10 @@ class Outbox:
             self._states_until = 0.0
             self._retained.offer_again()
         for name, message in self._retained.due(self._room):
-            packet = self._publish(name, message, HEALTH if name == "health" else STATE)
+            packet = self._say(now, name, message, HEALTH if name == "health" else STATE)
             if packet is not None:
                 self._retained.sent(packet, name)
-        self._answers.send(self._room, self._publish)
+        self._answers.send(self._room, partial(self._say, now))
         if self._outage is not None and now >= self._outage.hold_until:
             self._resume(restarted=False)
         if self._outage is None:
@@ -244,7 +244,7 @@ class Outbox:
                 break
             self._delivery.put(entries)
         while self._room_for_verdicts and not self._refused_until and (entry := self._delivery.next(now)) is not None:
-            packet = self._publish(*self._message(entry, now), VERDICT)
+            packet = self._say(now, *self._message(entry, now), VERDICT)
             if packet is None:
                 self._delivery.put_back(entry)
                 self._refused_until = now + REFUSED_SECONDS
@@ -254,16 +254,25 @@ class Outbox:
     def _ask(self, now: float) -> None:
         due = self._proof.deadline(self._delivery.delivered, self._delivery.settled)
         if due is not None and now >= due:
-            self._proof.ask(self._mark(), self._delivery.delivered, now)
+            self._proof.wait(now)
+            if (packet := self._mark()) is not None:
+                self._proof.sent(packet, self._delivery.delivered, now)
+
+    def _say(self, now: float, name: str, payload: bytes, manner: Manner) -> int | None:
+        """Publish what the broker has to answer."""
+        packet = self._publish(name, payload, manner)
+        if packet is not None:
+            self._proof.sent(packet, self._delivery.delivered, now)
+        return packet
 
     def _send_ranges(self, now: float) -> None:
         if now < self._replays_until:
             return
         self._replays_until = 0.0
-        while self._room_for_verdicts and (span := self.replays.wanted) is not None and self._send_again(span):
+        while self._room_for_verdicts and (span := self.replays.wanted) is not None and self._send_again(span, now):
             pass
 
-    def _send_again(self, span: Span) -> bool:
+    def _send_again(self, span: Span, now: float) -> bool:
         """Send more of what is asked for again; False if the ledger cannot be read up to there."""
         limit = min(self.replays.room, self._room_for_verdicts)
         # What is empty is asked twice: the file may just have been mended.
@@ -273,7 +282,7 @@ class Outbox:
             return False
         for entry in entries:
             if isinstance(entry, Row):
-                packet = self._publish("event", historical(entry), VERDICT)
+                packet = self._say(now, "event", historical(entry), VERDICT)
                 if packet is None:  # Whoever asks again will get no other answer.
                     self.replays.passed(entry.seq)
                 else:

@@ -30,6 +30,7 @@ from edge.mqtt.connection import (
     Will,
 )
 from edge.mqtt.discovery import STARTED, Discovery
+from edge.mqtt.goodbye import last_answer
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
 from edge.mqtt.manner import PICTURE, STATE, Manner
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SLACK = 0.1
+_GOODBYE_SECONDS = 0.5
+"""Of a stop's time, or a third of it, for the broker to acknowledge the goodbye."""
 _SIZE = "size"
 """Stands among the parts of a device for messages that the broker does not take."""
 
@@ -132,15 +135,19 @@ class Publisher:
 
         Takes `timeout` seconds at most, and QUICK_SECONDS from when `hurry` is set.
         """
-        deadline = time.monotonic() + timeout
-        self._inbox.put(Stop(reason, deadline))
+        deadline = self._begin_to_stop(reason, timeout)
         hurried = False
         while self._sender.is_alive() and time.monotonic() < deadline + _SLACK:
             self._sender.join(_SLACK)
             if hurry.is_set() and not hurried:
-                hurried, deadline = True, min(deadline, time.monotonic() + QUICK_SECONDS)
-                self._inbox.put(Stop(reason, deadline))
+                left = max(0.0, deadline - time.monotonic())
+                hurried, deadline = True, self._begin_to_stop(reason, min(left, QUICK_SECONDS))
         self._link.close(max(_SLACK, deadline - time.monotonic()), will_speaks=not self._is_said_offline)
+
+    def _begin_to_stop(self, reason: str, timeout: float) -> float:
+        now = time.monotonic()
+        self._inbox.put(Stop(reason, now + timeout - min(_GOODBYE_SECONDS, timeout / 3), now + timeout))
+        return now + timeout
 
     # --- the sender's side: the only one that changes state
 
@@ -155,7 +162,8 @@ class Publisher:
             with contextlib.suppress(Empty):
                 self._take(self._inbox.get(timeout=self._patience()))
             now = time.monotonic()
-            if (away := self._link.tick(now)) is not None:
+            # What the broker has answered while something held us up is not to be held against it.
+            if self._inbox.empty() and (away := self._link.tick(now)) is not None:
                 self._lose(away)
             self.intake.step()
             if self._link.connected:
@@ -222,20 +230,19 @@ class Publisher:
             self._take(Trouble("identity", problem))
 
     def _settle(self, packet: int, refused: str) -> None:
-        name = self._outbox.settle(packet, time.monotonic(), refused=bool(refused))
+        name = self._outbox.settle(packet, time.monotonic(), refused=refused)
         where = self._topic(name)  # Before `landed`: what was taken back is forgotten.
-        if self._discovery and name in self._elsewhere and (not refused or refused == FORBIDDEN):
-            self._go_on(name, self._discovery)
+        is_over = not refused or refused == FORBIDDEN
+        if (
+            self._discovery
+            and name in self._elsewhere
+            and is_over
+            and (then := self._discovery.landed(name)) is not None
+        ):
+            self._outbox.retain(name, then)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
         self._note_answer(name, not_taken(where, refused) if refused else "")
-
-    def _go_on(self, name: str, discovery: Discovery) -> None:
-        is_last = not self._elsewhere[name]
-        if (then := discovery.landed(name)) is not None:
-            self._outbox.retain(name, then)
-        elif is_last:
-            self._outbox.forget(name)
 
     def _note_answer(self, part: str, problem: str) -> None:
         if problem:
@@ -277,24 +284,14 @@ class Publisher:
             return
         status = encode(self._condition.gone(self._stop.reason))
         goodbye = self._link.publish(self._topic("status"), status, STATE).mid
-        if problem := self._wait_for_answer(goodbye, max(self._stop.deadline, time.monotonic() + _SLACK)):
+        last = max(self._stop.last, time.monotonic() + _SLACK)
+        if problem := last_answer(goodbye, self._inbox, self._listen, last):
             log.warning("could not say offline (%s): the broker does, by the last will", problem)
         else:
             self._is_said_offline = True
 
-    def _wait_for_answer(self, packet: int, deadline: float) -> str:
-        """Return why the broker did not take the last message of all; empty: it did."""
-        with contextlib.suppress(Empty):
-            while True:
-                note = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
-                match self._link.take(note) if isinstance(note, Heard) else note:
-                    case Acknowledged(answered, refused) if answered == packet:
-                        return refused
-                    case Away(reason):
-                        return reason
-                    case Stop(deadline=sooner):
-                        deadline = sooner
-        return "no answer"
+    def _listen(self, note: Note) -> Note | News | None:
+        return self._link.take(note) if isinstance(note, Heard) else note
 
     def _topic(self, name: str) -> str:
         return name if name in self._elsewhere else topic(self._device.site, self._device.id, name)

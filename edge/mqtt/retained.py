@@ -45,13 +45,13 @@ class Retained:
         """Note under which packet identifier a name was sent."""
         self._flying[packet] = name
 
-    def landed(self, packet: int, *, refused: bool = False) -> str:
+    def landed(self, packet: int, *, again: bool = False) -> str:
         """Note that a packet was answered; returns its name, empty if it is none of these.
 
-        What was `refused` waits until it is offered again, or there is something newer.
+        What is to be sent `again` waits until it is offered, or there is something newer.
         """
         name = self._flying.pop(packet, "")
-        if refused and name and name not in self._unsaid:
+        if again and name and name not in self._unsaid:
             self._refused.add(name)
         elif name not in self._unsaid and self._newest.get(name) == b"":
             del self._newest[name]
@@ -61,8 +61,3 @@ class Retained:
         """Count as unheard what was refused."""
         self._unsaid |= dict.fromkeys(sorted(self._refused & set(self._newest)))
         self._refused.clear()
-
-    def forget(self, name: str) -> None:
-        """Say no more under a name."""
-        self._newest.pop(name, None)
-        self._unsaid.pop(name, None)

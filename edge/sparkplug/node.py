@@ -136,7 +136,7 @@ class Node:
                 with contextlib.suppress(Empty):
                     self._take(self._inbox.get(timeout=self._patience()))
                 now = time.monotonic()
-                if (away := self._link.tick(now)) is not None:
+                if self._inbox.empty() and (away := self._link.tick(now)) is not None:
                     self._lose(away, now)
                 if self._link.connected and self._progress is not None:
                     self._work(now)

@@ -125,6 +125,7 @@ class Session:
             samples.append(payload.sample(newest, historical=False))
         self._certificates.append(payload.birth(bd_seq, samples))
         self._link.publish(self.topics.of("NBIRTH"), self._certificates[-1], _DATA)
+        self._link.mark()  # The answer tells a broker that hangs up on this from a network that ends the connection.
         self.born, self._born_at, self._rebirth, self._seq = True, now, False, 0
         log.info("Sparkplug node %s is born, bdSeq %d", self.topics.of("+"), bd_seq)
 
