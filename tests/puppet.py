@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HANG_UP = -1
-_PUBACK = 0x40
+_PUBACK, _UNSUBACK = 0x40, 0xB0
 MAXIMUM_PACKET_SIZE = b"\x27"
 """A property of the answer to a CONNECT, followed by four bytes (MQTT 5, 3.2.2.3.6)."""
 
@@ -39,7 +39,7 @@ class Puppet:
         self.farewells: list[int] = []
         """Reason codes of the connections' ends: of a client that says nothing the last will speaks."""
         self.acknowledged = 0
-        """How many messages were answered, by an answer that is on its way."""
+        """How many messages and questions were answered, by an answer that is on its way."""
         self.ended = 0
         """How many connections are over."""
         self._answer = answer
@@ -89,7 +89,7 @@ class Puppet:
                 answer = self._take(head[0], body)
                 if answer:
                     link.sendall(answer)
-                    self.acknowledged += answer[0] == _PUBACK
+                    self.acknowledged += answer[0] in {_PUBACK, _UNSUBACK}
                 with self._more:
                     self._more.notify_all()
                 if answer is None:
@@ -110,7 +110,7 @@ class Puppet:
             case 8:  # One topic, to be heard with QoS 1 at most.
                 return bytes([0x90, 4, *body[:2], 0, 1])
             case 10:
-                return bytes([0xB0, 4, *body[:2], 0, 0])
+                return bytes([_UNSUBACK, 4, *body[:2], 0, 0])
             case 12:
                 return bytes([0xD0, 0])
             case 14:

@@ -17,6 +17,9 @@ from edge.mqtt import link
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.contract.messages import Gap
+    from edge.ledger.rows import Row
+
 FIRST, LONGEST = 0.05, 10.0
 """Seconds between attempts, here."""
 CALLS = 7
@@ -50,16 +53,21 @@ def test_one_that_hangs_up_on_the_first_word_is_called_less(
     assert len([record for record in caplog.records if "judging goes on" in record.getMessage()]) == 1
 
 
-def test_one_that_answered_is_called_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a network cuts connections, one after the other, on which a message was acknowledged no wait grows."""
+@pytest.mark.parametrize("kind", [Line, SparkLine])
+def test_one_that_answered_is_called_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Line | SparkLine]
+) -> None:
+    """Where a network cuts connections, one after the other, no wait grows: a message, or a birth, was answered."""
     monkeypatch.setattr(link, "RECONNECT_SECONDS", (FIRST, LONGEST))
+    monkeypatch.setattr(link, "LET_IN_FAILURES", 10)
     with Puppet() as broker:
-        line = Line(tmp_path, broker.port)
+        line = kind(tmp_path, broker.port)
         for count in range(1, 12):
             broker.wait(lambda b, count=count: b.acknowledged >= count)
             broker.cut()
         waits = calls(broker, 12)
-        line.stop(10)
+        line.stop(10) if isinstance(line, Line) else line.node.stop(0.1)
+        line.ledger.close(10)
     assert max(waits) < FIRST * 2**5
 
 
@@ -96,3 +104,25 @@ def test_one_that_answers_only_pings_is_left(
         assert len(broker.connected) == 2
     assert overlooked
     assert "did not acknowledge a message for 1 s" in caplog.text
+
+
+def test_what_was_answered_while_we_were_held_up_is_not_held_against_a_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that hangs in a read for longer than a broker may take to answer ends no connection."""
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.5)
+    with Puppet() as broker:
+        line = Line(tmp_path, broker.port)
+        broker.wait(lambda b: b.named("status"))
+        read = line.ledger.take
+
+        def hang(after: int, limit: int) -> list[Row | Gap]:
+            time.sleep(0.7)  # Stands for the disk.
+            return read(after, limit)
+
+        monkeypatch.setattr(line.ledger, "take", hang)
+        for _ in range(3):
+            line.judge(1)
+        broker.wait(lambda b: len(b.named("event")) == 3)
+        line.stop(10)
+        assert len(broker.connected) == 1
