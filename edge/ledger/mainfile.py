@@ -120,8 +120,9 @@ class MainFile:
                 with suppress(OSError):
                     self._files = _files(self.path)
                 with self.moving:
+                    self.last, self._known = last, True
                     self.on_opened(store)
-                    self.store, self.last, self._known = store, last, True
+                    self.store = store
                 stack.pop_all()
         return self.store
 
