@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,9 @@ from test_stores import fail, give, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import LedgerError
+from edge.ledger.ledger import FILE
 from edge.ledger.numbers import BLOCK, Numbers
+from edge.ledger.wal import log_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,3 +87,27 @@ def test_memory_is_behind_a_late_ledger_that_takes_nothing_yet(
         assert found[:COUNT] == before
         assert numbers(found[COUNT:]) == [1_121, 1_122, (1_123, 1_127), 1_128]
     held.close(())
+
+
+def test_verdicts_of_another_ledger_that_is_used_instead_stay(tmp_path: Path) -> None:
+    """Where the one that was open cannot be read any more, memory's verdicts go behind those of the one there now."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    held = stores(folder)
+    held.open()
+    give(held, 40)
+    assert held._main.store is not None
+    for link in (held._main.store._db, held._main.store._reader):
+        link.run("PRAGMA shrink_memory")  # Nothing is remembered of what the disk had.
+    for path in (folder / FILE, log_of(folder / FILE)):
+        os.truncate(path, 0)
+    folder.rename(tmp_path / "gone")
+    held.tend()
+    give(held, 4)
+    other = make_ledger(folder / FILE, 60)
+    held._retry_at = 0
+    held.tend()
+    found = held.take(0, 100)
+    assert found[:60] == other
+    assert numbers(found[60:]) == [61, 62, 63, 64]
+    assert (held.trouble, held.close(())) == ("", 0)
