@@ -15,6 +15,7 @@ from test_stores import ALL, fail, give, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
+from edge.ledger import mainfile
 from edge.ledger.ledger import FILE
 from edge.ledger.rows import Marks
 from edge.ledger.store import Store
@@ -225,4 +226,34 @@ def test_what_was_put_back_but_cannot_be_opened_is_not_passed_over(tmp_path: Pat
     held._retry_at = 0
     held.tend()
     assert (held.trouble, numbers(held.take(10, 100))) == ("", list(range(11, 44)))
+    assert held.close(()) == 0
+
+
+@pytest.mark.parametrize("repaired", [0, 1])
+def test_a_file_that_does_not_open_for_once_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repaired: int
+) -> None:
+    """Put back or just repaired, it is opened once more; meanwhile what it has is not passed over."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 40)
+    held.write(lambda _: ((), ()), Marks(10))
+    if repaired:
+        held._main.damaged = True
+    else:
+        remove_file(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(mainfile, "Store", lambda _: (_ for _ in ()).throw(LedgerError("disk I/O error")))
+        for _ in range(2):
+            held._retry_at = 0
+            held.tend()
+            assert "disk I/O error" in held.trouble
+            assert not held._main.damaged
+            give(held, 3)
+            assert held.take(10, 100) == []
+            assert held.doubt != ""
+    held._retry_at = 0
+    held.tend()
+    assert (held.trouble, numbers(held.take(10, 100))) == ("", list(range(11, 47)))
+    assert len(list(tmp_path.glob("*damaged*.db"))) == repaired
     assert held.close(()) == 0

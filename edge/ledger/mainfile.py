@@ -50,6 +50,7 @@ class MainFile:
         """Whether there may be a whole copy that could not take the place."""
         self._known = False
         """Whether `last` is right; else only what was claimed is known."""
+        self._was_open = False
 
     def look_through(self) -> None:
         """Open the file, repaired where it is damaged or a repair is asked for; raises OSError."""
@@ -104,26 +105,40 @@ class MainFile:
         self._renew_claim()
         if not finish_repair(self.path):
             repair(self.path, self._used())
-        self.open()
         self.damaged = False
+        self.open()
 
     def open(self) -> Store:
         """Return the file, opened if need be."""
         if self.store is None:
             self._renew_claim()
-            with ExitStack() as stack:
-                stack.callback((store := Store(self.path)).abandon)
-                last = self._last_in(store)
-                if store.last < last:  # Not even the numbers of its last verdicts were left.
-                    store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
-                self._files = []
-                with suppress(OSError):
-                    self._files = _files(self.path)
-                with self.moving:
-                    self.on_opened(store)
-                    self.store, self.last, self._known = store, last, True
-                stack.pop_all()
+            try:
+                return self._open()
+            except DamagedLedgerError:
+                self.damaged = True
+                raise
         return self.store
+
+    def _open(self) -> Store:
+        with ExitStack() as stack:
+            stack.callback((store := Store(self.path)).abandon)
+            last = self._last_in(store)
+            if store.last < last:  # Not even the numbers of its last verdicts were left.
+                store.add((), [Gap(first=store.last + 1, last=last, reason=DAMAGED, verdicts={})])
+            self._files = []
+            with suppress(OSError):
+                self._files = _files(self.path)
+            with self.moving:
+                self.last, self._known = last, True
+                self.on_opened(store)
+                self.store, self._was_open = store, True
+            stack.pop_all()
+        return store
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether nothing behind what it has may be read before it is repaired, or opened once more."""
+        return self.damaged or (self._was_open and self.store is None)
 
     @property
     def is_displaced(self) -> bool:
@@ -151,10 +166,8 @@ class MainFile:
             if self._claim is not None:
                 self._claim.let_go_of_former()
             self.numbers.renew()
-            is_damaged = self.damaged and copied
-            self.damaged = True  # Where it cannot be opened: what it has comes before what memory has.
+            self.damaged = self.damaged and copied
             self.open()
-            self.damaged = is_damaged
 
     def _copy(self, store: Store) -> bool:
         """Write the copy that is to be put back, or say that a sound ledger is there for one that cannot be read."""

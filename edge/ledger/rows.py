@@ -132,10 +132,24 @@ def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
             first = at + 1
 
 
-def renumbered(row: Row, seq: int) -> Row:
-    """Return a verdict under another number."""
-    json = msgspec.json.encode({**msgspec.json.decode(row.json), "seq": seq})
-    return msgspec.structs.replace(row, seq=seq, json=json)
+def parted(entries: Iterable[Row | Gap]) -> tuple[list[Row], list[Gap]]:
+    """Return verdicts and gaps apart."""
+    rows: list[Row] = []
+    gaps: list[Gap] = []
+    for entry in entries:
+        if isinstance(entry, Gap):
+            gaps.append(entry)
+        else:
+            rows.append(entry)
+    return rows, gaps
+
+
+def renumbered(entry: Row | Gap, seq: int) -> Row | Gap:
+    """Return a verdict or a gap under other numbers, from this one on."""
+    if isinstance(entry, Gap):
+        return msgspec.structs.replace(entry, first=seq, last=seq + entry.last - entry.first)
+    json = msgspec.json.encode({**msgspec.json.decode(entry.json), "seq": seq})
+    return msgspec.structs.replace(entry, seq=seq, json=json)
 
 
 def pack_row(row: Row) -> bytes:

@@ -77,7 +77,7 @@ class Shelf:
         return found
 
     def _parts(self, span: Span) -> list[tuple[Store, Span]]:
-        """Return what can be asked, with its part of a span; nothing if a part of it is in a damaged file.
+        """Return what can be asked, with its part of a span; nothing if a part of it is in a file that is awaited.
 
         From its first on memory has all, whatever a disk took that said it did not: what memory has reaches the broker
         though the file cannot be read.
@@ -85,7 +85,7 @@ class Shelf:
         held = self.spare.read(Span(0, ALL), 1) if self.spare is not None else []
         first = first_of(held[0]) if held else ALL
         in_file, in_memory = Span(span.after, min(span.upto, first - 1)), Span(max(span.after, first - 1), span.upto)
-        if self._main.damaged and in_file.after < in_file.upto:
+        if self._main.is_awaited and in_file.after < in_file.upto:
             return []
         both = ((self._main.store, in_file), (self.spare, in_memory))
         return [(store, part) for store, part in both if store is not None and part.after < part.upto]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.contract.messages import Gap
 from edge.errors import FullLedgerError, LedgerError
+from edge.ledger.renumber import make_way, put_behind
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, last_of, renumbered
+from edge.ledger.rows import Marks, Row, last_of, parted
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
@@ -21,7 +21,7 @@ from edge.ledger.store import Span, Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edge.contract.messages import Verdict
+    from edge.contract.messages import Gap, Verdict
     from edge.ledger.audit import Audit
     from edge.ledger.mainfile import MainFile
     from edge.ledger.rows import Numbering
@@ -196,10 +196,14 @@ class Stores:
         self._main.numbers.cover(self._main.last)
 
     def _take_in_first(self, file: Store) -> None:
-        """Hear how far the file was delivered; where it opened late, delivering has to go back to there."""
-        if self._shelf.spare is not None:
+        """Hear how far the file was delivered; where it opened late, delivering has to go back to there.
+
+        Memory's numbers, none of which it wrote there yet, make way before anybody reads file and memory as one.
+        """
+        if (spare := self._shelf.spare) is not None:
             self.backlog = file.marks.delivered
             self.marks = Marks(file.marks.delivered, passed=self.marks.delivered)
+            self._note_anew(make_way(spare, file.last, self.last))
         self.marks = self.marks.further(file.marks)
         self._main.on_opened = self._take_in
 
@@ -250,12 +254,10 @@ class Stores:
     def _return_to_file(self, file: Store, spare: Store) -> None:
         """Move what is in memory to the file; broken off, it goes on where it was, with a repaired file too."""
         while batch := spare.read(Span(0, self.last), _BATCH):
-            rows = [entry for entry in batch if isinstance(entry, Row)]
             # Whoever reads does not wait for the disk: until memory forgets them, both have them.
-            others = self._restore(file, rows, [entry for entry in batch if isinstance(entry, Gap)])
+            others = self._restore(file, *parted(batch))
             with self._main.moving:
-                if others:
-                    self._number_anew(others, spare)
+                self._note_anew(put_behind(spare, others, self.last))
                 self._main.hold(last_of(batch[-1]))
                 spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
@@ -278,13 +280,13 @@ class Stores:
         self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
         return [row for row in fresh if known.get(row.seq, row.json) != row.json]
 
-    def _number_anew(self, rows: Sequence[Row], spare: Store) -> None:
-        """Put verdicts behind all others: the record of numbers was older than a file that opened late."""
-        log.error("%s has others under the numbers of %d verdicts, which get new ones", self._main.path, len(rows))
-        self._main.numbers.cover(self.last + len(rows))
-        anew = [renumbered(row, seq) for seq, row in enumerate(rows, self.last + 1)]
-        spare.add(anew)
-        self._last_in_memory = anew[-1].seq
+    def _note_anew(self, last: int) -> None:
+        """Note up to where memory has new numbers now, which nobody has seen yet: the record of them was too old."""
+        if last > self.last:
+            count = last - self.last
+            log.error("%s has others under the numbers of %d verdicts, which get new ones", self._main.path, count)
+            self._main.numbers.cover(last)
+            self._last_in_memory = last
 
 
 @contextmanager
