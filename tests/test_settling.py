@@ -8,7 +8,7 @@ import pytest
 from ledger_samples import row
 from outbox_bench import LONG, Bench, Shelf, delivered_five, numbers
 
-from edge.mqtt.outage import QUIET_SECONDS
+from edge.mqtt.outage import HOLD_SECONDS, QUIET_SECONDS, WORD_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,3 +159,55 @@ def test_a_silence_makes_no_broker_a_rare_speaker(tmp_path: Path, words: tuple[i
     bench.outbox.hear_uptime(29, LONG + 30)
     bench.exchange(LONG + 30)
     assert len(bench.sent) == 1 + is_believed
+
+
+def test_a_word_that_comes_late_still_tells(bench: Bench) -> None:
+    """Of a broker that died: delivery did not wait for it longer than it had to, and what it may lack goes again.
+
+    Until that word what it answers proves nothing of an earlier life of it.
+    """
+    before = kept(bench)
+    bench.outbox.hear_uptime(500, 1)
+    bench.outbox.lose(1)
+    bench.outbox.begin(100, LONG)
+    now = LONG + HOLD_SECONDS
+    bench.shelf.entries.append(row(6))
+    bench.outbox.written(6, now)
+    bench.exchange(now)
+    assert numbers(bench.sent[5:]) == [6]
+    bench.outbox.retain("health", b"health")
+    bench.outbox.send(now)
+    bench.outbox.settle(bench.sent[-1][0], now)
+    assert kept(bench) == before
+    known = len(bench.sent)
+    bench.outbox.hear_uptime(1, now)
+    bench.exchange(now)
+    assert numbers(bench.sent[known:]) == list(range(before + 1, 7))
+
+
+def test_a_broker_that_never_says_a_word_proves_by_its_answers(bench: Bench) -> None:
+    """After a while on a new connection, as one does that has no such topic."""
+    before = kept(bench)
+    bench.outbox.lose(1)
+    bench.outbox.begin(100, LONG)
+    for now in (LONG + HOLD_SECONDS, LONG + HOLD_SECONDS + QUIET_SECONDS):
+        bench.prove(now)
+        assert kept(bench) == before
+    bench.prove(LONG + WORD_SECONDS)
+    assert kept(bench) == 5
+    assert len(bench.sent) == 5
+
+
+def test_an_outage_that_was_not_answered_counts_with_the_next(bench: Bench) -> None:
+    """A broker that died in the first of two, and whose word came on neither connection before the third."""
+    before = kept(bench)
+    bench.outbox.hear_uptime(500, 1)
+    bench.outbox.lose(1)
+    for begun in (LONG, 2 * LONG):
+        bench.outbox.begin(100, begun)
+        bench.exchange(begun + HOLD_SECONDS)
+        bench.outbox.lose(begun + 1)
+    bench.outbox.begin(100, 3 * LONG)
+    bench.outbox.hear_uptime(int(3 * LONG) - 50, 3 * LONG)
+    bench.exchange(3 * LONG)
+    assert numbers(bench.sent[5:]) == list(range(before + 1, 6))

@@ -106,31 +106,28 @@ class Delivery:
         """Note under which packet identifier it was sent."""
         self._flying[packet] = entry, now
 
-    def landed(self, packet: int, now: float) -> bool:
-        """Note that the broker acknowledged a packet; False if it is none of these."""
+    def landed(self, packet: int, now: float) -> Row | Gap | None:
+        """Note that the broker acknowledged a packet, and return what that was; None: it is none of these."""
         if packet not in self._flying:
-            return False
+            return None
         entry, since = self._flying.pop(packet)
         self._refused = None if first_of(entry) == self._refused else self._refused
         self._usual += (now - since - self._usual) * (_SMOOTHING if self._usual else 1)
         self._window = min(IN_FLIGHT, self._window + 1)
         self._note()
-        return True
+        return entry
 
-    def refused(self, packet: int, *, for_good: bool = False) -> bool:
-        """Note that the broker refused a packet, to be sent again in its place; False if it is none of these.
+    def refused(self, packet: int) -> Row | Gap | None:
+        """Note that the broker refused a packet, and return what is sent again in its place; None: it is none of these.
 
-        What was on its way with it may overtake it, and nothing more, unless it is `for_good`: then others may arrive.
+        What was on its way with it may overtake it, and nothing more.
         """
         if packet not in self._flying:
-            return False
+            return None
         entry, _ = self._flying.pop(packet)
-        if for_good:
-            self._window = max(2, self._window)
-        else:
-            self._refused = min(first_of(entry), self._refused or first_of(entry))
+        self._refused = min(first_of(entry), self._refused or first_of(entry))
         self.put_back(entry)
-        return True
+        return entry
 
     def put_back(self, entry: Row | Gap) -> None:
         """Have what could not be sent wait in its place."""

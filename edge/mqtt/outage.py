@@ -16,6 +16,8 @@ HOLD_SECONDS = 0.5
 """So long a broker may take on a new connection to say how long it has been running."""
 QUIET_SECONDS = 5.0
 """After which a broker is asked whether it goes on, where nothing else has shown it."""
+WORD_SECONDS = 30.0
+"""After which one that says nothing of it never does."""
 _OFTEN_SECONDS = 2
 """A broker that says how long it has been running is set up by us if it does so this often: ours does each second."""
 _SLACK_SECONDS = 1.0
@@ -118,3 +120,64 @@ class Outage(Record, frozen=True, kw_only=True):
         Not so one that says it `rarely`: its word is old, and it is not set up to keep what it acknowledges anyway.
         """
         return uptime < before or (uptime <= now - self.began + _SLACK_SECONDS and not rarely)
+
+
+class Doubt:
+    """Whether the broker still has what it had acknowledged when the last connection ended."""
+
+    def __init__(self) -> None:
+        self._pulse = Pulse()
+        self._outage: Outage | None = None
+        """How the last connection left things, while its end is waited for, or the broker's word."""
+        self._late: Outage | None = None
+        """The same when the word was waited for long enough: delivery goes on, but a late word still counts."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether verdicts have to wait for the answer."""
+        return self._outage is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no word is waited for any more: from now on what the broker answers is proof."""
+        return self._outage is None and self._late is None
+
+    @property
+    def deadline(self) -> float | None:
+        """When verdicts wait no more, though nothing is heard; None: they do not wait."""
+        return None if self._outage is None else self._outage.hold_until
+
+    def limit(self, number: int) -> int:
+        """Return the number up to which the broker surely has all, of that up to which it says so."""
+        outage = self._outage or self._late
+        return number if outage is None else min(number, outage.settled)
+
+    def know(self, settled: int) -> None:
+        """Note what the broker surely has, told later."""
+        self._outage = self._outage.knowing(settled) if self._outage else None
+        self._late = self._late.knowing(settled) if self._late else None
+
+    def begin(self, now: float, delivered: int) -> None:
+        """Begin on a connection, with what the broker has acknowledged."""
+        self._pulse.begin()
+        if self._outage is not None:
+            self._outage = self._outage.over(now) if self._outage.settled < delivered else None
+
+    def lose(self, now: float, settled: int) -> None:
+        """Note that the connection ended, or that there is none; an earlier end that was not answered still counts."""
+        self._outage = self._outage or self._late or Outage(began=now, settled=settled)
+        self._late = None
+
+    def wait(self, now: float) -> None:
+        """Wait no longer than one has to."""
+        if self._outage is not None and now >= self._outage.hold_until:
+            self._outage, self._late = None, self._outage
+        if self._late is not None and now >= self._late.ended + WORD_SECONDS:
+            self._late = None
+
+    def hear(self, uptime: int, now: float) -> int | None:
+        """Take the broker's word; returns the number behind which it may have lost all, None: it has all."""
+        outage, self._outage, self._late = self._outage or self._late, None, None
+        died = outage is not None and outage.was_restart(now, self._pulse.uptime, uptime, rarely=self._pulse.is_rare)
+        self._pulse.hear(uptime)
+        return outage.settled if outage is not None and died else None

@@ -14,7 +14,7 @@ from edge.mqtt.answers import Answers
 from edge.mqtt.broker import FORBIDDEN
 from edge.mqtt.delivery import Delivery, Lateness, historical
 from edge.mqtt.manner import HEALTH, STATE, VERDICT, Manner
-from edge.mqtt.outage import Outage, Proof, Pulse
+from edge.mqtt.outage import Doubt, Proof
 from edge.mqtt.replay import Replays
 from edge.mqtt.retained import Retained
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 REFUSED_SECONDS = 5.0
 """Before what the broker refused is offered again."""
+FORBIDDEN_SECONDS = 60.0
+"""Before what it is to keep is, where its rules forbid that: somebody may mend them."""
 _BATCH = 100
 """Entries read from the ledger at once."""
 _KEPT_FREE = 4
@@ -57,7 +59,7 @@ class Outbox:
         self._publish = publish
         self._mark = mark
         self._delivery = Delivery()
-        self._proof, self._pulse = Proof(), Pulse()
+        self._proof, self._doubt = Proof(), Doubt()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
         self._retained = Retained()
@@ -65,8 +67,6 @@ class Outbox:
         self._allowed = 0
         """How many messages without an answer the broker takes."""
         self._written = 0
-        self._outage: Outage | None = None
-        """How the last connection left things, until the present one has begun where that was."""
         self._connected = False
         self._refused_until = 0.0
         self._replays_until = self._states_until = 0.0
@@ -77,7 +77,8 @@ class Outbox:
         """Whether the broker has every verdict, as far as can be told now: not while the ledger is opening."""
         if self._lateness is None or not self._ledger.idle:
             return False
-        if self._outage is not None and (self._connected or self._outage.settled < self._delivery.delivered):
+        delivered = self._delivery.delivered
+        if self._doubt.is_open and (self._connected or self._doubt.limit(delivered) < delivered):
             return False
         return self._delivery.idle and self._delivery.read >= self._written
 
@@ -86,8 +87,8 @@ class Outbox:
         if not self._connected:
             return None
         due = [self._states_until or None]
-        if self._outage is not None:
-            due.append(self._outage.hold_until)
+        if self._doubt.is_open:
+            due.append(self._doubt.deadline)
         else:
             due += [self._refused_until or None, (self._replays_until or None) if self._is_live else None]
             due.append(self._proof.deadline(self._delivery.delivered, self._delivery.settled))
@@ -107,20 +108,20 @@ class Outbox:
         """
         if self._lateness is not None:
             sure = self._delivery.delivered if at_end else self._delivery.settled
-            self._ledger.delivered = sure if self._outage is None else min(sure, self._outage.settled)
+            self._ledger.delivered = self._doubt.limit(sure)
 
     def written(self, last: int, now: float) -> None:
         """Note that the ledger, which is open, holds verdicts up to this number."""
         if self._lateness is None:
             self._delivery.rewind(self._ledger.delivered)
-            if self._outage is not None:  # It began before anything was known of an earlier life's deliveries.
-                self._outage = self._outage.knowing(self._ledger.delivered)
+            self._doubt.know(self._ledger.delivered)  # It began before anything was known of an earlier life's.
             self._lateness = Lateness(last)
         else:
             self._lateness.written(last, now)
         if (backlog := self._ledger.take_backlog()) is not None:
             self._delivery.rewind(backlog)
-            self._outage = self._outage.knowing(backlog) if self._outage else None
+            self._doubt.know(backlog)
+            self._proof.begin()
         self._written = last
 
     def retain(self, name: str, message: bytes) -> None:
@@ -139,7 +140,6 @@ class Outbox:
     def begin(self, allowed: int, now: float) -> None:
         """Begin on a connection that takes so many messages that are not acknowledged."""
         self._connected = True
-        self._pulse.begin()
         self._proof.begin()
         self._retained.begin()
         self.replays.begin()
@@ -147,38 +147,38 @@ class Outbox:
         self._pictures.begin()
         self._allowed = allowed
         self._delivery.begin()
-        if self._outage is not None:
-            unsure = self._outage.settled < self._delivery.delivered
-            self._outage = self._outage.over(now) if unsure else None
+        self._doubt.begin(now, self._delivery.delivered)
 
     def lose(self, now: float) -> None:
         """Note that the connection ended, or that there is none."""
         self._connected = False
         self._pictures.lose()
         self._proof.begin()
-        if self._outage is None:
-            self._outage = Outage(began=now, settled=self._delivery.settled)
+        self._doubt.lose(now, self._delivery.settled)
 
     def hear_uptime(self, seconds: int, now: float) -> None:
         """Note how long the broker says that it has been running."""
-        if self._outage is None:
+        was_settled = self._doubt.is_settled
+        if (lost := self._doubt.hear(seconds, now)) is not None:
+            self._delivery.rewind(lost)
+            self._proof.begin()
+        elif was_settled:
             self._delivery.settle(self._proof.spoke(self._delivery.delivered))
-        else:
-            restarted = self._outage.was_restart(now, self._pulse.uptime, seconds, rarely=self._pulse.is_rare)
-            self._resume(restarted=restarted)
-        self._pulse.hear(seconds)
 
     def reached(self, packet: int) -> None:
         """Note that the broker has answered a packet, a mark for example."""
-        self._delivery.settle(self._proof.answered(packet))
+        number = self._proof.answered(packet)
+        if self._doubt.is_settled:  # Else it may be another life of the broker's that answers.
+            self._delivery.settle(number)
 
     def settle(self, packet: int, now: float, *, refused: str = "") -> str:
         """Note the broker's answer to a packet, and return the name of what that was."""
         self.reached(packet)
         for_good = refused == FORBIDDEN
-        if name := self._retained.landed(packet, again=bool(refused) and not for_good):
-            if refused and not for_good:
-                self._states_until = self._states_until or now + REFUSED_SECONDS
+        if name := self._retained.landed(packet, refused=bool(refused), for_good=for_good):
+            if refused:
+                until = now + (FORBIDDEN_SECONDS if for_good else REFUSED_SECONDS)
+                self._states_until = min(until, self._states_until or until)
             return name
         if name := self._answers.landed(packet):
             return name
@@ -189,11 +189,11 @@ class Outbox:
         if self._pictures.landed(packet):
             return "image"
         if refused:
-            self._delivery.refused(packet, for_good=for_good)
+            entry = self._delivery.refused(packet)
             self._refused_until = now + REFUSED_SECONDS
         else:
-            self._delivery.landed(packet, now)
-        return "event"
+            entry = self._delivery.landed(packet, now)
+        return "gap" if isinstance(entry, Gap) else "event"
 
     def send(self, now: float) -> None:
         """Send what may be sent."""
@@ -205,9 +205,8 @@ class Outbox:
             if packet is not None:
                 self._retained.sent(packet, name)
         self._answers.send(self._room, partial(self._say, now))
-        if self._outage is not None and now >= self._outage.hold_until:
-            self._resume(restarted=False)
-        if self._outage is None:
+        self._doubt.wait(now)
+        if not self._doubt.is_open:
             if now >= self._refused_until:
                 self._refused_until = 0.0
                 self._send_verdicts(now)
@@ -231,12 +230,6 @@ class Outbox:
     def _is_live(self) -> bool:
         """Whether the broker has all but the newest: on a long way one is always under way."""
         return self._delivery.read >= self._written and self._delivery.is_light
-
-    def _resume(self, *, restarted: bool) -> None:
-        """Go on where it broke; what a broker had acknowledged just before it died may not be on its disk."""
-        if restarted and self._outage is not None:
-            self._delivery.rewind(self._outage.settled)
-        self._outage = None
 
     def _send_verdicts(self, now: float) -> None:
         while self._delivery.hungry and self._delivery.read < self._written:

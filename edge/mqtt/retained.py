@@ -45,13 +45,15 @@ class Retained:
         """Note under which packet identifier a name was sent."""
         self._flying[packet] = name
 
-    def landed(self, packet: int, *, again: bool = False) -> str:
+    def landed(self, packet: int, *, refused: bool = False, for_good: bool = False) -> str:
         """Note that a packet was answered; returns its name, empty if it is none of these.
 
-        What is to be sent `again` waits until it is offered, or there is something newer.
+        What was refused waits until it is offered again, or there is something newer; a taking back that is refused
+        `for_good` is over.
         """
         name = self._flying.pop(packet, "")
-        if again and name and name not in self._unsaid:
+        is_over = not refused or (for_good and self._newest.get(name) == b"")
+        if name and not is_over and name not in self._unsaid:
             self._refused.add(name)
         elif name not in self._unsaid and self._newest.get(name) == b"":
             del self._newest[name]
