@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from ledger_samples import make_ledger
 from test_stores import fail, give, numbers, stores
@@ -89,7 +90,8 @@ def test_memory_is_behind_a_late_ledger_that_takes_nothing_yet(
     held.close(())
 
 
-def test_verdicts_of_another_ledger_that_is_used_instead_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shed", [False, True])
+def test_verdicts_of_another_ledger_that_is_used_instead_stay(tmp_path: Path, *, shed: bool) -> None:
     """Where the one that was open cannot be read any more, memory's verdicts go behind those of the one there now."""
     folder = tmp_path / "state"
     folder.mkdir()
@@ -104,10 +106,13 @@ def test_verdicts_of_another_ledger_that_is_used_instead_stay(tmp_path: Path) ->
     folder.rename(tmp_path / "gone")
     held.tend()
     give(held, 4)
+    if shed:
+        gap = Gap(first=0, last=0, reason="shed", verdicts={Verdict.PASS: 5})
+        held.write(lambda first: ((), [msgspec.structs.replace(gap, first=first, last=first + 4)]))
     other = make_ledger(folder / FILE, 60)
     held._retry_at = 0
     held.tend()
     found = held.take(0, 100)
     assert found[:60] == other
-    assert numbers(found[60:]) == [61, 62, 63, 64]
+    assert numbers(found[60:]) == [61, 62, 63, 64, *[(65, 69)] * shed]
     assert (held.trouble, held.close(())) == ("", 0)

@@ -46,6 +46,8 @@ class MainFile:
         """Hears of the file each time that it was opened, before anybody else has it."""
         self._files: list[tuple[int, int] | None] = []
         """Which files were opened: of the ledger and of its log; none if the disk did not tell."""
+        self.is_another = False
+        """Whether a ledger was found in the place of the one that was open, and is used instead."""
         self._is_copied = False
         """Whether there may be a whole copy that could not take the place."""
         self._known = False
@@ -159,6 +161,7 @@ class MainFile:
         if copied := self._copy(self.open()):
             self._is_copied = True
         with self.moving:
+            self.is_another = self.is_another or not copied
             if copied:
                 put_back(self.path, is_own=self._has_its_name)
                 self._is_copied = False

@@ -13,7 +13,7 @@ from edge.errors import FullLedgerError, LedgerError
 from edge.ledger.renumber import make_way, put_behind
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, last_of, parted
+from edge.ledger.rows import Marks, Row, first_of, last_of, parted
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
@@ -255,7 +255,7 @@ class Stores:
         """Move what is in memory to the file; broken off, it goes on where it was, with a repaired file too."""
         while batch := spare.read(Span(0, self.last), _BATCH):
             # Whoever reads does not wait for the disk: until memory forgets them, both have them.
-            others = self._restore(file, *parted(batch))
+            others = self._restore(file, batch)
             with self._main.moving:
                 self._note_anew(put_behind(spare, others, self.last))
                 self._main.hold(last_of(batch[-1]))
@@ -266,19 +266,21 @@ class Stores:
             self._shelf.spare, self._refused = None, ""
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
-    def _restore(self, file: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> list[Row]:
+    def _restore(self, file: Store, batch: Sequence[Row | Gap]) -> list[Row | Gap]:
         """Add what is not there yet, or nothing: a disk may have taken what it said it did not.
 
         A gap without the verdicts before it would look as if those were missing. Returns those whose numbers others
-        have there.
+        have there, as in a ledger that is used instead: a gap would remove its verdicts.
         """
+        rows, gaps = parted(batch)
         span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
         known = {entry.seq: entry.json for entry in file.read(span, _ALL) if isinstance(entry, Row)}
         # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
-        delivered = self.marks.delivered
-        fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, delivered)) for row in rows]
-        self._add(file, [row for row in fresh if row.seq not in known], gaps, self.marks)
-        return [row for row in fresh if known.get(row.seq, row.json) != row.json]
+        fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, self.marks.delivered)) for row in rows]
+        odd = gaps if self._main.is_another else ()
+        taken = [gap for gap in odd if any(row.seq >= gap.first for row in file.newest(gap.last + 1, 1))]
+        self._add(file, [row for row in fresh if row.seq not in known], [g for g in gaps if g not in taken], self.marks)
+        return sorted([*taken, *(row for row in fresh if known.get(row.seq, row.json) != row.json)], key=first_of)
 
     def _note_anew(self, last: int) -> None:
         """Note up to where memory has new numbers now, which nobody has seen yet: the record of them was too old."""
