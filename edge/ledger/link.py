@@ -74,4 +74,6 @@ class Link:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
+            # A blob whose type has decayed to text: Python's own word for it, with no code.
+            kind = DamagedLedgerError if "Could not decode" in str(error) else _KINDS.get(code, LedgerError)
+            raise kind(f"{self._name}: {error}") from error
