@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge import clock
+from edge.contract.commands import Reply
 from edge.contract.messages import Event, Latency, Verdict, encode
 from edge.contract.ulid import new_ulid
+from edge.ledger.audit import Audit, audit_of
 from edge.ledger.rows import Row
 from edge.ledger.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge.ledger.audit import Outcome
 
 BOOT = new_ulid()
 
@@ -43,6 +47,12 @@ def event(seq: int = 0, verdict: Verdict = Verdict.PASS, labels: int = 2) -> Eve
 def row(seq: int, verdict: Verdict = Verdict.PASS, labels: int = 2) -> Row:
     """Return a verdict as it lies in the ledger."""
     return Row(seq, verdict, encode(event(seq, verdict, labels)))
+
+
+def audit(transaction: str, outcome: Outcome = "ok", error: str = "") -> Audit:
+    """Return the record of a command."""
+    reply = Reply(transaction=transaction, status="ok", error=error)
+    return audit_of("threshold", reply, outcome, BOOT)
 
 
 def make_ledger(path: Path, count: int, *, large_every: int = 50) -> list[Row]:

@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from device import run_inspect, stop
-from ledger_samples import BOOT, make_ledger
+from ledger_samples import BOOT, audit, make_ledger
 from test_commands import commanded
 from test_ledger import Heard
 from test_ledger_salvage import damage
@@ -16,7 +16,7 @@ from test_ledger_salvage import damage
 from edge import clock
 from edge.contract.commands import Reply
 from edge.ledger import stores
-from edge.ledger.audit import BURST, EVERY_SECONDS, MOST_WAITING, Audit, Outcome, Trail, audit_of
+from edge.ledger.audit import BURST, EVERY_SECONDS, MOST_WAITING, Audit, Trail, audit_of
 from edge.ledger.ledger import FILE, Ledger
 from edge.ledger.repair import repair
 from edge.ledger.salvage import salvage
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from conftest import Broker
 
 ANY = 1 << 62
-
-
-def audit(transaction: str, outcome: Outcome = "ok", error: str = "") -> Audit:
-    """Return the record of a command."""
-    reply = Reply(transaction=transaction, status="ok", error=error)
-    return audit_of("threshold", reply, outcome, BOOT)
 
 
 def kept(store: Store) -> list[Audit]:

@@ -26,7 +26,7 @@ _BUSY_SECONDS = 5.0
 
 
 class Link:
-    """Every call raises LedgerError, or of its kinds the one that fits."""
+    """Every call raises LedgerError, or of its kinds the one that fits. Texts are found as bytes."""
 
     def __init__(self, name: str, where: str, *, uri: bool = False) -> None:
         """Open a file, named by a path or a URI; errors name it as `name`."""
@@ -34,6 +34,7 @@ class Link:
         self._lock = threading.RLock()
         with self._translated():
             self._db = sqlite3.connect(where, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+            self._db.text_factory = bytes  # Bytes that a decayed word for their kind calls a text are what they were.
 
     def close(self) -> None:
         """Let go of the file; the last one that does moves what is in the log to it."""
@@ -74,6 +75,4 @@ class Link:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            # A blob whose type has decayed to text: Python's own word for it, with no code.
-            kind = DamagedLedgerError if "Could not decode" in str(error) else _KINDS.get(code, LedgerError)
-            raise kind(f"{self._name}: {error}") from error
+            raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error

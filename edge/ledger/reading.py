@@ -76,7 +76,7 @@ class Reader(Store):
 
     def faults(self) -> list[str]:
         """Return what SQLite finds wrong with the file's structure."""
-        found = [str(text) for (text,) in self._all(f"PRAGMA integrity_check({_MOST_FAULTS})")]
+        found = [text.decode(errors="replace") for (text,) in self._all(f"PRAGMA integrity_check({_MOST_FAULTS})")]
         return [] if found == ["ok"] else found
 
 

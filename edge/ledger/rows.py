@@ -90,8 +90,8 @@ def encode(number: int, value: Gap | Marks | Audit) -> bytes:
     return pack(number, msgspec.json.encode(value))
 
 
-def decode(row: tuple[int, bytes], kind: type[T]) -> T:
-    """Return what was encoded, of a row's number and bytes; raises DamagedLedgerError for any other bytes."""
+def decode(row: tuple[int, object], kind: type[T]) -> T:
+    """Return what was encoded, of a row's number and bytes; raises DamagedLedgerError for anything else."""
     return parse(row[0], unpack(*row), kind)
 
 
@@ -157,8 +157,8 @@ def pack_row(row: Row) -> bytes:
     return pack(row.seq, b"%d\n%b" % (row.delivered, row.json))
 
 
-def unpack_row(number: int, verdict: Verdict, body: bytes) -> Row:
-    """Return the verdict that was packed; raises DamagedLedgerError for any other bytes."""
+def unpack_row(number: int, verdict: Verdict, body: object) -> Row:
+    """Return the verdict that was packed; raises DamagedLedgerError for anything else."""
     delivered, _, json = unpack(number, body).partition(b"\n")
     if not delivered.isdigit():
         raise DamagedLedgerError(f"row {number} is damaged")
@@ -172,10 +172,12 @@ def pack(number: int, json: bytes) -> bytes:
     return bytes([_NEWEST]) + _check(number, json) + packed
 
 
-def unpack(number: int, body: bytes) -> bytes:
-    """Return the JSON that was packed under this number; raises DamagedLedgerError for any other bytes."""
-    vocabulary = _VOCABULARIES.get(body[0]) if body else None
-    if vocabulary is None:
+def unpack(number: int, body: object) -> bytes:
+    """Return the JSON that was packed under this number; raises DamagedLedgerError for anything else.
+
+    A damaged file gives a number or a text too, where its word for what kind of value follows is not right.
+    """
+    if not isinstance(body, bytes) or (vocabulary := _VOCABULARIES.get(body[0] if body else 0)) is None:
         raise DamagedLedgerError(f"row {number} is damaged, or written by a newer version")
     check, packed = body[1 : 1 + _CHECK_BYTES], body[1 + _CHECK_BYTES :]
     try:

@@ -177,13 +177,13 @@ def _cell(pages: _Pages, page: bytes, at: int) -> tuple[int, list[int | bytes]]:
 
 
 def _columns(payload: bytes) -> list[int | bytes]:
-    """Read a record (2.1): its small numbers and its blobs, 0 for the row number's place."""
+    """Read a record (2.1): its small numbers and its bytes, 0 for the row number's place."""
     end, at = _varint(payload, 0)
     columns: list[int | bytes] = []
     value = end
     while at < end:
         kind, at = _varint(payload, at)
-        if kind >= _FIRST_BLOB and kind % 2 == 0:
+        if kind >= _FIRST_BLOB:  # Or, where it is odd, a text: of as many bytes, and the same ones if it decayed.
             length = (kind - _FIRST_BLOB) // 2
             columns.append(payload[value : value + length])
         else:

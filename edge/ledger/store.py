@@ -241,7 +241,7 @@ class Store:
     @property
     def _logs(self) -> bool:
         """Whether SQLite could make a log beside the file: some file systems do not allow it."""
-        return bool(self._all("PRAGMA journal_mode") == [("wal",)])
+        return bool(self._all("PRAGMA journal_mode") == [(b"wal",)])
 
     def _second(self, path: Path) -> Link:
         """Return a connection that only reads, and has the log open too, whatever happens to its name."""
@@ -254,9 +254,9 @@ class Store:
             raise
         return reader
 
-    def _row(self, row: tuple[int, int, bytes]) -> Row:
+    def _row(self, row: tuple[int, object, object]) -> Row:
         seq, number, body = row
-        if not (isinstance(number, int) and 0 <= number < len(VERDICTS) and isinstance(body, bytes)):
+        if not (isinstance(number, int) and 0 <= number < len(VERDICTS)):
             raise DamagedLedgerError(f"{self._name}: row {seq} is damaged")
         return unpack_row(seq, VERDICTS[number], body)
 

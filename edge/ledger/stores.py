@@ -174,12 +174,12 @@ class Stores:
         try:
             self._is_astray = self._main.is_displaced
             is_due = time.monotonic() >= self._retry_at
-            if self._main.damaged and is_due:
+            if is_due and self._main.damaged:
                 self._main.mend()
-            if is_due and self._main.is_displaced:
+            elif is_due and self._is_astray:
                 self._main.put_back()
                 self._retry_at = time.monotonic() + RETRY_SECONDS  # Who removes it again does not get a copy each time.
-            self._is_astray = self._main.is_displaced
+            self._is_astray = self._is_astray and self._main.is_displaced
             if self._shelf.spare is not None and is_due:
                 self._go_back(self._shelf.spare)
             if self._shelf.spare is None:
