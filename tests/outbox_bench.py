@@ -9,6 +9,7 @@ from ledger_samples import row
 
 from edge.album import Album
 from edge.ledger.rows import Row
+from edge.mqtt.manner import PICTURE
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.pictures import Pictures
 
@@ -61,17 +62,24 @@ class Bench:
         self.outbox = Outbox(shelf, self.pictures, self._publish, self._mark)  # type: ignore[arg-type]
         self.marks: list[int] = []
         """Packets of marks."""
+        self._shown: bytes | None = None
+        """A picture that was sent last: the next mark is the one behind it."""
+        self._behind: dict[int, bytes] = {}
+        """Pictures by the mark behind them, until it is answered."""
         self.largest = 1 << 20
         """Bytes of what can be sent."""
 
-    def _publish(self, _name: str, payload: bytes, _manner: Manner) -> int | None:
+    def _publish(self, _name: str, payload: bytes, manner: Manner) -> int | None:
         if len(payload) > self.largest:
             return None
+        self._shown = payload if manner is PICTURE else None
         self.sent.append((len(self.sent) + 1, payload))
         return len(self.sent)
 
     def _mark(self) -> int:
         self.marks.append(-1 - len(self.marks))
+        if self._shown is not None:
+            self._behind[self.marks[-1]], self._shown = self._shown, None
         return self.marks[-1]
 
     def prove(self, now: float) -> None:
@@ -88,7 +96,11 @@ class Bench:
             answered += 1
             if self.sent[answered - 1][1] != unanswered:
                 self.outbox.settle(answered, now)
+            for mark in [mark for mark, payload in self._behind.items() if payload != unanswered]:
+                del self._behind[mark]
+                self.outbox.reached(mark)
             self.outbox.send(now)
+        self._behind.clear()
 
 
 def numbers(sent: list[tuple[int, bytes]]) -> list[int]:

@@ -11,7 +11,7 @@ from edge.contract.ulid import new_ulid
 from edge.ledger.rows import Row
 from edge.mqtt.delivery import IN_FLIGHT, LIVE_SECONDS, Delivery, Lateness
 from edge.mqtt.link import RECONNECT_SECONDS, backoff
-from edge.mqtt.outage import Outage
+from edge.mqtt.outage import Pulse
 from edge.mqtt.retained import Retained
 
 
@@ -166,23 +166,35 @@ def test_little_overtakes_what_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "uptime", "restarted", "rarely"),
+    ("words", "later", "goes_on"),
     [
-        (900, 905, False, False),  # it has been running all along
-        (900, 1, True, True),
-        (900, 899, True, True),  # it cannot have become younger
-        (0, 0, True, False),  # young before and now: that may be
-        (5, 5, False, False),
+        ((900, 901), (905, 5), True),
+        ((900, 901), (904, 5), True),  # A word is a second old, or was on its way for one.
+        ((900, 901), (1, 5), False),
+        ((900, 901), (899, 5), False),  # It cannot have become younger,
+        ((10, 11), (26, 46), False),  # nor can as little have passed for it; it was noticed late that it died.
+        ((900, 901), (5000, 5), False),  # Another broker under the same address has none of what this one had.
+        ((900, 910), (910, 5), True),  # One that speaks each ten seconds says what was true then.
+        ((900, 910), (890, 5), False),
+        ((900,), (902, 10), True),  # How often it speaks is not known.
+        ((900,), (880, 10), False),
+        ((2, 3), (4, 5), False),  # So young that it cannot be told,
+        ((2, 3), (4, 1), True),  # but for one that is older than a restarted one could be.
+        ((), (8, 5), False),
     ],
 )
-def test_a_broker_that_died_is_told_from_a_cut(before: int, uptime: int, *, restarted: bool, rarely: bool) -> None:
-    """A broker that says it is older than the outage was not restarted; where that is not sure it counts as one.
-
-    But not if its word is known to be old.
-    """
-    outage = Outage(began=100.0, settled=7).over(103.0)
-    assert outage.was_restart(103.0, before, uptime, rarely=False) == restarted
-    assert outage.was_restart(103.0, before, uptime, rarely=True) == rarely
+def test_a_broker_that_died_is_told_from_a_cut(
+    words: tuple[int, ...], later: tuple[int, int], *, goes_on: bool
+) -> None:
+    """By its words each second on how long it has been running, and one on the next connection, some seconds later."""
+    pulse, now = Pulse(), 100.0
+    pulse.begin()
+    for uptime in words:
+        now += uptime - words[0]
+        pulse.hear(uptime, now)
+    pulse.begin()
+    uptime, passed = later
+    assert pulse.goes_on(uptime, now + passed) == goes_on
 
 
 def test_late_is_what_was_written_long_ago() -> None:
@@ -205,37 +217,37 @@ def test_one_message_of_a_name_is_on_its_way() -> None:
     retained = Retained()
     states = [encode(alarm(active=active)) for active in (True, False, True)]
     retained.put("alarm/a", states[0])
-    assert retained.due(9) == [("alarm/a", states[0])]
+    assert retained.due(9, 0) == [("alarm/a", states[0])]
     retained.sent(1, "alarm/a")
     for state in states[1:]:
         retained.put("alarm/a", state)
-    assert retained.due(9) == []
-    assert retained.landed(1) == "alarm/a"
-    assert retained.due(9) == [("alarm/a", states[2])]
+    assert retained.due(9, 0) == []
+    assert retained.landed(1, 0) == "alarm/a"
+    assert retained.due(9, 0) == [("alarm/a", states[2])]
     retained.begin()
-    assert retained.due(9) == [("alarm/a", states[2])], "a new connection hears all again"
-    assert retained.landed(1) == ""
+    assert retained.due(9, 0) == [("alarm/a", states[2])], "a new connection hears all again"
+    assert retained.landed(1, 0) == ""
 
 
 def test_what_is_taken_back_is_said_once() -> None:
     """An empty message is forgotten once the broker has answered, and not before."""
     retained = Retained()
     retained.put("alarm/a", b"")
-    retained.due(9)
+    retained.due(9, 0)
     retained.begin()
-    assert retained.due(9) == [("alarm/a", b"")], "it was not answered"
+    assert retained.due(9, 0) == [("alarm/a", b"")], "it was not answered"
     retained.sent(1, "alarm/a")
     retained.put("alarm/a", b"again")
-    retained.landed(1)
-    assert retained.due(9) == [("alarm/a", b"again")]
+    retained.landed(1, 0)
+    assert retained.due(9, 0) == [("alarm/a", b"again")]
     retained.sent(2, "alarm/a")
-    retained.landed(2)
+    retained.landed(2, 0)
     retained.put("alarm/a", b"")
-    retained.due(9)
+    retained.due(9, 0)
     retained.sent(3, "alarm/a")
-    assert retained.landed(3) == "alarm/a"
+    assert retained.landed(3, 0) == "alarm/a"
     retained.begin()
-    assert retained.due(9) == []
+    assert retained.due(9, 0) == []
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))

@@ -9,10 +9,12 @@ import pytest
 from ledger_samples import row
 from outbox_bench import LONG, Bench, Shelf, delivered_five, numbers
 
+from edge.album import Picture
 from edge.contract.commands import Reply
-from edge.contract.messages import Gap
+from edge.contract.messages import Gap, Verdict
+from edge.contract.ulid import new_ulid
 from edge.mqtt.broker import FORBIDDEN
-from edge.mqtt.outbox import FORBIDDEN_SECONDS, REFUSED_SECONDS
+from edge.mqtt.retained import FORBIDDEN_SECONDS, REFUSED_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,3 +238,61 @@ def test_a_gap_that_is_forbidden_keeps_its_place(tmp_path: Path) -> None:
         assert bench.outbox.settle(packet, now, refused=FORBIDDEN) == "gap"
     bench.exchange(LONG)
     assert numbers([each for each in bench.sent if b'"seq"' in each[1]]) == list(range(3, 60))
+
+
+def test_one_picture_is_on_its_way(tmp_path: Path) -> None:
+    """Until the broker has answered what went behind it the next one waits, and a verdict goes before that one."""
+    bench = Bench(tmp_path, Shelf(row(1)))
+    first, second = (Picture(event, Verdict.DEFECT) for event in sorted((new_ulid(), new_ulid())))
+    for each in (first, second):
+        assert bench.album.add(each, each.event.encode())
+    bench.outbox.written(0, 0)
+    bench.outbox.begin(100, 1)
+    bench.outbox.send(1)
+    assert [payload for _, payload in bench.sent] == [first.event.encode()]
+    assert bench.album.waiting() == [first, second], "the broker does not have it yet"
+    bench.outbox.written(1, 1)
+    bench.exchange(1, unanswered=first.event.encode())
+    assert len(bench.sent) == 2
+    bench.outbox.reached(bench.marks[0])
+    assert bench.album.waiting() == [second]
+    bench.outbox.send(1)
+    assert bench.sent[-1][1] == second.event.encode()
+
+
+def test_a_broker_that_died_unnoticed_gets_no_more_than_it_takes(tmp_path: Path) -> None:
+    """What it has not answered when its late word shows that it died counts on until it does."""
+    bench = Bench(tmp_path, Shelf(row(1)))
+    bench.outbox.written(1, 0)
+    bench.outbox.begin(100, 1)
+    bench.outbox.hear_uptime(500, 1)
+    bench.exchange(1)
+    bench.shelf.entries += map(row, range(2, 9))
+    bench.outbox.lose(1)
+    bench.outbox.begin(1, 2)
+    bench.outbox.written(8, 3)
+    bench.outbox.send(3)
+    assert numbers(bench.sent) == [1, 2]
+    bench.outbox.hear_uptime(1, 3)
+    bench.outbox.send(3)
+    assert numbers(bench.sent) == [1, 2]
+    bench.outbox.settle(bench.sent[-1][0], 3)
+    bench.exchange(3)
+    assert numbers(bench.sent) == [1, 2, *range(1, 9)]
+
+
+def test_an_end_waits_for_a_state_that_was_refused(bench: Bench) -> None:
+    """An alarm that the broker did not take at first is offered again before the end; not what its rules forbid."""
+    for reason, waits in ((QUOTA, True), (FORBIDDEN, False)):
+        bench.outbox.retain("alarm/a", b"alarm")
+        assert not bench.outbox.is_empty
+        bench.outbox.send(LONG)
+        assert not bench.outbox.is_empty
+        bench.outbox.settle(bench.sent[-1][0], LONG, refused=reason)
+        assert bench.outbox.is_empty is not waits
+        bench.exchange(LONG + REFUSED_SECONDS)
+    bench.outbox.retain("alarm/a", b"over")
+    bench.outbox.lose(LONG)
+    bench.outbox.begin(100, LONG)
+    bench.exchange(LONG + REFUSED_SECONDS)
+    assert bench.outbox.is_empty

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_samples import BOOT
 from puppet import Puppet, Said
+from recorder import Recorder
 from spark_host import until
+from test_commands import Boss
 from test_discovery import configured
-from test_publisher import Line
+from test_publisher import Line, refusing
 
-from edge.mqtt import outbox
+from edge.mqtt import outbox, retained
 from edge.mqtt.discovery import ALARMS, Discovery
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Sparing:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "REFUSED_SECONDS", 0.1)
+    for each in (outbox, retained):
+        monkeypatch.setattr(each, "REFUSED_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("name", ["status", "event"])
@@ -66,3 +69,22 @@ def test_an_alarm_is_taken_back_in_the_end(tmp_path: Path) -> None:
         assert all(json.loads(each)["active"] is False for each in said[:-1])
         until(lambda: b"old" not in (state / ALARMS).read_bytes())
         assert line.stop(10) == 0
+
+
+def test_a_reply_that_is_refused_is_no_lasting_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; nobody says it again, so that nothing could end a trouble of the device."""
+    own = "topic readwrite inspect/v1/test/dut"
+    broker = refusing(tmp_path, "topic read #", *(f"{own}/{name}" for name in ("status", "event", "cmd/#")))
+    with Recorder(broker.port) as recorder:
+        line = Line(tmp_path, broker.port, allow=["replay"])
+        recorder.wait_for_status("online")
+        boss = Boss(broker, recorder)
+        boss.say("replay", b'{"transaction":"t","first":1,"last":1}')
+        until(lambda: "refuses inspect/v1/test/dut/reply/replay" in caplog.text)
+        line.judge(1)
+        recorder.wait_for("event")
+        boss.stop()
+        assert line.stop(10) == 0
+        recorder.wait_for_status("offline")
+    broker.stop()
+    assert {each["state"] for each in recorder.named("status")} == {"online", "offline"}

@@ -89,6 +89,7 @@ def test_a_silent_broker_is_asked_once(bench: Bench) -> None:
 def test_a_broker_that_answers_no_question_settles_nothing(bench: Bench) -> None:
     """One that dies in writing took what it had acknowledged with it: that is sent again."""
     before = kept(bench)
+    bench.outbox.hear_uptime(500, 1)
     bench.exchange(1 + QUIET_SECONDS)
     assert kept(bench) == before
     bench.outbox.lose(LONG)
@@ -142,25 +143,6 @@ def test_an_outage_from_the_start_forgets_nothing(tmp_path: Path) -> None:
     assert len(bench.sent) == 1
 
 
-@pytest.mark.parametrize(("words", "is_believed"), [((3, 4), True), ((3, 13), False)])
-def test_a_silence_makes_no_broker_a_rare_speaker(tmp_path: Path, words: tuple[int, ...], *, is_believed: bool) -> None:
-    """By its own words one that speaks each second is told from one that does not, however long a link hung.
-
-    Of the first it is believed that it died, of the second its word is too old to tell.
-    """
-    bench = Bench(tmp_path, Shelf(row(1)))
-    bench.outbox.begin(100, 1)
-    for uptime in words:
-        bench.outbox.hear_uptime(uptime, 1)
-    bench.outbox.written(1, 1)
-    bench.exchange(1)
-    bench.outbox.lose(LONG)
-    bench.outbox.begin(100, LONG + 30)
-    bench.outbox.hear_uptime(29, LONG + 30)
-    bench.exchange(LONG + 30)
-    assert len(bench.sent) == 1 + is_believed
-
-
 def test_a_word_that_comes_late_still_tells(bench: Bench) -> None:
     """Of a broker that died: delivery did not wait for it longer than it had to, and what it may lack goes again.
 
@@ -196,6 +178,25 @@ def test_a_broker_that_never_says_a_word_proves_by_its_answers(bench: Bench) -> 
     bench.prove(LONG + WORD_SECONDS)
     assert kept(bench) == 5
     assert len(bench.sent) == 5
+
+
+def test_a_broker_that_never_says_a_word_proves_over_short_connections_too(bench: Bench) -> None:
+    """A link that is cut more often than that does not keep the ledger from letting go."""
+    now = LONG
+    for _ in range(3):
+        bench.outbox.lose(now)
+        bench.outbox.begin(100, now + 1)
+        now += WORD_SECONDS / 2
+    bench.shelf.entries.append(row(6))
+    bench.outbox.written(6, now)
+    bench.exchange(now)
+    bench.prove(now + QUIET_SECONDS)
+    assert kept(bench) == 6
+    bench.outbox.lose(now + QUIET_SECONDS)
+    assert kept(bench) == 6
+    bench.outbox.begin(100, now + LONG)
+    assert not bench.outbox._doubt.is_open, "nobody waits for a word"
+    assert len(bench.sent) == 6
 
 
 def test_an_outage_that_was_not_answered_counts_with_the_next(bench: Bench) -> None:

@@ -136,7 +136,7 @@ def test_a_broker_that_cannot_say_its_limit_gets_all_the_rest(tmp_path: Path) ->
         line.judge(3)
         recorder.wait(lambda heard: any(small.event in each.topic for each in heard.messages))
         line.judge(3)
-        events = recorder.wait_for("event", 6)
+        # What was on its way with the picture may come again.
+        recorder.wait(lambda heard: [*dict.fromkeys(e["seq"] for e in heard.named("event"))] == [1, 2, 3, 4, 5, 6])
         assert line.stop(10) == 0
     broker.stop()
-    assert [each["seq"] for each in events] == list(range(1, 7))

@@ -41,6 +41,8 @@ class Delivery:
         self._waiting: deque[Row | Gap] = deque()
         self._flying: dict[int, tuple[Row | Gap, float]] = {}
         """By packet identifier, with when they were sent."""
+        self._stale: set[int] = set()
+        """Packets whose answer says nothing any more, but is still to come."""
         self._delivered = self._settled = self._read = 0
         self._refused: int | None = None
         """The number of one that was refused: until it is taken it goes alone, so that nothing more overtakes it."""
@@ -73,8 +75,8 @@ class Delivery:
 
     @property
     def flying(self) -> int:
-        """How many are on their way."""
-        return len(self._flying)
+        """How many the broker has still to answer."""
+        return len(self._flying) + len(self._stale)
 
     @property
     def is_light(self) -> bool:
@@ -108,6 +110,7 @@ class Delivery:
 
     def landed(self, packet: int, now: float) -> Row | Gap | None:
         """Note that the broker acknowledged a packet, and return what that was; None: it is none of these."""
+        self._stale.discard(packet)
         if packet not in self._flying:
             return None
         entry, since = self._flying.pop(packet)
@@ -122,6 +125,7 @@ class Delivery:
 
         What was on its way with it may overtake it, and nothing more.
         """
+        self._stale.discard(packet)
         if packet not in self._flying:
             return None
         entry, _ = self._flying.pop(packet)
@@ -137,9 +141,11 @@ class Delivery:
         """Begin on a connection."""
         self._window, self._usual = 1, 0.0
         self.rewind(self.delivered)
+        self._stale.clear()
 
     def rewind(self, after: int) -> None:
         """Begin behind a number: that and no more has arrived."""
+        self._stale |= self._flying.keys()
         self._waiting.clear()
         self._flying.clear()
         self._read, self._refused = after, None

@@ -1,4 +1,4 @@
-"""The end of a connection: whether the broker has the last message of all."""
+"""The end of a connection: what the broker says to the last message of all."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def last_answer(
     packet: int, inbox: SimpleQueue[Note], hear: Callable[[Note], Note | News | None], deadline: float
-) -> str:
-    """Return why the broker did not take the last message of all; empty: it did.
+) -> Acknowledged | str:
+    """Return the broker's answer to the last message of all, or why there is none.
 
     Waits until the deadline, on the monotonic clock, or the sooner one of a stop that hurries. `hear` returns what a
     note says, of the connection perhaps; whatever else is said meanwhile comes to nothing.
@@ -29,8 +29,8 @@ def last_answer(
     with contextlib.suppress(Empty):
         while True:
             match hear(inbox.get(timeout=max(0.0, deadline - time.monotonic()))):
-                case Acknowledged(answered, refused) if answered == packet:
-                    return refused
+                case Acknowledged(answered) as answer if answered == packet:
+                    return answer
                 case Away(reason):
                     return reason
                 case Stop(last=sooner):

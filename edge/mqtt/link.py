@@ -7,6 +7,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING
 
+from edge.errors import ConfigError
 from edge.mqtt.broker import silent, unanswering
 from edge.mqtt.connection import (
     HEAD_BYTES,
@@ -115,7 +116,7 @@ class Link:
         return f"too large: it takes {self._largest} bytes" if size > self._largest else ""
 
     def publish(self, topic: str, payload: bytes, manner: Manner) -> paho.MQTTMessageInfo:
-        """Send; returns paho's word for it: `mid` is what Acknowledged will name, with QoS 0 once the socket has it."""
+        """Send; returns paho's word for it: `mid` is what Acknowledged will name, but not with QoS 0."""
         said = self._connection.publish(topic, payload, manner)
         if manner.qos:
             self._expect(said.mid)
@@ -138,8 +139,9 @@ class Link:
                 self._largest = largest
                 self.connected, self._due = True, None
                 self._since = time.monotonic()
-            case Acknowledged(packet) | Reached(packet) if packet in self._unanswered:
-                del self._unanswered[packet]
+            case Acknowledged(packet) | Reached(packet):
+                if self._unanswered.pop(packet, None) is None:  # With QoS 0 paho says that the socket has it.
+                    return None
                 self._works = True
             case Asked():
                 self._connection.considered += 1
@@ -158,12 +160,19 @@ class Link:
             return Away(unanswering(self._mqtt, ANSWER_SECONDS))
         self._due = None
         if not self._opening:
-            self._connection = self._prepare()
-            self._opening = True
-            self._connection.open()
-            return None
+            return self._begin()
         self._end(0.0)
         return Away(silent(self._mqtt))
+
+    def _begin(self) -> Away | None:
+        try:
+            self._connection = self._prepare()
+        except ConfigError as error:  # Of a certificate that is being renewed one file may be there before the other.
+            self._end(0.0)
+            return Away(str(error))
+        self._opening = True
+        self._connection.open()
+        return None
 
     def _expect(self, packet: int) -> None:
         self._unanswered.pop(packet, None)

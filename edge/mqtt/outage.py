@@ -17,11 +17,11 @@ HOLD_SECONDS = 0.5
 QUIET_SECONDS = 5.0
 """After which a broker is asked whether it goes on, where nothing else has shown it."""
 WORD_SECONDS = 30.0
-"""After which one that says nothing of it never does."""
-_OFTEN_SECONDS = 2
-"""A broker that says how long it has been running is set up by us if it does so this often: ours does each second."""
-_SLACK_SECONDS = 1.0
-"""How old its word may be then."""
+"""After which one that says nothing of it never does, on one connection or, if it never did, on several together."""
+_EVERY_SECONDS = 10
+"""Between its words, where that is not known: mosquitto's own setting, of which the shipped configuration makes 1."""
+_SLACK_SECONDS = 2.0
+"""How far two words may be apart, besides: they count whole seconds, and are on their way for some time."""
 
 
 class Proof:
@@ -67,38 +67,52 @@ class Proof:
 
 
 class Pulse:
-    """How long the broker says that it has been running."""
+    """How long the broker says that it has been running. Each word says when it began, and no later ones may differ."""
 
     def __init__(self) -> None:
-        self.uptime = 0
+        self._uptime = 0
         """Its last word, in seconds."""
+        self._began: float | None = None
+        """When it began, by that; None: it never said a word."""
         self._least: int | None = None
         """The seconds between two words, at least; None: that is not known."""
         self._heard = False
 
     @property
-    def is_rare(self) -> bool:
-        """Whether it says so less often than ours."""
-        return self._least is not None and self._least > _OFTEN_SECONDS
+    def is_known(self) -> bool:
+        """Whether it ever said a word."""
+        return self._began is not None
 
     def begin(self) -> None:
         """Begin on a connection: its first word is told from no other."""
         self._heard = False
 
-    def hear(self, uptime: int) -> None:
+    def goes_on(self, uptime: int, now: float) -> bool:
+        """Judge by a new word whether it has been running since the last one: the same broker, and never restarted.
+
+        A word is as old as the time between two, at most. Where that is too much to tell it is taken for restarted,
+        unless it would have to be younger for that: then some verdicts arrive twice, but none is lost.
+        """
+        if self._began is None:
+            return False
+        slack = (self._least or _EVERY_SECONDS) + _SLACK_SECONDS
+        is_told = self._uptime > slack or uptime > now - (self._began + self._uptime)
+        return is_told and abs(now - uptime - self._began) <= slack
+
+    def hear(self, uptime: int, now: float) -> None:
         """Note its word: by the difference of two it tells itself how often it speaks, however late they come."""
-        if self._heard and uptime > self.uptime:
-            self._least = min(uptime - self.uptime, self._least or uptime)
-        self.uptime, self._heard = uptime, True
+        if self._heard and uptime > self._uptime:
+            self._least = min(uptime - self._uptime, self._least or uptime)
+        self._uptime, self._began, self._heard = uptime, now - uptime, True
 
 
 class Outage(Record, frozen=True, kw_only=True):
-    """From the end of one connection to the first word on the next. Times are seconds on the monotonic clock."""
+    """From the end of one connection to the first word on the next."""
 
-    began: float
     settled: int
     """The number up to which the broker surely had everything on its disk."""
     ended: float = inf
+    """Seconds on the monotonic clock."""
 
     @property
     def hold_until(self) -> float:
@@ -113,14 +127,6 @@ class Outage(Record, frozen=True, kw_only=True):
         """Return it with what the broker surely has, told later."""
         return msgspec.structs.replace(self, settled=settled)
 
-    def was_restart(self, now: float, before: int, uptime: int, *, rarely: bool) -> bool:
-        """Judge by how many seconds the broker says that it is running, before and now.
-
-        One so young that it cannot be told is taken for restarted: then some verdicts arrive twice, but none is lost.
-        Not so one that says it `rarely`: its word is old, and it is not set up to keep what it acknowledges anyway.
-        """
-        return uptime < before or (uptime <= now - self.began + _SLACK_SECONDS and not rarely)
-
 
 class Doubt:
     """Whether the broker still has what it had acknowledged when the last connection ended."""
@@ -131,6 +137,10 @@ class Doubt:
         """How the last connection left things, while its end is waited for, or the broker's word."""
         self._late: Outage | None = None
         """The same when the word was waited for long enough: delivery goes on, but a late word still counts."""
+        self._stood = 0.0
+        """Seconds of the connections that are over."""
+        self._since: float | None = None
+        """When the present one began."""
 
     @property
     def is_open(self) -> bool:
@@ -160,24 +170,33 @@ class Doubt:
     def begin(self, now: float, delivered: int) -> None:
         """Begin on a connection, with what the broker has acknowledged."""
         self._pulse.begin()
+        self._since = now
         if self._outage is not None:
             self._outage = self._outage.over(now) if self._outage.settled < delivered else None
 
     def lose(self, now: float, settled: int) -> None:
         """Note that the connection ended, or that there is none; an earlier end that was not answered still counts."""
-        self._outage = self._outage or self._late or Outage(began=now, settled=settled)
-        self._late = None
+        outage = self._outage or self._late or Outage(settled=settled)
+        self._outage, self._late = (None if self._is_mute(now) else outage), None
+        self._stood, self._since = self._connected_for(now), None
 
     def wait(self, now: float) -> None:
         """Wait no longer than one has to."""
         if self._outage is not None and now >= self._outage.hold_until:
             self._outage, self._late = None, self._outage
-        if self._late is not None and now >= self._late.ended + WORD_SECONDS:
+        if self._late is not None and (now >= self._late.ended + WORD_SECONDS or self._is_mute(now)):
             self._late = None
 
     def hear(self, uptime: int, now: float) -> int | None:
         """Take the broker's word; returns the number behind which it may have lost all, None: it has all."""
         outage, self._outage, self._late = self._outage or self._late, None, None
-        died = outage is not None and outage.was_restart(now, self._pulse.uptime, uptime, rarely=self._pulse.is_rare)
-        self._pulse.hear(uptime)
-        return outage.settled if outage is not None and died else None
+        goes_on = self._pulse.goes_on(uptime, now)
+        self._pulse.hear(uptime, now)
+        return None if outage is None or goes_on else outage.settled
+
+    def _is_mute(self, now: float) -> bool:
+        """Whether it never says a word, as far as can be told: one whose link is cut often has to be believed too."""
+        return not self._pulse.is_known and self._connected_for(now) >= WORD_SECONDS
+
+    def _connected_for(self, now: float) -> float:
+        return self._stood + (0.0 if self._since is None else now - self._since)

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from edge.contract.messages import Gap, encode
 from edge.ledger.rows import Row, first_of, last_of
 from edge.mqtt.answers import Answers
-from edge.mqtt.broker import FORBIDDEN
 from edge.mqtt.delivery import Delivery, Lateness, historical
 from edge.mqtt.manner import HEALTH, STATE, VERDICT, Manner
 from edge.mqtt.outage import Doubt, Proof
 from edge.mqtt.replay import Replays
-from edge.mqtt.retained import Retained
+from edge.mqtt.retained import REFUSED_SECONDS, Retained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from edge.ledger.store import Span
     from edge.mqtt.pictures import Pictures
 
-REFUSED_SECONDS = 5.0
-"""Before what the broker refused is offered again."""
-FORBIDDEN_SECONDS = 60.0
-"""Before what it is to keep is, where its rules forbid that: somebody may mend them."""
 _BATCH = 100
 """Entries read from the ledger at once."""
 _KEPT_FREE = 4
@@ -69,13 +64,13 @@ class Outbox:
         self._written = 0
         self._connected = False
         self._refused_until = 0.0
-        self._replays_until = self._states_until = 0.0
-        """Before the broker is offered again what it refused of a range, and of what it is to keep."""
+        self._replays_until = 0.0
+        """Before the broker is offered again what it refused of a range."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether the broker has every verdict, as far as can be told now: not while the ledger is opening."""
-        if self._lateness is None or not self._ledger.idle:
+        """Whether the broker has every verdict and state, as far as can be told: not while the ledger is opening."""
+        if self._lateness is None or not self._ledger.idle or (self._connected and not self._retained.idle):
             return False
         delivered = self._delivery.delivered
         if self._doubt.is_open and (self._connected or self._doubt.limit(delivered) < delivered):
@@ -86,7 +81,7 @@ class Outbox:
         """Return when `send` has something to do, though nothing happens; None: it has not."""
         if not self._connected:
             return None
-        due = [self._states_until or None]
+        due = [self._retained.again_at]
         if self._doubt.is_open:
             due.append(self._doubt.deadline)
         else:
@@ -167,40 +162,30 @@ class Outbox:
 
     def reached(self, packet: int) -> None:
         """Note that the broker has answered a packet, a mark for example."""
+        self._pictures.landed(packet)
         number = self._proof.answered(packet)
         if self._doubt.is_settled:  # Else it may be another life of the broker's that answers.
             self._delivery.settle(number)
 
     def settle(self, packet: int, now: float, *, refused: str = "") -> str:
-        """Note the broker's answer to a packet, and return the name of what that was."""
+        """Note the broker's answer to a packet, and return the name of what that was; empty: nothing any more."""
         self.reached(packet)
-        for_good = refused == FORBIDDEN
-        if name := self._retained.landed(packet, refused=bool(refused), for_good=for_good):
-            if refused:
-                until = now + (FORBIDDEN_SECONDS if for_good else REFUSED_SECONDS)
-                self._states_until = min(until, self._states_until or until)
-            return name
-        if name := self._answers.landed(packet):
+        if name := self._retained.landed(packet, now, refused) or self._answers.landed(packet):
             return name
         if self.replays.landed(packet, refused=bool(refused)):
             if refused:
                 self._replays_until = now + REFUSED_SECONDS
             return "event"
-        if self._pictures.landed(packet):
-            return "image"
+        entry = self._delivery.refused(packet) if refused else self._delivery.landed(packet, now)
+        if entry is None:
+            return ""
         if refused:
-            entry = self._delivery.refused(packet)
             self._refused_until = now + REFUSED_SECONDS
-        else:
-            entry = self._delivery.landed(packet, now)
         return "gap" if isinstance(entry, Gap) else "event"
 
     def send(self, now: float) -> None:
         """Send what may be sent."""
-        if self._states_until and now >= self._states_until:
-            self._states_until = 0.0
-            self._retained.offer_again()
-        for name, message in self._retained.due(self._room):
+        for name, message in self._retained.due(self._room, now):
             packet = self._say(now, name, message, HEALTH if name == "health" else STATE)
             if packet is not None:
                 self._retained.sent(packet, name)
@@ -212,7 +197,7 @@ class Outbox:
                 self._send_verdicts(now)
             self._ask(now)
             if self._is_live:
-                self._pictures.send(self._publish)
+                self._pictures.send(partial(self._show, now))
                 self._send_ranges(now)
 
     @property
@@ -248,8 +233,18 @@ class Outbox:
         due = self._proof.deadline(self._delivery.delivered, self._delivery.settled)
         if due is not None and now >= due:
             self._proof.wait(now)
-            if (packet := self._mark()) is not None:
-                self._proof.sent(packet, self._delivery.delivered, now)
+            self._inquire(now)
+
+    def _inquire(self, now: float) -> int | None:
+        """Send what the broker only has to answer."""
+        packet = self._mark()
+        if packet is not None:
+            self._proof.sent(packet, self._delivery.delivered, now)
+        return packet
+
+    def _show(self, now: float, name: str, payload: bytes, manner: Manner) -> int | None:
+        """Publish what the broker does not answer, and behind it what it has to."""
+        return None if self._publish(name, payload, manner) is None else self._inquire(now)
 
     def _say(self, now: float, name: str, payload: bytes, manner: Manner) -> int | None:
         """Publish what the broker has to answer."""

@@ -37,7 +37,7 @@ class Pictures:
         self._newest: Picture | None = None
         """The DEFECT that is still to be shown as the last one."""
         self._flying: tuple[int, Picture, bool] | None = None
-        """On its way into the socket, with its packet identifier; whether it is only shown as the last defect."""
+        """On its way, with the packet that is answered behind it; whether it is only shown as the last defect."""
         self._cuts: Counter[Picture] = Counter()
         """How many connections ended while a picture was on its way."""
 
@@ -63,19 +63,22 @@ class Pictures:
             why = f"{MOST_CUTS} connections ended while it was on its way; is it larger than the broker takes?"
             log.warning("the picture of %s waits for the next start: %s", picture.event, why)
 
-    def landed(self, packet: int) -> bool:
-        """Note that the socket took a packet; False if it is none of these."""
+    def landed(self, packet: int) -> None:
+        """Note that the broker answered a packet: what was sent before it has arrived."""
         if self._flying is None or self._flying[0] != packet:
-            return False
+            return
         _, picture, is_shown_only = self._flying
         if not is_shown_only:
             self._album.mark_sent(picture)
             del self._cuts[picture]
         self._flying = None
-        return True
 
     def send(self, publish: Callable[[str, bytes, Manner], int | None]) -> None:
-        """Send the next one, if none is on its way; one that cannot be sent waits for another connection."""
+        """Send the next one, if none is on its way; one that cannot be sent waits for another connection.
+
+        `publish` returns the packet that the broker has to answer behind it: over a slow link more than one would fill
+        the socket's buffer, and a verdict wait behind all of them.
+        """
         while self._flying is None and (self._newest or self._waiting):
             is_shown_only, picture = self._newest is not None, self._newest or self._waiting.popleft()
             self._newest = None

@@ -169,7 +169,7 @@ class Publisher:
             if self._link.connected:
                 self._outbox.send(now)
             self._outbox.note_delivered()
-        self._outbox.note_delivered(at_end=True)
+        self._outbox.note_delivered()
         self._say_goodbye()
 
     def _take(self, note: Note) -> None:
@@ -230,19 +230,19 @@ class Publisher:
             self._take(Trouble("identity", problem))
 
     def _settle(self, packet: int, refused: str) -> None:
-        name = self._outbox.settle(packet, time.monotonic(), refused=refused)
-        where = self._topic(name)  # Before `landed`: what was taken back is forgotten.
-        is_over = not refused or refused == FORBIDDEN
-        if (
-            self._discovery
-            and name in self._elsewhere
-            and is_over
-            and (then := self._discovery.landed(name)) is not None
-        ):
-            self._outbox.retain(name, then)
+        if not (name := self._outbox.settle(packet, time.monotonic(), refused=refused)):
+            return
+        where = self._topic(name)  # Before the discovery hears of it: what was taken back is forgotten.
+        if self._discovery and name in self._elsewhere and refused in {"", FORBIDDEN}:  # noqa: SIM102 - shorter so
+            if (then := self._discovery.landed(name)) is not None:
+                self._outbox.retain(name, then)
         if self._link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
-        self._note_answer(name, not_taken(where, refused) if refused else "")
+        problem = not_taken(where, refused) if refused else ""
+        if not name.startswith("reply/"):
+            self._note_answer(name, problem)
+        elif problem:  # Nobody says it again: no later answer would end a trouble.
+            self._tell(problem, logging.ERROR)
 
     def _note_answer(self, part: str, problem: str) -> None:
         if problem:
@@ -285,7 +285,10 @@ class Publisher:
         status = encode(self._condition.gone(self._stop.reason))
         goodbye = self._link.publish(self._topic("status"), status, STATE).mid
         last = max(self._stop.last, time.monotonic() + _SLACK)
-        if problem := last_answer(goodbye, self._inbox, self._listen, last):
+        answer = last_answer(goodbye, self._inbox, self._listen, last)
+        if isinstance(answer, Acknowledged):  # Then it went on behind all that it had acknowledged.
+            self._outbox.note_delivered(at_end=True)
+        if problem := answer.refused if isinstance(answer, Acknowledged) else answer:
             log.warning("could not say offline (%s): the broker does, by the last will", problem)
         else:
             self._is_said_offline = True
