@@ -1,4 +1,4 @@
-"""Pictures of evidence as files: `<event id>-<verdict>.jpg`, in `sent/` once the broker's socket has taken them."""
+"""Pictures of evidence as files: `<event id>-<verdict>.jpg`, in `sent/` once the broker has them."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from edge.mqtt.pictures import Pictures
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from edge.mqtt.manner import Manner
 
 
@@ -84,3 +86,17 @@ def test_it_is_not_sent_where_nobody_looks(tmp_path: Path) -> None:
     events = desk.put(Verdict.DEFECT, Verdict.UNKNOWN)
     desk.send_all()
     assert [name for name, _ in desk.sent] == [f"image/{event}" for event in events]
+
+
+def test_over_a_connection_that_is_over_one_picture_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands may wait: a sender that read them all for nothing would not connect anew meanwhile."""
+    desk = Desk(tmp_path, shows_defect=False)
+    desk.put(*[Verdict.DEFECT] * 5)
+    read: list[Picture] = []
+    monkeypatch.setattr(desk.album, "read", lambda picture: read.append(picture) or b"jpeg")
+    desk.pictures.send(lambda *_: None)
+    assert len(read) == 1
+    monkeypatch.undo()
+    desk.pictures.begin()
+    desk.send_all()
+    assert len(desk.sent) == 5

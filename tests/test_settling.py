@@ -180,10 +180,13 @@ def test_a_broker_that_never_says_a_word_proves_by_its_answers(bench: Bench) -> 
     assert len(bench.sent) == 5
 
 
-def test_a_broker_that_never_says_a_word_proves_over_short_connections_too(bench: Bench) -> None:
-    """A link that is cut more often than that does not keep the ledger from letting go."""
+@pytest.mark.parametrize("spoke_once", [False, True])
+def test_a_broker_that_never_says_a_word_proves_over_short_connections_too(bench: Bench, *, spoke_once: bool) -> None:
+    """Or none any more: a link that is cut more often than that does not keep the ledger from letting go."""
+    if spoke_once:
+        bench.outbox.hear_uptime(500, 1)
     now = LONG
-    for _ in range(3):
+    for _ in range(4):
         bench.outbox.lose(now)
         bench.outbox.begin(100, now + 1)
         now += WORD_SECONDS / 2
@@ -212,3 +215,20 @@ def test_an_outage_that_was_not_answered_counts_with_the_next(bench: Bench) -> N
     bench.outbox.hear_uptime(int(3 * LONG) - 50, 3 * LONG)
     bench.exchange(3 * LONG)
     assert numbers(bench.sent[5:]) == list(range(before + 1, 6))
+
+
+def test_a_broker_that_was_restarted_may_speak_less_often(bench: Bench) -> None:
+    """Its words are older then: a cut after that is no restart for it."""
+    now, passed = LONG, 22
+    for uptime in (500, 501):
+        bench.outbox.hear_uptime(uptime, LONG)
+    bench.outbox.lose(now)
+    bench.outbox.begin(100, now + 60)
+    bench.outbox.hear_uptime(40, now + 60)
+    bench.exchange(now + 60)
+    known = len(bench.sent)
+    bench.outbox.lose(now + 60)
+    bench.outbox.begin(100, now + 60 + passed)
+    bench.outbox.hear_uptime(40 + passed - 10, now + 60 + passed)
+    bench.exchange(now + 60 + passed)
+    assert len(bench.sent) == known

@@ -17,9 +17,9 @@ HOLD_SECONDS = 0.5
 QUIET_SECONDS = 5.0
 """After which a broker is asked whether it goes on, where nothing else has shown it."""
 WORD_SECONDS = 30.0
-"""After which one that says nothing of it never does, on one connection or, if it never did, on several together."""
-_EVERY_SECONDS = 10
-"""Between its words, where that is not known: mosquitto's own setting, of which the shipped configuration makes 1."""
+"""After which one that says nothing of it never does, on one connection or on several together."""
+_EVERY_SECONDS = 11
+"""Between its words, where that is not known: by mosquitto's own setting; by the shipped configuration 2 at most."""
 _SLACK_SECONDS = 2.0
 """How far two words may be apart, besides: they count whole seconds, and are on their way for some time."""
 
@@ -67,7 +67,7 @@ class Proof:
 
 
 class Pulse:
-    """How long the broker says that it has been running. Each word says when it began, and no later ones may differ."""
+    """How long the broker says that it has been running: each word says when it began, more or less."""
 
     def __init__(self) -> None:
         self._uptime = 0
@@ -77,11 +77,6 @@ class Pulse:
         self._least: int | None = None
         """The seconds between two words, at least; None: that is not known."""
         self._heard = False
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it ever said a word."""
-        return self._began is not None
 
     def begin(self) -> None:
         """Begin on a connection: its first word is told from no other."""
@@ -138,9 +133,9 @@ class Doubt:
         self._late: Outage | None = None
         """The same when the word was waited for long enough: delivery goes on, but a late word still counts."""
         self._stood = 0.0
-        """Seconds of the connections that are over."""
+        """Seconds of the connections since its last word that are over."""
         self._since: float | None = None
-        """When the present one began."""
+        """When the present one began, if it said no word on that."""
 
     @property
     def is_open(self) -> bool:
@@ -190,13 +185,16 @@ class Doubt:
     def hear(self, uptime: int, now: float) -> int | None:
         """Take the broker's word; returns the number behind which it may have lost all, None: it has all."""
         outage, self._outage, self._late = self._outage or self._late, None, None
-        goes_on = self._pulse.goes_on(uptime, now)
+        died = outage is not None and not self._pulse.goes_on(uptime, now)
+        if died:
+            self._pulse = Pulse()  # It may have been told to speak less often.
         self._pulse.hear(uptime, now)
-        return None if outage is None or goes_on else outage.settled
+        self._stood, self._since = 0.0, None
+        return outage.settled if outage is not None and died else None
 
     def _is_mute(self, now: float) -> bool:
-        """Whether it never says a word, as far as can be told: one whose link is cut often has to be believed too."""
-        return not self._pulse.is_known and self._connected_for(now) >= WORD_SECONDS
+        """Whether it never says a word, or none any more: one whose link is cut often has to be believed too."""
+        return self._connected_for(now) >= WORD_SECONDS
 
     def _connected_for(self, now: float) -> float:
         return self._stood + (0.0 if self._since is None else now - self._since)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _BATCH = 100
 """Entries read from the ledger at once."""
+_ALARM = "alarm/"
+"""Which states an end waits for: who sees the one before believes it."""
 _KEPT_FREE = 4
 """Of what the broker takes without an answer, at most."""
 _AGAIN_SECONDS = 1.0
@@ -69,8 +71,8 @@ class Outbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the broker has every verdict and state, as far as can be told: not while the ledger is opening."""
-        if self._lateness is None or not self._ledger.idle or (self._connected and not self._retained.idle):
+        """Whether the broker has every verdict and alarm, as far as can be told: not while the ledger is opening."""
+        if self._lateness is None or not self._ledger.idle or (self._connected and self._retained.lacks(_ALARM)):
             return False
         delivered = self._delivery.delivered
         if self._doubt.is_open and (self._connected or self._doubt.limit(delivered) < delivered):

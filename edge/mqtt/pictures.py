@@ -89,8 +89,9 @@ class Pictures:
             if (jpeg := self._album.read(picture)) is None:
                 continue
             packet = publish(name, jpeg, PICTURE)
-            if packet is not None:
-                self._flying = packet, picture, is_shown_only
+            if packet is None:  # The connection is over: not one more is to be read for it.
+                return
+            self._flying = packet, picture, is_shown_only
 
     def _find(self) -> None:
         # A broker that hangs up on large messages would do so for ever: MQTT 3.1.1 cannot say that it will.

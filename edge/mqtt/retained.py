@@ -34,10 +34,10 @@ class Retained:
         """How many are on their way."""
         return len(self._flying)
 
-    @property
-    def idle(self) -> bool:
-        """Whether the broker has the newest of each name, but for those that its rules forbid."""
-        return not (self._unsaid or self._flying or set(self._refused.values()) - {FORBIDDEN})
+    def lacks(self, prefix: str) -> bool:
+        """Whether the broker has still to hear one whose name begins so, and its rules do not forbid that."""
+        refused = (name for name, why in self._refused.items() if why != FORBIDDEN)
+        return any(name.startswith(prefix) for name in (*self._unsaid, *self._flying.values(), *refused))
 
     def put(self, name: str, message: bytes) -> None:
         """Make this the message of its name."""
