@@ -222,11 +222,15 @@ def test_a_broker_that_was_restarted_may_speak_less_often(bench: Bench) -> None:
     now, passed = LONG, 22
     for uptime in (500, 501):
         bench.outbox.hear_uptime(uptime, LONG)
+    bench.shelf.entries.append(row(6))
+    bench.outbox.written(6, now)
+    bench.exchange(now)
     bench.outbox.lose(now)
     bench.outbox.begin(100, now + 60)
     bench.outbox.hear_uptime(40, now + 60)
     bench.exchange(now + 60)
     known = len(bench.sent)
+    assert numbers(bench.sent[5:]) == [6, 6]
     bench.outbox.lose(now + 60)
     bench.outbox.begin(100, now + 60 + passed)
     bench.outbox.hear_uptime(40 + passed - 10, now + 60 + passed)
