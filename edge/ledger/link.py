@@ -76,3 +76,5 @@ class Link:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
+        except (UnicodeDecodeError, OverflowError) as error:  # SQLite's words quote the file; its numbers have 63 bits.
+            raise DamagedLedgerError(f"{self._name} is damaged ({error})") from error

@@ -6,7 +6,7 @@ Each row stands alone: whatever happens to other parts of the file, a row that c
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ _RAW_DEFLATE = -15
 """RFC 1951 without zlib's header and checksum: ours covers the number too."""
 _LEVEL = 6
 _CHECK_BYTES = 4
+_NUMBERS = 1 << 64
 _VOCABULARIES = {
     1: b'"wait":0.0"preprocess":0.0"invoke":0.0"the classifier failed: not enough frames agree"UNKNOWN"DEFECT"chipped'
     b'"damaged"worn"ok"good"intact"region"camera":"station","time":"2026-01-01T00:00:00.000000Z","clock_synced":false,'
@@ -90,7 +91,7 @@ def encode(number: int, value: Gap | Marks | Audit) -> bytes:
     return pack(number, msgspec.json.encode(value))
 
 
-def decode(row: tuple[int, object], kind: type[T]) -> T:
+def decode(row: tuple[Any, object], kind: type[T]) -> T:
     """Return what was encoded, of a row's number and bytes; raises DamagedLedgerError for anything else."""
     return parse(row[0], unpack(*row), kind)
 
@@ -172,11 +173,14 @@ def pack(number: int, json: bytes) -> bytes:
     return bytes([_NEWEST]) + _check(number, json) + packed
 
 
-def unpack(number: int, body: object) -> bytes:
+def unpack(number: object, body: object) -> bytes:
     """Return the JSON that was packed under this number; raises DamagedLedgerError for anything else.
 
-    A damaged file gives a number or a text too, where its word for what kind of value follows is not right.
+    A damaged file gives a number or a text too, where its word for what kind of value follows is not right, and as a
+    row's number anything.
     """
+    if not (isinstance(number, int) and 0 <= number < _NUMBERS):
+        raise DamagedLedgerError(f"a row is damaged: its number is {number}")
     if not isinstance(body, bytes) or (vocabulary := _VOCABULARIES.get(body[0] if body else 0)) is None:
         raise DamagedLedgerError(f"row {number} is damaged, or written by a newer version")
     check, packed = body[1 : 1 + _CHECK_BYTES], body[1 + _CHECK_BYTES :]

@@ -1,0 +1,187 @@
+"""One bit of a ledger that decayed, where SQLite does not see it: in what leads to rows, says what they are, or counts.
+
+By "Database File Format", sqlite.org/fileformat2.html: 1.6 B-tree pages, 2.1 record format.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ledger_samples import audit, row
+
+from edge.contract.messages import Gap
+from edge.errors import DamagedLedgerError
+from edge.ledger.mainfile import MainFile
+from edge.ledger.numbers import Numbers
+from edge.ledger.reading import entries, newest, opened
+from edge.ledger.retention import Retention
+from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of, pack, unpack
+from edge.ledger.store import Span, Store
+from edge.ledger.stores import Stores
+from edge.ledger.verify import verify
+from edge.ledger.wal import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LAST = 33
+DELIVERED = 2
+SHED = Gap(first=11, last=13, reason="shed", verdicts={})
+ROWS = {
+    seq: row(seq, VERDICTS[seq % 3], labels=60 if seq in (7, 20) else 2)
+    for seq in range(1, LAST + 1)
+    if not SHED.first <= seq <= SHED.last
+}
+INTERIOR, LEAF = 5, 13
+SAMPLE = 120
+"""Of each kind of place; `make soak` tries them all."""
+ROUNDS = 40
+"""Takes, and looks after the file, in which all has arrived."""
+SECONDS = 5
+
+
+class _HangError(BaseException):
+    """Not an OSError, which what hangs might catch."""
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Raise an error where something does not end."""
+
+    def ring(*_: object) -> None:
+        raise _HangError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a ledger's file as an orderly end leaves it."""
+    path = tmp_path_factory.mktemp("sound") / "ledger.db"
+    store = Store(path)
+    store.add(ROWS.values(), [SHED], Marks(DELIVERED), [audit("one")])
+    store.close()
+    return path.read_bytes()
+
+
+def varint(data: bytes, at: int) -> int:
+    """Return where a number of 1 to 9 bytes ends."""
+    return next((at + n + 1 for n in range(8) if data[at + n] < 128), at + 9)
+
+
+def cells(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each cell's kind of page and where it begins, but for those of the schema."""
+    for page in range(PAGE, len(data), PAGE):
+        if (kind := data[page]) in (INTERIOR, LEAF):
+            head = 12 if kind == INTERIOR else 8
+            for number in range(int.from_bytes(data[page + 3 : page + 5])):
+                at = page + head + 2 * number
+                yield kind, page + int.from_bytes(data[at : at + 2])
+
+
+def places(data: bytes) -> dict[str, list[int]]:
+    """Return bytes of the file by what is there."""
+    inner = [(at + 4, varint(data, at + 4)) for kind, at in cells(data) if kind == INTERIOR]
+    leaves = [(at, varint(data, at)) for kind, at in cells(data) if kind == LEAF]
+    heads = [(number, varint(data, number)) for _, number in leaves]
+    return {
+        "schema": list(range(PAGE)),
+        "inner key": [each for begin, end in inner for each in range(begin, end)],
+        "child": [each for begin, _ in inner for each in range(begin - 4, begin)],
+        "leaf key": [each for begin, end in heads for each in range(begin, end)],
+        "record's head": [each for _, begin in heads for each in range(begin, begin + data[begin] + 1)],
+    }
+
+
+def everything(held: Stores) -> list[Row | Gap]:
+    """Take all that is there, as whoever delivers does."""
+    after, found = held.marks.delivered, list[Row | Gap]()
+    for _ in range(ROUNDS):
+        batch = held.take(after, 7)
+        if not batch:
+            held._retry_at = 0
+            held.tend()
+            after = max(after, held.marks.delivered)
+        found += batch
+        after = max([after, *map(last_of, batch)])
+    return found
+
+
+def check_complete(found: list[Row | Gap]) -> None:
+    """Have each number that the broker does not have be told, by its own verdict or as missing."""
+    assert set(told(found)) >= set(range(DELIVERED + 1, LAST + 1))
+
+
+def told(found: list[Row | Gap]) -> list[int]:
+    """Return what numbers these stand for: in order, none twice, and verdicts are what they were."""
+    numbers = [seq for each in found for seq in range(first_of(each), last_of(each) + 1)]
+    assert numbers == sorted(set(numbers))
+    assert all(each == ROWS[each.seq] for each in found if isinstance(each, Row) and each.seq <= LAST)
+    return numbers
+
+
+def lives(path: Path) -> int:
+    """Look at a ledger, then let two daemons have it, one after the other; returns how many verdicts are lost."""
+    with suppress(DamagedLedgerError), opened(path) as store:
+        newest(store, Span(0, store.last), 20, None)
+        told(list(entries(store, Span(0, store.last))))
+    verify(path, None)
+    for _ in range(2):
+        held = Stores(MainFile(path), 64 << 20, Retention())
+        held.open()
+        found = everything(held)
+        check_complete(found)
+        held.write(lambda first: ([row(first)], []))
+        found += held.take(last_of(found[-1]), 1)
+        assert (held.trouble, last_of(found[-1])) == ("", held.last)
+        assert [each.seq for each in held.newest(held.last + 1, 3, None)][:1] == [held.last]
+        held.close(())
+    return len({seq for seq in ROWS if seq > DELIVERED} - {each.seq for each in found if isinstance(each, Row)})
+
+
+@pytest.mark.parametrize("number", [None, -1, 1 << 64, 1.0, b"1"])
+def test_what_is_no_number_is_damage(number: Any) -> None:
+    """A row without a number of its own is refused like one whose checksum is not right."""
+    with pytest.raises(DamagedLedgerError, match="its number"):
+        unpack(number, pack(1, b"{}"))
+
+
+@pytest.mark.parametrize("number", [-1, (1 << 63) - 1])
+@pytest.mark.parametrize("table", ["event", "gap", "marks", "audit"])
+def test_a_number_out_of_all_bounds_ends_nothing(tmp_path: Path, table: str, number: int) -> None:
+    """A start takes it for damage, wherever it is, and repairs the ledger; no verdict is lost but its own."""
+    path = tmp_path / "ledger.db"
+    store = Store(path)
+    store.add(ROWS.values(), [SHED], Marks(DELIVERED), [audit("one")])
+    store._all(f"UPDATE {table} SET rowid = {number} ORDER BY rowid LIMIT 1")  # noqa: S608 - the test's own
+    store.close()
+    Numbers(path.with_suffix(".numbers")).cover(LAST)
+    for _ in range(2):
+        held = Stores(MainFile(path), 64 << 20, Retention())
+        held.open()
+        held.write(lambda first: ([row(first)], []), None, [audit("two")])
+        found = everything(held)
+        check_complete(found)
+        assert (held.trouble, last_of(found[-1])) == ("", held.last)
+        held.close(())
+    assert len([each for each in found if isinstance(each, Row) and each.seq <= LAST]) >= LAST - DELIVERED - 4
+
+
+@pytest.mark.parametrize("table", ["event", "gap", "marks", "audit"])
+def test_words_of_sqlite_that_quote_the_file_are_damage(tmp_path: Path, sound: bytes, table: str) -> None:
+    """Where the name of a table is not even a text any more, SQLite's message is not either, and a repair follows."""
+    path = tmp_path / "ledger.db"
+    at = sound.index(f"table{table}{table}".encode()) + len("table")
+    path.write_bytes(sound[:at] + b"\xff" + sound[at + 1 :])
+    Numbers(path.with_suffix(".numbers")).cover(LAST)
+    assert lives(path) == 0
