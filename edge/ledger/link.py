@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KINDS = {
+    sqlite3.SQLITE_ERROR: DamagedLedgerError,
     sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
     sqlite3.SQLITE_NOTADB: DamagedLedgerError,
     sqlite3.SQLITE_FULL: FullLedgerError,
     sqlite3.SQLITE_CONSTRAINT: UsedNumberError,
 }
-"""By SQLite's primary result code."""
+"""By SQLite's primary result code. What is asked is always the same: where it is called an error, a table is not."""
 _PAGES = 256  # Copied in one go.
 _BUSY_SECONDS = 5.0
 """A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""

@@ -9,7 +9,7 @@ from edge.errors import DamagedLedgerError
 from edge.ledger.audit import OBEYED, Audit, Audited
 from edge.ledger.link import Link
 from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, joined, pack_row, runs, unpack_row
-from edge.ledger.wal import PAGE
+from edge.ledger.schema import need_sound_head, prepare
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -19,29 +19,6 @@ if TYPE_CHECKING:
 
     from edge.contract.messages import Reason, Verdict
 
-VERSION = 1
-"""PRAGMA user_version: raised by what an older version could not read."""
-APPLICATION = 0x45644C67
-"""PRAGMA application_id: "EdLg", by which file(1) knows the file."""
-_PRAGMAS = f"""
-PRAGMA page_size = {PAGE};
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = 2000;
-PRAGMA cache_size = -512;
-"""
-"""The page size counts for a new file only. 2,000 pages are 1 MiB: a page that changes often is moved once."""
-_READING = "PRAGMA cache_size = -256;"
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE event (seq INTEGER PRIMARY KEY, verdict INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE gap (first INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE marks (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE audit (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
 _READ = """
 SELECT seq, verdict, body FROM (
   SELECT * FROM event WHERE seq > ?1 AND seq <= ?2 AND verdict = ifnull(?3, verdict)
@@ -80,11 +57,13 @@ class Store:
         settled, with no log and nobody who writes, no file is made beside it and no lock is taken either.
         """
         self._name = str(path or ":memory:")
+        if path is not None:
+            need_sound_head(path)
         manner = "mode=ro&immutable=1" if settled else "mode=ro"
         where = f"{path.absolute().as_uri()}?{manner}" if path and read_only else self._name
         self._db = Link(self._name, where, uri=read_only)
         try:
-            self._prepare(read_only)
+            prepare(self._db, self._name, read_only=read_only)
             # Of its own where there is a log: who reads does not wait for a disk that hangs in a commit.
             self._reader = self._second(path) if path and not read_only and self._logs else self._db
         except BaseException:
@@ -229,15 +208,6 @@ class Store:
             run("DELETE FROM event WHERE seq <= ?", upto)
             run("DELETE FROM gap WHERE first <= ?", upto)
 
-    def _prepare(self, read_only: bool) -> None:  # noqa: FBT001 - as __init__ has it
-        if not read_only:
-            self._db.run(_PRAGMAS)
-        version, application = self._one("PRAGMA user_version"), self._one("PRAGMA application_id")
-        if version == application == 0 and not read_only:
-            self._db.run(_SCHEMA)
-        elif application != APPLICATION or version > VERSION:
-            raise DamagedLedgerError(f"{self._name} was not written by this program, or by a newer version of it")
-
     @property
     def _logs(self) -> bool:
         """Whether SQLite could make a log beside the file: some file systems do not allow it."""
@@ -247,7 +217,7 @@ class Store:
         """Return a connection that only reads, and has the log open too, whatever happens to its name."""
         reader = Link(self._name, f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            reader.run(_READING)
+            reader.run("PRAGMA cache_size = -256")
             reader.all("PRAGMA user_version")  # Opens the log.
         except BaseException:
             reader.close()
