@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import random
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from device import assert_one_clear_line, run_inspect
+from hypothesis import given
+from hypothesis import strategies as st
 from ledger_samples import audit, row
 
 from edge.contract.messages import Gap
@@ -19,7 +22,7 @@ from edge.ledger.mainfile import MainFile
 from edge.ledger.numbers import Numbers
 from edge.ledger.reading import entries, newest, opened
 from edge.ledger.retention import Retention
-from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of, pack, unpack
+from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of, need_order, pack, unpack
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 from edge.ledger.verify import verify
@@ -188,7 +191,31 @@ def test_words_of_sqlite_that_quote_the_file_are_damage(tmp_path: Path, sound: b
     assert lives(path) == 0
 
 
-@pytest.mark.parametrize("place", ["schema"])
+@given(st.lists(st.one_of(st.none(), st.integers(-1, 9)), max_size=5), st.integers(-1, 9), st.integers(-1, 9))
+def test_what_is_found_out_of_order_is_damage(found: list[int | None], after: int, upto: int) -> None:
+    """Only numbers that rise, and lie within what was asked, are let by."""
+    numbers = [number for number in found if number is not None and after < number <= upto]
+    is_right = numbers == found == sorted(set(numbers))
+    with nullcontext() if is_right else pytest.raises(DamagedLedgerError):
+        need_order([(number, b"") for number in found], after, upto)
+
+
+def test_a_command_ends_where_rows_lead_back(tmp_path: Path, sound: bytes) -> None:
+    """Where a page's neighbour is itself again, each command ends with one line that says so."""
+    path = tmp_path / "ledger.db"
+    inner = next(at for kind, at in cells(sound) if kind == INTERIOR)
+    second = sound[inner - 5 : inner - 1]  # Cells are written from a page's end on: the child of the one behind it.
+    path.write_bytes(sound[:inner] + second + sound[inner + 4 :])
+    done = run_inspect("ledger", "list", "-n", "100", "--ledger", path)
+    assert_one_clear_line(done, 10, "is damaged", "edge-inspect ledger verify")
+    done = run_inspect("ledger", "export", "--ledger", path, tmp_path / "all.csv")
+    assert_one_clear_line(done, 10, "is damaged", "edge-inspect ledger verify")
+    done = run_inspect("ledger", "verify", "--ledger", path)
+    assert done.returncode == 10, done
+    assert "is damaged, or what leads to it" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["schema", "child"])
 def test_one_bit_costs_one_verdict_at_most(
     tmp_path: Path, sound: bytes, place: str, figure: Callable[[str], None], *, soak: bool
 ) -> None:

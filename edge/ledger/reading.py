@@ -23,7 +23,7 @@ from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError, LedgerError
 from edge.ledger.audit import Audit
 from edge.ledger.retention import stamp_of
-from edge.ledger.rows import Row, decode, last_of
+from edge.ledger.rows import Row, decode, last_of, need_order
 from edge.ledger.store import Span, Store, number_of
 from edge.ledger.wal import index_of, is_orphaned, log_of, need_plain_files
 
@@ -37,6 +37,7 @@ T = TypeVar("T")
 BATCH = 500
 """Rows read at once: a longer look would keep the daemon's log from beginning anew."""
 _FEW = 20
+_ANY = 1 << 63
 _MOST_FAULTS = 10
 _PROGRESS_SECONDS = 1.0
 _MAGIC = b"SQLite format 3\0"
@@ -55,24 +56,31 @@ class Reader(Store):
 
     def nth_newest(self, span: Span, count: int, verdict: Verdict | None = None) -> int:
         """Return the number of the last verdict but `count - 1` of a kind in a span; 0 if there are not so many."""
-        return self._one(
+        found = self._all(
             "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ifnull(?, verdict)"
             " ORDER BY seq DESC LIMIT 1 OFFSET ?",
             *(span.after, span.upto, number_of(verdict), count - 1),
         )
+        need_order(found, span.after, span.upto)
+        return int(found[0][0]) if found else 0
 
     def checked(self, after: int, limit: int) -> list[tuple[int, Row | DamagedLedgerError]]:
         """Return the first `limit` verdicts behind a number, or what is wrong with them, by number."""
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
+        need_order(rows, after, _ANY)
         return [(row[0], _tried(self._row, row)) for row in rows]
 
     def checked_gaps(self) -> list[Gap | DamagedLedgerError]:
         """Return all gaps in order, or what is wrong with them."""
-        return [_tried(lambda row: decode(row, Gap), row) for row in self._all("SELECT * FROM gap ORDER BY first")]
+        rows = self._all("SELECT * FROM gap ORDER BY first")
+        need_order(rows, 0, _ANY)
+        return [_tried(lambda row: decode(row, Gap), row) for row in rows]
 
     def checked_audits(self) -> list[Audit | DamagedLedgerError]:
         """Return all records of commands in order, or what is wrong with them."""
-        return [_tried(lambda row: decode(row, Audit), row) for row in self._all("SELECT * FROM audit ORDER BY id")]
+        rows = self._all("SELECT * FROM audit ORDER BY id")
+        need_order(rows, 0, _ANY)
+        return [_tried(lambda row: decode(row, Audit), row) for row in rows]
 
     def faults(self) -> list[str]:
         """Return what SQLite finds wrong with the file's structure."""

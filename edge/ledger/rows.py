@@ -112,6 +112,18 @@ def joined(one: Gap, other: Gap) -> Gap:
     return Gap(first=first, last=last, reason=one.reason, verdicts=verdicts)
 
 
+def need_order(rows: Iterable[tuple[Any, ...]], after: int, upto: int) -> None:
+    """Raise DamagedLedgerError unless the numbers that rows begin with rise, all above `after` and up to `upto`.
+
+    SQLite looks at a row's place only, not at its number: a damaged tree leads it back to rows that it gave before.
+    """
+    reached = after
+    for number, *_ in rows:
+        if not (isinstance(number, int) and reached < number <= upto):
+            raise DamagedLedgerError(f"row {number} is damaged, or what leads to it: it is found behind {reached}")
+        reached = number
+
+
 def without_holes(entries: Iterable[Row | Gap], after: int, upto: int) -> Iterator[Row | Gap]:
     """Yield entries in order, with gaps for the numbers above `after` and up to `upto` that none stands for."""
     reached = after

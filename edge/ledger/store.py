@@ -8,7 +8,19 @@ from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
 from edge.ledger.audit import OBEYED, Audit, Audited
 from edge.ledger.link import Link
-from edge.ledger.rows import VERDICTS, Marks, Row, decode, encode, first_of, joined, pack_row, runs, unpack_row
+from edge.ledger.rows import (
+    VERDICTS,
+    Marks,
+    Row,
+    decode,
+    encode,
+    first_of,
+    joined,
+    need_order,
+    pack_row,
+    runs,
+    unpack_row,
+)
 from edge.ledger.schema import need_sound_head, prepare
 from edge.record import Record
 
@@ -28,6 +40,8 @@ SELECT seq, verdict, body FROM (
 )"""
 """Verdicts, and gaps without a verdict."""
 _MARKS_ID = 1
+_NONE = -1
+"""Below every number."""
 _NUMBERS = {verdict: number for number, verdict in enumerate(VERDICTS)}
 _AUDITS = {True: (1_000, 256 << 10), False: (200, 64 << 10)}
 """Most records of commands, and most bytes of them: of those that were obeyed, and of the others."""
@@ -139,6 +153,8 @@ class Store:
         """Return the first `limit` verdicts, of one kind or of all, and gaps of a span, in order."""
         # By one statement: what is removed meanwhile is there, or its gap is, but not both.
         rows = self._reader.all(_READ, *(span.after, span.upto, number_of(verdict), limit))
+        need_order((row for row in rows if row[1] is not None), span.after, span.upto)
+        need_order((row for row in rows if row[1] is None), span.after, span.upto)
         found = [decode((row[0], row[2]), Gap) if row[1] is None else self._row(row) for row in rows]
         return sorted(found, key=first_of)[:limit]
 
@@ -149,6 +165,7 @@ class Store:
             " ORDER BY seq DESC LIMIT ?",
             *(before, number_of(verdict), limit),
         )
+        need_order(reversed(rows), _NONE, before - 1)
         return [self._row(row) for row in rows]
 
     def count_behind(self, number: int) -> int:
@@ -158,6 +175,7 @@ class Store:
     def audits(self, before: int, limit: int) -> list[Audited]:
         """Return the last `limit` records of commands numbered below `before`, the newest first."""
         rows = self._all("SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
+        need_order(reversed(rows), _NONE, before - 1)
         return [Audited(row[0], decode(row, Audit)) for row in rows]
 
     def expire(self, upto: int, limit: int) -> list[Row]:
@@ -166,6 +184,7 @@ class Store:
         The broker has them: the mark says so from then on, or else they would be missed one day.
         """
         rows = self._all("SELECT seq, verdict, body FROM event WHERE seq <= ? ORDER BY seq LIMIT ?", upto, limit)
+        need_order(rows, _NONE, upto)
         gone = [self._row(row) for row in rows]
         if gone:
             with self._transaction() as run:
@@ -184,6 +203,7 @@ class Store:
                 "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ? ORDER BY seq LIMIT ?",
                 *(span.after, span.upto, _NUMBERS[verdict], limit),
             ).fetchall()
+            need_order(found, span.after, span.upto)
             numbers = [seq for (seq,) in found]
             for first, last in runs(numbers):
                 run("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
