@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import audit, row
 
-from edge.contract.messages import Gap
+from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
 from edge.ledger.mainfile import MainFile
 from edge.ledger.numbers import Numbers
@@ -215,7 +215,26 @@ def test_a_command_ends_where_rows_lead_back(tmp_path: Path, sound: bytes) -> No
     assert "is damaged, or what leads to it" in done.stdout
 
 
-@pytest.mark.parametrize("place", ["schema", "child"])
+@pytest.mark.parametrize("kind", [0, 1, 3, 6])
+def test_a_verdict_is_what_it_says_itself(tmp_path: Path, kind: int) -> None:
+    """Where the column beside it decayed, a DEFECT is published as one, found as one, and not shed as a PASS."""
+    rows, path = [row(seq, Verdict.DEFECT) for seq in range(1, 11)], tmp_path / "ledger.db"
+    held = Stores(MainFile(path), 64 << 20, Retention())
+    held.open()
+    held.write(lambda _: (rows, []))
+    store = held._main.open()
+    store._all("UPDATE event SET verdict = ? WHERE seq = 5", kind)
+    for verdict in VERDICTS[kind : kind + 1]:
+        with pytest.raises(DamagedLedgerError, match="row 5 is damaged"):
+            store.remove(Span(0, 10), verdict, 10, "shed")
+    assert held.take(0, 100) == []
+    held.tend()
+    assert held.take(0, 100) == rows
+    assert held.newest(6, 1, Verdict.DEFECT) == rows[4:5]
+    held.close(())
+
+
+@pytest.mark.parametrize("place", ["schema", "child", "record's head"])
 def test_one_bit_costs_one_verdict_at_most(
     tmp_path: Path, sound: bytes, place: str, figure: Callable[[str], None], *, soak: bool
 ) -> None:

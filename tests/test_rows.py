@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,11 +18,29 @@ NUMBERS = st.integers(0, (1 << 63) - 1)
 NESTED = b"[" * 100_000
 
 
-@given(number=NUMBERS, delivered=NUMBERS, json=st.binary(max_size=500))
-def test_a_row_is_read_as_it_was_written(number: int, delivered: int, json: bytes) -> None:
-    """Whatever is packed under a number comes back under it, byte for byte."""
-    written = Row(number, Verdict.PASS, json, delivered)
-    assert unpack_row(number, Verdict.PASS, pack_row(written)) == written
+@given(number=NUMBERS, delivered=NUMBERS, verdict=st.sampled_from(Verdict), json=st.binary(max_size=500))
+def test_a_row_is_read_as_it_was_written(number: int, delivered: int, verdict: Verdict, json: bytes) -> None:
+    """Whatever is packed under a number comes back under it, byte for byte, as the verdict that it names."""
+    written = Row(number, verdict, b'{"verdict":"%b"' % verdict.encode() + json, delivered)
+    assert unpack_row(number, pack_row(written)) == written
+
+
+@given(texts=st.lists(st.text(), min_size=5, max_size=5), verdict=st.sampled_from(Verdict))
+@example(texts=['"verdict":"PASS"', "verdict", ':"PASS"', '{"verdict":"PASS"}', "\\"], verdict=Verdict.DEFECT)
+def test_no_text_in_it_makes_it_another_verdict(texts: list[str], verdict: Verdict) -> None:
+    """Whatever a source, a label or a reason is called, a row is the verdict that its event is."""
+    names = dict(zip(("region", "trigger", "source", "reason", "label"), texts, strict=True))
+    said = msgspec.structs.replace(
+        event(7, verdict), **names, frame_verdict=Verdict.PASS, scores=dict.fromkeys(texts, 0.5)
+    )
+    assert unpack_row(7, pack_row(Row(7, Verdict.PASS, encode(said)))).verdict is verdict
+
+
+@pytest.mark.parametrize("json", [b"", b"{}", b'{"verdict":"WORN"}', b'{"frame_verdict":"PASS"}', b'{"verdict":"'])
+def test_what_names_no_verdict_is_damage(json: bytes) -> None:
+    """Even with a checksum that is right."""
+    with pytest.raises(DamagedLedgerError, match="row 7 "):
+        unpack_row(7, pack_row(Row(7, Verdict.PASS, json)))
 
 
 @given(number=NUMBERS, body=st.binary(max_size=500))

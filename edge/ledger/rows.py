@@ -25,6 +25,8 @@ T = TypeVar("T")
 VERDICTS = (Verdict.PASS, Verdict.UNKNOWN, Verdict.DEFECT)
 """By their numbers in the file."""
 
+_KIND, _KINDS = b'"verdict":"', {verdict.encode(): verdict for verdict in VERDICTS}
+"""How a verdict's JSON says what it is: to parse all of it would take as long again as to unpack it."""
 DAMAGED: Reason = "damaged"
 """The reason in the gap records of verdicts that could not be read any more."""
 LARGEST = 1 << 20
@@ -170,11 +172,14 @@ def pack_row(row: Row) -> bytes:
     return pack(row.seq, b"%d\n%b" % (row.delivered, row.json))
 
 
-def unpack_row(number: int, verdict: Verdict, body: object) -> Row:
+def unpack_row(number: int, body: object) -> Row:
     """Return the verdict that was packed; raises DamagedLedgerError for anything else."""
     delivered, _, json = unpack(number, body).partition(b"\n")
     if not delivered.isdigit():
         raise DamagedLedgerError(f"row {number} is damaged")
+    at = json.find(_KIND) + len(_KIND)  # A string's own quotes have a backslash before them.
+    if (verdict := _KINDS.get(json[at : json.find(b'"', at)])) is None:
+        raise DamagedLedgerError(f"row {number} is damaged, or written by a newer version")
     return Row(number, verdict, json, int(delivered))
 
 

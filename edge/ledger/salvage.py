@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from edge.contract.messages import Gap
 from edge.errors import DamagedLedgerError
 from edge.ledger.audit import Audit, Audited
-from edge.ledger.rows import LARGEST, VERDICTS, Marks, Row, decode, unpack, unpack_row
+from edge.ledger.rows import LARGEST, Marks, Row, decode, unpack, unpack_row
 from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, SALTS, head_is_whole, log_of
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _entries(pages: _Pages, page: bytes, at: int) -> Iterator[Row | Gap | Marks 
 
 def _entry(number: int, columns: list[int | bytes]) -> Row | Gap | Marks | Audited:
     match columns:
-        case [0, int(verdict), bytes(body)] if verdict < len(VERDICTS):
-            return unpack_row(number, VERDICTS[verdict], body)
+        case [0, _, bytes(body)]:
+            return unpack_row(number, body)
         case [0, bytes(body)]:
             json = unpack(number, body)
             if json.startswith(b'{"time":'):
