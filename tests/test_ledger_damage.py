@@ -15,6 +15,8 @@ from device import assert_one_clear_line, run_inspect
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import audit, row
+from test_ledger_holes import numbers, vanish
+from test_ledger_holes import opened as held_in
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError
@@ -22,7 +24,7 @@ from edge.ledger.mainfile import MainFile
 from edge.ledger.numbers import Numbers
 from edge.ledger.reading import entries, newest, opened
 from edge.ledger.retention import Retention
-from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of, need_order, pack, unpack
+from edge.ledger.rows import VERDICTS, Marks, Row, first_of, last_of, need_order, pack, pack_row, unpack
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
 from edge.ledger.verify import verify
@@ -234,7 +236,35 @@ def test_a_verdict_is_what_it_says_itself(tmp_path: Path, kind: int) -> None:
     held.close(())
 
 
-@pytest.mark.parametrize("place", ["schema", "child", "record's head"])
+def test_a_verdict_is_delivered_whose_column_is_gone(tmp_path: Path, sound: bytes) -> None:
+    """Where one bit has SQLite find nothing in the column beside it, the verdict is whole, and is no gap."""
+    path, at = tmp_path / "ledger.db", sound.index(pack_row(ROWS[9])) - 3
+    assert sound[at] == 8  # What is 0 without a byte of its own; 0 is NULL.
+    path.write_bytes(sound[:at] + b"\0" + sound[at + 1 :])
+    assert lives(path) == 0
+    with opened(path) as store:
+        assert (store.nth_newest(Span(0, 9), 1), store.nth_newest(Span(0, 9), 1, Verdict.DEFECT)) == (9, 8)
+
+
+def test_what_is_missing_among_later_verdicts_is_sought_too(tmp_path: Path) -> None:
+    """Each hole has the file repaired once, and is told where it stays."""
+    held = held_in(tmp_path)
+    for times in (1, 2):
+        held.write(lambda first: ([row(seq) for seq in range(first, first + 50)], []))
+        held.marks = Marks(held.last - 20)
+        held = vanish(held, f"seq BETWEEN {held.last - 9} AND {held.last - 5}")
+        for _ in range(3):
+            held.take(held.last - 20, 100)
+            held.tend()
+        held._main.open()._all("DELETE FROM gap")
+        held.marks = Marks(held.last - 8)
+        hole = (held.last - 7, held.last - 5)
+        assert numbers(held.take(held.last - 20, 13))[9:12] == [held.last - 10, hole, held.last - 4]
+        assert len(list(tmp_path.glob("ledger-damaged-*.db"))) == times
+    held.close(())
+
+
+@pytest.mark.parametrize("place", ["schema", "inner key", "child", "leaf key", "record's head"])
 def test_one_bit_costs_one_verdict_at_most(
     tmp_path: Path, sound: bytes, place: str, figure: Callable[[str], None], *, soak: bool
 ) -> None:

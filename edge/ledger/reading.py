@@ -57,8 +57,8 @@ class Reader(Store):
     def nth_newest(self, span: Span, count: int, verdict: Verdict | None = None) -> int:
         """Return the number of the last verdict but `count - 1` of a kind in a span; 0 if there are not so many."""
         found = self._all(
-            "SELECT seq FROM event WHERE seq > ? AND seq <= ? AND verdict = ifnull(?, verdict)"
-            " ORDER BY seq DESC LIMIT 1 OFFSET ?",
+            "SELECT seq FROM event WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR verdict = ?3)"
+            " ORDER BY seq DESC LIMIT 1 OFFSET ?4",
             *(span.after, span.upto, number_of(verdict), count - 1),
         )
         need_order(found, span.after, span.upto)

@@ -33,6 +33,8 @@ class Shelf:
         """Why the file did not answer when it was last asked; empty if it did."""
         self.missed = 0
         """Up to here it was said what is missing."""
+        self._sought = 0
+        """Up to here a repair looked for what is missing, or is to."""
         self._main = main
 
     def doubt(self, refused: str) -> str:
@@ -91,9 +93,16 @@ class Shelf:
         return [(store, part) for store, part in both if store is not None and part.after < part.upto]
 
     def without_holes(self, found: list[Row | Gap], known: int, upto: int) -> list[Row | Gap]:
-        """Return what was found with gaps for what is missing of it between two numbers, and have that in the log."""
+        """Return what was found with gaps for what is missing of it between two numbers, and have that in the log.
+
+        Of the file's, none before it was repaired once: what SQLite does not find there a repair may.
+        """
         whole = list(without_holes(found, known, upto))
         missing = [gap for gap in whole if first_of(gap) > self.missed and gap not in found] if whole != found else []
+        if self.spare is None and any(first_of(gap) > self._sought for gap in missing):
+            self._sought = self._main.last
+            self._main.damaged = True
+            return []
         for gap in missing:
             self.missed = last_of(gap)
             log.error("%s: verdicts %d to %d are not there any more", self._main.path, first_of(gap), self.missed)

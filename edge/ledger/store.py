@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _READ = """
 SELECT seq, verdict, body FROM (
-  SELECT * FROM event WHERE seq > ?1 AND seq <= ?2 AND verdict = ifnull(?3, verdict)
+  SELECT * FROM event WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR verdict = ?3)
   ORDER BY seq LIMIT ?4
 ) UNION ALL SELECT first, NULL, body FROM (
   SELECT * FROM gap WHERE first > ?1 AND first <= ?2 ORDER BY first LIMIT ?4
@@ -165,8 +165,8 @@ class Store:
     def newest(self, before: int, limit: int, verdict: Verdict | None = None) -> list[Row]:
         """Return the last `limit` verdicts, of one kind or of all, numbered below `before`, the newest first."""
         rows = self._reader.all(
-            "SELECT seq, verdict, body FROM event WHERE seq < ? AND verdict = ifnull(?, verdict)"
-            " ORDER BY seq DESC LIMIT ?",
+            "SELECT seq, verdict, body FROM event WHERE seq < ?1 AND (?2 IS NULL OR verdict = ?2)"
+            " ORDER BY seq DESC LIMIT ?3",
             *(before, number_of(verdict), limit),
         )
         need_order(reversed(rows), _NONE, before - 1)
