@@ -242,3 +242,20 @@ def test_a_look_that_fails_is_no_lasting_trouble(tmp_path: Path, monkeypatch: py
         assert held.trouble == "disk I/O error"
     assert numbers(held.look(ALL, 10)) == [1, 2, 3]
     assert held.trouble == ""
+
+
+def test_no_error_of_a_disk_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a repair within a write meets what SQLite never told of, verdicts go on from memory, and back later."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    with monkeypatch.context() as broken:
+        fail(broken, DamagedLedgerError)
+        broken.setattr("edge.ledger.place._is_whole", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
+        give(held, 3)
+    assert "EIO" in held.trouble
+    assert held.in_memory
+    held._retry_at = 0
+    held.tend()
+    assert (numbers(held.look(ALL, 100)), held.trouble) == (list(range(1, 9)), "")
+    held.close(())

@@ -127,7 +127,7 @@ class Stores:
             try:
                 # Not before the file is found whole: a damaged one may not have known its last number.
                 self._main.use(lambda file: self._add(file, *self._numbered(number), marks, audits))
-            except LedgerError as error:
+            except OSError as error:  # Not only LedgerError: see `tend`.
                 self._fall_back(error)
         if self._shelf.spare is not None:
             self._shelf.spare.add(*self._numbered(number), None, audits)
