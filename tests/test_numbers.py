@@ -255,6 +255,15 @@ def test_a_record_that_says_more_stays(tmp_path: Path) -> None:
         (tmp_path / "n").unlink()
 
 
+def test_a_record_that_says_more_says_where_too(tmp_path: Path) -> None:
+    """Of numbers that were in memory alone the next start hears, whoever writes the record meanwhile."""
+    held, mounted = Numbers(tmp_path / "n"), Numbers(tmp_path / "n")
+    mounted.cover(3_000)
+    mounted.note_memory(in_memory=True)
+    held.cover(5)
+    assert held.in_memory is Numbers(tmp_path / "n").in_memory is True
+
+
 def test_every_bit_of_a_record_counts(tmp_path: Path) -> None:
     """A record with any bit changed is read as it was or not at all, never as another number."""
     Numbers(tmp_path / "n").cover(123_456)

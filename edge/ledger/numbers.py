@@ -73,8 +73,8 @@ class Numbers:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
             try:
                 # Never less than it says: a disk that was mounted late, or a copy that came back, may know of more.
-                if found := _parsed(os.pread(handle, _BYTES, 0)):
-                    claimed = max(claimed, found[0])
+                if (found := _parsed(os.pread(handle, _BYTES, 0))) and found[0] > claimed:
+                    claimed, in_memory = found[0], in_memory or found[1]
                 os.pwrite(handle, _record(claimed, in_memory=in_memory), 0)
                 os.fsync(handle)
             finally:
