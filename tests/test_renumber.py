@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -14,6 +14,8 @@ from edge.contract.messages import Gap, Verdict
 from edge.errors import LedgerError
 from edge.ledger.ledger import FILE
 from edge.ledger.numbers import BLOCK, Numbers
+from edge.ledger.rows import Marks
+from edge.ledger.store import Store
 from edge.ledger.wal import log_of
 
 if TYPE_CHECKING:
@@ -116,3 +118,56 @@ def test_verdicts_of_another_ledger_that_is_used_instead_stay(tmp_path: Path, *,
     assert found[:60] == other
     assert numbers(found[60:]) == [61, 62, 63, 64, *[(65, 69)] * shed]
     assert (held.trouble, held.close(())) == ("", 0)
+
+
+def test_a_ledger_that_was_another_once_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind it memory numbers later: of what it shed though the disk took it, nothing is told under new numbers."""
+    held = stores(tmp_path)
+    held.open()
+    give(held, 5)
+    held._main.is_another = True  # As `put_back` leaves it while nothing is in memory.
+    add, refusals = Store.add, [True]
+
+    def lying(self: Store, *given: Any) -> None:
+        add(self, *given)
+        if refusals and self._name != ":memory:":
+            refusals.pop()
+            raise LedgerError("disk I/O error")
+
+    monkeypatch.setattr(Store, "add", lying)
+    give(held, 15)
+    assert held._shelf.spare is not None
+    held._shed(held._shelf.spare, 0)
+    give(held, 1)
+    told = [*range(1, 6), (6, 20), 21]
+    for _ in range(2):
+        assert numbers(held.take(0, 100)) == told
+        held._retry_at = 0
+        held.tend()
+    assert held.trouble == ""
+    held.close(())
+
+
+@pytest.mark.parametrize("answers", range(18))
+def test_a_late_file_that_fails_while_it_is_opened_forgets_nothing(
+    tmp_path: Path, before: list[Row], answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the disk fails meanwhile, how far memory was delivered still counts at the next try."""
+    held = fill_memory(tmp_path, 5)
+    held.marks = Marks(held.last)
+    delivered, marks, left = held.last, Store.marks, [True] * answers
+
+    def failing(self: Store) -> Marks:
+        if self._name != ":memory:" and not (left and left.pop()):
+            monkeypatch.setattr(Store, "marks", marks)
+            raise LedgerError("disk I/O error")
+        found: Marks = marks.__get__(self)
+        return found
+
+    monkeypatch.setattr(Store, "marks", property(failing))
+    for _ in range(2):
+        held._retry_at = 0
+        held.tend()
+    assert (held.trouble, held.marks.passed) == ("", delivered)
+    assert held.take(0, 2_000)[:COUNT] == before
+    held.close(())

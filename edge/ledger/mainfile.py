@@ -47,7 +47,7 @@ class MainFile:
         self._files: list[tuple[int, int] | None] = []
         """Which files were opened: of the ledger and of its log; none if the disk did not tell."""
         self.is_another = False
-        """Whether a ledger was found in the place of the one that was open, and is used instead."""
+        """Whether a ledger was found in the place of the one behind which memory numbers, and is used instead."""
         self._is_copied = False
         """Whether there may be a whole copy that could not take the place."""
         self._known = False

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
-from edge.ledger.rows import last_of, parted, renumbered
+from edge.ledger.rows import Row, first_of, last_of, parted, renumbered
 from edge.ledger.store import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from edge.ledger.rows import Row
     from edge.ledger.store import Store
 
 _BATCH = 500
+_ALL = 1 << 62
 
 
 def make_way(spare: Store, upto: int, last: int) -> int:
@@ -38,3 +38,20 @@ def put_behind(spare: Store, entries: Iterable[Row | Gap], last: int) -> int:
         last = last_of(anew[-1])
     spare.add(*parted(anew))
     return last
+
+
+def unlike(
+    file: Store, batch: Sequence[Row | Gap], *, is_another: bool
+) -> tuple[list[Row], list[Gap], list[Row | Gap]]:
+    """Return which of memory's verdicts and gaps a file does not have, and those whose numbers others have there.
+
+    In a ledger that is another, used instead, those are gaps too: they would remove its verdicts.
+    """
+    rows, gaps = parted(batch)
+    span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
+    known = {entry.seq: entry.json for entry in file.read(span, _ALL) if isinstance(entry, Row)}
+    odd = gaps if is_another else ()
+    taken = [gap for gap in odd if any(row.seq >= gap.first for row in file.newest(gap.last + 1, 1))]
+    others: list[Row | Gap] = [*taken, *(row for row in rows if known.get(row.seq, row.json) != row.json)]
+    fresh = [row for row in rows if row.seq not in known]
+    return fresh, [gap for gap in gaps if gap not in taken], sorted(others, key=first_of)

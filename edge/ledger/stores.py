@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import FullLedgerError, LedgerError
-from edge.ledger.renumber import make_way, put_behind
+from edge.ledger.renumber import make_way, put_behind, unlike
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
-from edge.ledger.rows import Marks, Row, first_of, last_of, parted
+from edge.ledger.rows import Marks, Row, last_of
 from edge.ledger.shed import Shedder
 from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
@@ -200,11 +200,12 @@ class Stores:
 
         Memory's numbers, none of which it wrote there yet, make way before anybody reads file and memory as one.
         """
+        marks, last = file.marks, file.last  # Before anything is changed: what fails is done once more.
         if (spare := self._shelf.spare) is not None:
-            self.backlog = file.marks.delivered
-            self.marks = Marks(file.marks.delivered, passed=self.marks.delivered)
-            self._note_anew(make_way(spare, file.last, self.last))
-        self.marks = self.marks.further(file.marks)
+            self.backlog = marks.delivered
+            self.marks = Marks(marks.delivered, passed=self.marks.delivered)
+            self._note_anew(make_way(spare, last, self.last))
+        self.marks = self.marks.further(marks)
         self._main.on_opened = self._take_in
 
     def _take_in(self, file: Store) -> None:
@@ -243,7 +244,8 @@ class Stores:
             log.error("%s", trouble)
         self._refused = trouble
         self._main.numbers.note_memory(in_memory=True)
-        self._shelf.spare = self._shelf.spare or Store(None)
+        if self._shelf.spare is None:
+            self._shelf.spare, self._main.is_another = Store(None), False  # From now on it numbers behind this file.
         self._retry_at = time.monotonic() + RETRY_SECONDS
 
     def _go_back(self, spare: Store) -> None:
@@ -270,17 +272,14 @@ class Stores:
         """Add what is not there yet, or nothing: a disk may have taken what it said it did not.
 
         A gap without the verdicts before it would look as if those were missing. Returns those whose numbers others
-        have there, as in a ledger that is used instead: a gap would remove its verdicts.
+        have there.
         """
-        rows, gaps = parted(batch)
-        span = Span(rows[0].seq - 1, rows[-1].seq) if rows else Span(0, 0)
-        known = {entry.seq: entry.json for entry in file.read(span, _ALL) if isinstance(entry, Row)}
+        rows, gaps, others = unlike(file, batch, is_another=self._main.is_another)
         # What memory knew was delivered says nothing of verdicts that a file which opened late has before those.
-        fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, self.marks.delivered)) for row in rows]
-        odd = gaps if self._main.is_another else ()
-        taken = [gap for gap in odd if any(row.seq >= gap.first for row in file.newest(gap.last + 1, 1))]
-        self._add(file, [row for row in fresh if row.seq not in known], [g for g in gaps if g not in taken], self.marks)
-        return sorted([*taken, *(row for row in fresh if known.get(row.seq, row.json) != row.json)], key=first_of)
+        most = self.marks.delivered
+        fresh = [msgspec.structs.replace(row, delivered=min(row.delivered, most)) for row in rows]
+        self._add(file, fresh, gaps, self.marks)
+        return others
 
     def _note_anew(self, last: int) -> None:
         """Note up to where memory has new numbers now, which nobody has seen yet: the record of them was too old."""
