@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LedgerError
 from edge.ledger.claim import Claim
 
 if TYPE_CHECKING:
@@ -33,3 +33,11 @@ def test_a_folder_that_was_moved_back_is_ones_own(tmp_path: Path) -> None:
     Claim(stopgap).close()
     claim.close()
     Claim(folder).close()
+
+
+@pytest.mark.parametrize("call", ["os.open", "fcntl.flock"])
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk does not let it be claimed just then, a start ends with a line, and as what is tried again."""
+    monkeypatch.setattr(f"edge.ledger.claim.{call}", lambda *_: (_ for _ in ()).throw(OSError(5, "EIO")))
+    with pytest.raises(LedgerError, match=r"state_dir .* cannot be used \(EIO\); check the disk"):
+        Claim(tmp_path)

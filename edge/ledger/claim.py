@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -16,10 +18,12 @@ class Claim:
     """A folder that is this process's own. What is locked is the folder itself, whatever has its name later."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder; raises ConfigError if another process has it."""
+        """Take the folder; raises ConfigError if another process has it, LedgerError if the disk does not tell."""
         self._folder = folder
-        handle = os.open(folder, os.O_RDONLY)
-        if not _locked(handle):
+        with self._translated():
+            handle = os.open(folder, os.O_RDONLY)
+            is_free = _locked(handle)
+        if not is_free:
             raise ConfigError(f"state_dir {folder} is in use by another daemon; give each a folder of its own")
         self._handles = [handle]
 
@@ -28,15 +32,13 @@ class Claim:
 
         Those before stay taken too: a file that is open may still be there, and the folder may be moved back.
         """
-        try:
+        with self._translated():
             present = self._folder.stat()
             if own := [each for each in self._handles if os.path.samestat(present, os.fstat(each))]:
                 self._handles.sort(key=own.__contains__)  # The one that has the name is the last.
                 return
             handle = os.open(self._folder, os.O_RDONLY)
             is_free = _locked(handle)
-        except OSError as error:
-            raise LedgerError(f"state_dir {self._folder} cannot be used ({error.strerror}); check the disk") from error
         if not is_free:
             problem = "was replaced, and another daemon uses what is there now; stop one of them"
             raise LedgerError(f"state_dir {self._folder} {problem}")
@@ -51,6 +53,13 @@ class Claim:
         """Leave the folder to others."""
         while self._handles:
             os.close(self._handles.pop())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LedgerError(f"state_dir {self._folder} cannot be used ({error.strerror}); check the disk") from error
 
 
 def _locked(handle: int) -> bool:
