@@ -116,6 +116,8 @@ class Numbers:
         """Say whether verdicts behind `last` must have been numbered, though a file has none.
 
         What is claimed goes BLOCK beyond a group, and a kill keeps one group from the file at most.
+        So an older copy that is put back while nobody has it open, and misses no more than that, is not noticed:
+        their numbers are used again, with other ids.
         """
         return self.in_memory or self.claimed > last + GROUP + BLOCK
 
