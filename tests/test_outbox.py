@@ -9,10 +9,8 @@ import pytest
 from ledger_samples import row
 from outbox_bench import LONG, Bench, Shelf, delivered_five, numbers
 
-from edge.album import Picture
 from edge.contract.commands import Reply
-from edge.contract.messages import Gap, Verdict
-from edge.contract.ulid import new_ulid
+from edge.contract.messages import Gap
 from edge.mqtt.broker import FORBIDDEN
 from edge.mqtt.retained import FORBIDDEN_SECONDS, REFUSED_SECONDS
 
@@ -238,26 +236,6 @@ def test_a_gap_that_is_forbidden_keeps_its_place(tmp_path: Path) -> None:
         assert bench.outbox.settle(packet, now, refused=FORBIDDEN) == "gap"
     bench.exchange(LONG)
     assert numbers([each for each in bench.sent if b'"seq"' in each[1]]) == list(range(3, 60))
-
-
-def test_one_picture_is_on_its_way(tmp_path: Path) -> None:
-    """Until the broker has answered what went behind it the next one waits, and a verdict goes before that one."""
-    bench = Bench(tmp_path, Shelf(row(1)))
-    first, second = (Picture(event, Verdict.DEFECT) for event in sorted((new_ulid(), new_ulid())))
-    for each in (first, second):
-        assert bench.album.add(each, each.event.encode())
-    bench.outbox.written(0, 0)
-    bench.outbox.begin(100, 1)
-    bench.outbox.send(1)
-    assert [payload for _, payload in bench.sent] == [first.event.encode()]
-    assert bench.album.waiting() == [first, second], "the broker does not have it yet"
-    bench.outbox.written(1, 1)
-    bench.exchange(1, unanswered=first.event.encode())
-    assert len(bench.sent) == 2
-    bench.outbox.reached(bench.marks[0])
-    assert bench.album.waiting() == [second]
-    bench.outbox.send(1)
-    assert bench.sent[-1][1] == second.event.encode()
 
 
 def test_a_broker_that_died_unnoticed_gets_no_more_than_it_takes(tmp_path: Path) -> None:

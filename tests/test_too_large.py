@@ -140,3 +140,23 @@ def test_a_broker_that_cannot_say_its_limit_gets_all_the_rest(tmp_path: Path) ->
         recorder.wait(lambda heard: [*dict.fromkeys(e["seq"] for e in heard.named("event"))] == [1, 2, 3, 4, 5, 6])
         assert line.stop(10) == 0
     broker.stop()
+
+
+def test_one_picture_is_on_its_way(tmp_path: Path) -> None:
+    """Until the broker has answered what went behind it the next one waits, and a verdict goes before that one."""
+    bench = Bench(tmp_path, Shelf(row(1)))
+    first, second = (Picture(event, Verdict.DEFECT) for event in sorted((new_ulid(), new_ulid())))
+    for each in (first, second):
+        assert bench.album.add(each, each.event.encode())
+    bench.outbox.written(0, 0)
+    bench.outbox.begin(100, 1)
+    bench.outbox.send(1)
+    assert [payload for _, payload in bench.sent] == [first.event.encode()]
+    assert bench.album.waiting() == [first, second], "the broker does not have it yet"
+    bench.outbox.written(1, 1)
+    bench.exchange(1, unanswered=first.event.encode())
+    assert len(bench.sent) == 2
+    bench.outbox.reached(bench.marks[0])
+    assert bench.album.waiting() == [second]
+    bench.outbox.send(1)
+    assert bench.sent[-1][1] == second.event.encode()
