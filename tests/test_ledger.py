@@ -16,7 +16,7 @@ from ledger_samples import event, row
 from edge.contract.messages import Gap, Verdict
 from edge.ledger import pending
 from edge.ledger.ledger import FILE, Ledger
-from edge.ledger.rows import Row
+from edge.ledger.rows import Row, last_of
 from edge.ledger.store import Store
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def everything(ledger: Ledger) -> list[Row | Gap]:
     ledger.flush(20)
     found: list[Row | Gap] = []
     after = ledger.delivered
-    while entries := ledger.take(after, 100):
+    while (entries := ledger.take(after, 100)) or ledger.doubt:  # What is missing is sought first, by a repair.
         found += entries
-        after = entries[-1].last if isinstance(entries[-1], Gap) else entries[-1].seq
+        after = max([after, *map(last_of, entries)])
     return found
 
 
