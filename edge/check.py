@@ -23,8 +23,8 @@ from edge.state import state_dir
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.config import CameraConfig
     from edge.contract.bundle import Bundle
+    from edge.sections.cameras import CameraConfig
 
 FRAME_SECONDS = 10.0
 GOLDEN = "golden/"

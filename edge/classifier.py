@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge import runtime
-from edge.config import Runtime
 from edge.contract.pooling import Mean, pool
 from edge.contract.preprocess import WHOLE_FRAME, preprocess
 from edge.errors import BundleError
 from edge.record import Record
+from edge.sections.runtime import Runtime
 from edge.tensors import Tensor, require_quantized, the_input, the_outputs
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge.config import Runtime
 from edge.contract import storage
 from edge.errors import BundleError, RuntimeUnavailableError, by_exit_code
 from edge.record import Record
+from edge.sections.runtime import Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import config
-from edge.config import Config, FolderConfig, PicameraConfig, Region, SyntheticConfig, VideoConfig
+from edge.config import Config
+from edge.contract.preprocess import Region
 from edge.errors import ConfigError
+from edge.sections.cameras import FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

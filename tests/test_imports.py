@@ -27,11 +27,12 @@ MAY_IMPORT = {
         "edge.config_errors",
         "edge.decision",
         "edge.runtime",
+        "edge.sections",
         "edge.synthetic",
         *CONTRACT,
     },
     # It reads the file that it sends, and logs in to the broker as the device does.
-    "deploy": {"deploy", "edge.config", "edge.mqtt.broker", *CONTRACT},
+    "deploy": {"deploy", "edge.config", "edge.sections", "edge.mqtt.broker", *CONTRACT},
 }
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
