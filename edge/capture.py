@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REOPEN_SECONDS = (0.5, 8.0)
+"""Before a camera that failed is opened again: doubled by each failure, from the first of these to the second."""
+CLOSE_SECONDS = 5.0
+"""For a camera that failed to close: one that does not keeps its hardware, until the process ends."""
+HANG_SECONDS = 40.0
+"""Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
+
 
 class Capture:
     """Opens and reads a camera in a thread of its own and hands over one frame at a time.
@@ -24,20 +31,30 @@ class Capture:
     waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
-    def __init__(self, open_camera: Callable[[], Camera]) -> None:
+    def __init__(self, open_camera: Callable[[], Camera], *, reopens: bool = False) -> None:
+        """Begin; `reopens`: a camera that is not there, or fails, is opened again and again, `trouble` says why."""
         self.captured = 0
         """Frames that the camera delivered; of those from before the first `take`, the newest only."""
         self.dropped = 0
         """Captured frames that a newer one overtook."""
+        self.failures = 0
+        """How often a camera that is opened again did not open, or failed."""
+        self.trouble = ""
+        """Why no frame comes at present, empty if they come."""
         self._open = open_camera
+        self._reopens = reopens
         self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
         self._error: BaseException | None = None
         self._ended = False
         self._stopped = False
+        self._alive_at = time.monotonic()
+        """When the camera's thread last showed that it goes on."""
+        self._in_a_row = 0
+        """Failures without a frame between them."""
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
     @property
@@ -47,23 +64,23 @@ class Capture:
             return self._ended and self._frame is None and self._error is None
 
     def wait_until_open(self) -> None:
-        """Return when the camera is open; raises CameraError if it does not open."""
+        """Return when the camera is open, or is to be opened again; raises CameraError if it does not open."""
         with self._changed:
-            self._changed.wait_for(lambda: self._camera is not None or self._ended)
+            self._changed.wait_for(lambda: self._camera is not None or self._ended or self.trouble)
             if self._camera is None and self._error is not None:
                 raise self._error
 
     def take(self, timeout: float) -> Frame | BadFrame | None:
         """Return the newest frame, waiting at most `timeout` seconds; None if none came.
 
-        Raises what the camera raised (CameraError), once the frames before it were taken.
+        Raises what the camera raised (CameraError), once the frames before it were taken, and if it hangs.
         """
         with self._changed:
             self._judging = True
             self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
-            if frame is None and self._error is not None:
-                raise self._error
+            if frame is None:
+                self._raise_failure()
             self._changed.notify_all()
         return frame
 
@@ -79,7 +96,7 @@ class Capture:
             if self._error is not None:
                 self.dropped += self._frame is not None
                 self._frame = None
-                raise self._error
+            self._raise_failure()
 
     def stop(self, timeout: float) -> bool:
         """Close the camera and wait for its thread; False if one still hangs after `timeout` seconds."""
@@ -87,34 +104,78 @@ class Capture:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        closer = threading.Thread(target=self._close, name="camera-close", daemon=True)
-        closer.start()
-        for thread in (closer, self._thread):
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not closer.is_alive() and not self._thread.is_alive()
+        is_closed = self._close(timeout)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return is_closed and not self._thread.is_alive()
 
-    def _close(self) -> None:
+    def _raise_failure(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
+            raise CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+
+    def _close(self, timeout: float) -> bool:
+        """Close the camera; False if that takes longer."""
+        closer = threading.Thread(target=self._try_to_close, name="camera-close", daemon=True)
+        closer.start()
+        closer.join(timeout)
+        return not closer.is_alive()
+
+    def _try_to_close(self) -> None:
         try:
-            if self._camera is not None:
-                self._camera.close()
+            if (camera := self._camera) is not None:
+                camera.close()
         except CameraError as error:
             log.warning("the camera did not close cleanly: %s", error)
 
-    def _read(self) -> None:
+    # --- the camera's thread
+
+    def _run(self) -> None:
         try:
-            camera = self._open()
-            with self._changed:
-                self._camera = camera
-                self._changed.notify_all()
-            if self._stopped:  # While it opened: `stop` had nothing to close yet.
-                self._close()
-            self._hand_over(camera)
+            while not self._serve():
+                pass
         except BaseException as error:  # noqa: BLE001 - whatever it is, `take` raises it in the judging thread
             self._error = error
         finally:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+    def _serve(self) -> bool:
+        """Open the camera and hand over its frames; False: it failed, and is to be opened once more."""
+        try:
+            camera = self._open()
+            with self._changed:
+                self._camera = camera
+                self._changed.notify_all()
+            if self._stopped:  # While it opened: `stop` had nothing to close yet.
+                self._try_to_close()
+            self._hand_over(camera)
+        except CameraError as error:
+            if not self._reopens or self._stopped:
+                raise
+            self._lose(error)
+        else:
+            return True
+        return self._stopped
+
+    def _lose(self, error: CameraError) -> None:
+        """Let go of a camera that failed, and wait before it is opened again."""
+        if not self.trouble:
+            log.warning("%s; it is opened again and again", error)
+        if not self._close(CLOSE_SECONDS):
+            raise CameraError(f"{error}; nor does it close: a new start may free it") from error
+        first, longest = REOPEN_SECONDS
+        pause = min(longest, first * 2.0 ** min(self._in_a_row, 10))
+        self.failures += 1
+        self._in_a_row += 1
+        with self._changed:
+            self._camera = None
+            self.trouble = str(error)
+            self._changed.notify_all()
+            self._alive_at = time.monotonic()
+            self._changed.wait_for(lambda: self._stopped, pause)
+        self._alive_at = time.monotonic()
 
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
@@ -123,11 +184,17 @@ class Capture:
                     self._changed.wait_for(lambda: self._frame is None or self._stopped)
                 if self._stopped:
                     return
-                overtakes = self._frame is not None
-                if self._judging or not overtakes:  # What a live camera sees while the model loads is no part's loss.
-                    self.captured += 1
-                    self.dropped += overtakes
-                self._frame = frame
-                self._changed.notify_all()
+                self._put(frame)
                 if not camera.live:  # Only now does the next frame's time begin to run.
                     self._changed.wait_for(lambda: self._judging or self._stopped)
+
+    def _put(self, frame: Frame | BadFrame) -> None:
+        overtakes = self._frame is not None
+        if self._judging or not overtakes:  # What a live camera sees while the model loads is no part's loss.
+            self.captured += 1
+            self.dropped += overtakes
+        self._frame = frame
+        if self.trouble:
+            log.info("the camera gives frames again")
+        self.trouble, self._in_a_row, self._alive_at = "", 0, time.monotonic()
+        self._changed.notify_all()

@@ -28,15 +28,16 @@ from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import notify
+from edge.trigger.free import FreeRunning
 
 if TYPE_CHECKING:
     import threading
 
-    from edge.camera.base import BadFrame, Frame
     from edge.classifier import Classifier
     from edge.config import Config
     from edge.contract.commands import Reply
     from edge.health import Counters
+    from edge.trigger.base import Shot, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Line(Record, frozen=True, kw_only=True):
     """The stages of one inspection line, open and ready."""
 
     capture: Capture
+    trigger: Trigger
     judge: Judge
     sinks: Sinks
     alarms: AlarmState
@@ -111,26 +113,27 @@ def inspect(line: Line, stop: threading.Event) -> End:
         if line.commands.restart:
             return End.RESTART
         if line.commands.paused:
-            line.capture.leave(POLL_SECONDS)
+            line.trigger.leave(POLL_SECONDS)
             notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
-        elif (frame := line.capture.take(POLL_SECONDS)) is not None:
-            _judge(line, frame)
+        elif (shot := line.trigger.next(POLL_SECONDS)) is not None:
+            _judge(line, shot)
         if line.capture.ended:
             return End.NO_MORE_FRAMES
+        line.sinks.publisher.report("camera", line.capture.trouble)
         line.sinks.report_trouble()
         if line.tally.due:
             line.sinks.publisher.retain("health", line.tally.report())
     return End.STOPPED
 
 
-def _judge(line: Line, frame: Frame | BadFrame) -> None:
-    event, sinks = line.judge.judge(frame), line.sinks
+def _judge(line: Line, shot: Shot) -> None:
+    event, sinks = line.judge.judge(shot), line.sinks
     sinks.ledger.append(event)
     if (alarm := line.alarms.after(event)) is not None:
         sinks.publisher.retain(f"alarm/{event.camera}", alarm)
     if sinks.evidence is not None:
         asked = bool(line.commands.captures)
-        pictured = sinks.evidence.take(event, frame, asked=asked)
+        pictured = sinks.evidence.take(event, shot.frame, asked=asked)
         for reply in line.commands.judged(event, pictured=pictured) if asked else ():
             _answer(line, "capture", reply)
     line.tally.count(event)
@@ -156,7 +159,8 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
-    capture = Capture(partial(open_camera, config.camera))  # First: it opens, slowly or never, while the model loads.
+    # First: it opens, slowly or never, while the model loads.
+    capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live)
     line: Line | None = None
     try:
         line = _open(settings, capture, sinks)
@@ -207,6 +211,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks:
     commands.tell()
     return Line(
         capture=capture,
+        trigger=FreeRunning(capture, config.camera.silence_s),
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),

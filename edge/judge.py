@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge.classifier import Classifier, Prediction
     from edge.config import Config
     from edge.config import Decision as DecisionRule
+    from edge.trigger.base import Shot
 
 SCORE_DIGITS = 6
 
@@ -38,15 +39,16 @@ class Judge:
         threshold = rule.threshold
         self._thresholds = learned if threshold is None else Thresholds(pass_below=threshold, defect_at=threshold)
 
-    def judge(self, frame: Frame | BadFrame) -> Event:
+    def judge(self, shot: Shot) -> Event:
         """Classify and decide; a frame that cannot be judged is UNKNOWN with its reason, never an exception."""
+        frame = shot.frame
         started = time.monotonic()
         prediction: Prediction | None = None
         if isinstance(frame, BadFrame):
             decision = unknown(frame.reason)
         else:
             prediction, decision = self._classify(frame)
-        return self._event(frame, prediction, decision, started)
+        return self._event(shot, prediction, decision, started)
 
     def _classify(self, frame: Frame) -> tuple[Prediction | None, Decision]:
         camera, labels = self._camera, self._classifier.bundle.manifest.labels
@@ -58,10 +60,8 @@ class Judge:
             return None, unknown(f"the classifier failed: {error}")
         return prediction, decide(prediction.scores.tolist(), labels, self._thresholds)
 
-    def _event(
-        self, frame: Frame | BadFrame, prediction: Prediction | None, decision: Decision, started: float
-    ) -> Event:
-        bundle = self._classifier.bundle
+    def _event(self, shot: Shot, prediction: Prediction | None, decision: Decision, started: float) -> Event:
+        bundle, frame = self._classifier.bundle, shot.frame
         verdict = self._smoother.smooth(decision.verdict)
         names = (label.name for label in bundle.manifest.labels)
         # Without a label the scores are no numbers that JSON could carry.
@@ -74,7 +74,7 @@ class Judge:
             clock_synced=clock.is_synchronized(),
             camera=self._camera.name,
             region="whole" if self._camera.region == WHOLE_FRAME else "region",
-            trigger=f"free-{frame.number}",
+            trigger=shot.trigger,
             source=frame.source,
             verdict=verdict,
             frame_verdict=decision.verdict,

@@ -49,6 +49,10 @@ class PiCameras:
         for camera in self._cameras:
             camera._deliver()
 
+    def add(self) -> None:
+        """Connect one more camera."""
+        self.count += 1
+
     def jam(self) -> None:
         """From now on stopping the camera blocks, as after a crash of its driver."""
         self._stop_works.clear()

@@ -1,0 +1,31 @@
+"""What a trigger is to the rest of the daemon: it asks for a verdict, and gets a frame, or why there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from edge.camera.base import BadFrame, Frame
+
+
+class Shot(Record, frozen=True):
+    """What is to be judged: a trigger, and its frame; a BadFrame, with the reason, where none came in time."""
+
+    trigger: str
+    """Its name: no other of this start of the daemon has it."""
+    frame: Frame | BadFrame
+
+
+class Trigger(Protocol):
+    """Says when a part is to be judged. One thread calls it."""
+
+    def next(self, timeout: float) -> Shot | None:
+        """Return what is to be judged next, waiting at most `timeout` seconds; None: nothing yet.
+
+        Raises CameraError where the camera failed for good.
+        """
+
+    def leave(self, timeout: float) -> None:
+        """Judge nothing for `timeout` seconds: while the device is paused. Raises CameraError as `next`."""
