@@ -24,6 +24,14 @@ HANG_SECONDS = 40.0
 """Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
 
 
+class Wish:
+    """For the first frame that is exposed at `instant`, on the monotonic clock, or later; `frame` once it came."""
+
+    def __init__(self, instant: float) -> None:
+        self.instant = instant
+        self.frame: Frame | BadFrame | None = None
+
+
 class Capture:
     """Opens and reads a camera in a thread of its own and hands over one frame at a time.
 
@@ -31,8 +39,11 @@ class Capture:
     waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
-    def __init__(self, open_camera: Callable[[], Camera], *, reopens: bool = False) -> None:
-        """Begin; `reopens`: a camera that is not there, or fails, is opened again and again, `trouble` says why."""
+    def __init__(self, open_camera: Callable[[], Camera], *, reopens: bool = False, on_demand: bool = False) -> None:
+        """Begin; `reopens`: a camera that is not there, or fails, is opened again and again, `trouble` says why.
+
+        `on_demand`: frames are not taken but expected; of what a live camera shows besides nothing is counted.
+        """
         self.captured = 0
         """Frames that the camera delivered; of those from before the first `take`, the newest only."""
         self.dropped = 0
@@ -43,6 +54,8 @@ class Capture:
         """Why no frame comes at present, empty if they come."""
         self._open = open_camera
         self._reopens = reopens
+        self._on_demand = on_demand
+        self._wishes: list[Wish] = []
         self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
@@ -53,20 +66,21 @@ class Capture:
         """When the camera's thread last showed that it goes on."""
         self._in_a_row = 0
         """Failures without a frame between them."""
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
+        """Held while frames and wishes are touched; hears of each frame and of each failure."""
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
     @property
     def ended(self) -> bool:
         """True when the camera has no more frames and the last one was taken; one that failed is for `take` to tell."""
-        with self._changed:
+        with self.changed:
             return self._ended and self._frame is None and self._error is None
 
     def wait_until_open(self) -> None:
         """Return when the camera is open, or is to be opened again; raises CameraError if it does not open."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._camera is not None or self._ended or self.trouble)
+        with self.changed:
+            self.changed.wait_for(lambda: self._camera is not None or self._ended or self.trouble)
             if self._camera is None and self._error is not None:
                 raise self._error
 
@@ -75,40 +89,54 @@ class Capture:
 
         Raises what the camera raised (CameraError), once the frames before it were taken, and if it hangs.
         """
-        with self._changed:
+        with self.changed:
             self._judging = True
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
+            self.changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
             if frame is None:
-                self._raise_failure()
-            self._changed.notify_all()
+                self.check()
+            self.changed.notify_all()
         return frame
+
+    def expect(self, instant: float) -> Wish:
+        """Have a frame kept that is exposed then or later; of a camera that is not live the next one."""
+        wish = Wish(instant)
+        with self.changed:
+            self._wishes.append(wish)
+            self.changed.notify_all()
+        return wish
+
+    def forget(self, wish: Wish | None) -> None:
+        """Expect that frame no more."""
+        with self.changed:
+            self._wishes = [each for each in self._wishes if each is not wish]
 
     def leave(self, timeout: float) -> None:
         """Take nothing for `timeout` seconds: a camera that keeps pace waits, any other's frames are dropped.
 
         Raises what the camera raised (CameraError) at once; the frame before it counts as dropped.
         """
-        with self._changed:
+        with self.changed:
             self._judging = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._error is not None, timeout)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self._error is not None, timeout)
             if self._error is not None:
                 self.dropped += self._frame is not None
                 self._frame = None
-            self._raise_failure()
+            self.check()
 
     def stop(self, timeout: float) -> bool:
         """Close the camera and wait for its thread; False if one still hangs after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self.changed:
             self._stopped = True
-            self._changed.notify_all()
+            self.changed.notify_all()
         is_closed = self._close(timeout)
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return is_closed and not self._thread.is_alive()
 
-    def _raise_failure(self) -> None:
+    def check(self) -> None:
+        """Raise what the camera raised (CameraError), or that it hangs."""
         if self._error is not None:
             raise self._error
         if self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
@@ -137,17 +165,17 @@ class Capture:
         except BaseException as error:  # noqa: BLE001 - whatever it is, `take` raises it in the judging thread
             self._error = error
         finally:
-            with self._changed:
+            with self.changed:
                 self._ended = True
-                self._changed.notify_all()
+                self.changed.notify_all()
 
     def _serve(self) -> bool:
         """Open the camera and hand over its frames; False: it failed, and is to be opened once more."""
         try:
             camera = self._open()
-            with self._changed:
+            with self.changed:
                 self._camera = camera
-                self._changed.notify_all()
+                self.changed.notify_all()
             if self._stopped:  # While it opened: `stop` had nothing to close yet.
                 self._try_to_close()
             self._hand_over(camera)
@@ -169,24 +197,30 @@ class Capture:
         pause = min(longest, first * 2.0 ** min(self._in_a_row, 10))
         self.failures += 1
         self._in_a_row += 1
-        with self._changed:
+        with self.changed:
             self._camera = None
             self.trouble = str(error)
-            self._changed.notify_all()
+            self.changed.notify_all()
             self._alive_at = time.monotonic()
-            self._changed.wait_for(lambda: self._stopped, pause)
+            self.changed.wait_for(lambda: self._stopped, pause)
         self._alive_at = time.monotonic()
 
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
-            with self._changed:
-                if camera.keeps_pace:
-                    self._changed.wait_for(lambda: self._frame is None or self._stopped)
+            with self.changed:
+                if self._on_demand and not camera.live:
+                    self.changed.wait_for(lambda: any(self._open_wishes()) or self._stopped)
+                elif camera.keeps_pace:
+                    self.changed.wait_for(lambda: self._frame is None or self._stopped)
                 if self._stopped:
                     return
-                self._put(frame)
-                if not camera.live:  # Only now does the next frame's time begin to run.
-                    self._changed.wait_for(lambda: self._judging or self._stopped)
+                if self._on_demand:
+                    self._grant(frame, is_live=camera.live)
+                else:
+                    self._put(frame)
+                self._note_alive()
+                if not (camera.live or self._on_demand):  # Only now does the next frame's time begin to run.
+                    self.changed.wait_for(lambda: self._judging or self._stopped)
 
     def _put(self, frame: Frame | BadFrame) -> None:
         overtakes = self._frame is not None
@@ -194,7 +228,18 @@ class Capture:
             self.captured += 1
             self.dropped += overtakes
         self._frame = frame
+
+    def _grant(self, frame: Frame | BadFrame, *, is_live: bool) -> None:
+        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not is_live]
+        for each in granted if is_live else granted[:1]:
+            each.frame = frame
+        self.captured += bool(granted)
+
+    def _open_wishes(self) -> list[Wish]:
+        return [each for each in self._wishes if each.frame is None]
+
+    def _note_alive(self) -> None:
         if self.trouble:
             log.info("the camera gives frames again")
         self.trouble, self._in_a_row, self._alive_at = "", 0, time.monotonic()
-        self._changed.notify_all()
+        self.changed.notify_all()

@@ -113,11 +113,12 @@ def inspect(line: Line, stop: threading.Event) -> End:
         if line.commands.restart:
             return End.RESTART
         if line.commands.paused:
-            line.trigger.leave(POLL_SECONDS)
+            if (shot := line.trigger.leave(POLL_SECONDS)) is not None:
+                _judge(line, shot)
             notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
         elif (shot := line.trigger.next(POLL_SECONDS)) is not None:
             _judge(line, shot)
-        if line.capture.ended:
+        if line.trigger.ended:
             return End.NO_MORE_FRAMES
         line.sinks.publisher.report("camera", line.capture.trouble)
         line.sinks.report_trouble()
@@ -175,6 +176,8 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
         if not capture.stop(CAMERA_STOP_SECONDS):
             log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
         if line is not None:
+            for shot in line.trigger.give_up("the device stopped"):
+                _judge(line, shot)
             sinks.publisher.retain("health", line.tally.report())
 
 

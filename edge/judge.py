@@ -48,6 +48,8 @@ class Judge:
             decision = unknown(frame.reason)
         else:
             prediction, decision = self._classify(frame)
+        if (late := time.monotonic() - shot.deadline) > 0 and not decision.reason:
+            decision = unknown(f"the verdict came {late:.3f} s after its deadline")
         return self._event(shot, prediction, decision, started)
 
     def _classify(self, frame: Frame) -> tuple[Prediction | None, Decision]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from edge.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.camera.base import BadFrame, Frame
 
 
@@ -16,10 +19,16 @@ class Shot(Record, frozen=True):
     trigger: str
     """Its name: no other of this start of the daemon has it."""
     frame: Frame | BadFrame
+    deadline: float = inf
+    """time.monotonic() seconds by which its verdict counts; later it is UNKNOWN."""
 
 
 class Trigger(Protocol):
     """Says when a part is to be judged. One thread calls it."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is to be judged any more: the camera has no more frames."""
 
     def next(self, timeout: float) -> Shot | None:
         """Return what is to be judged next, waiting at most `timeout` seconds; None: nothing yet.
@@ -27,5 +36,11 @@ class Trigger(Protocol):
         Raises CameraError where the camera failed for good.
         """
 
-    def leave(self, timeout: float) -> None:
-        """Judge nothing for `timeout` seconds: while the device is paused. Raises CameraError as `next`."""
+    def leave(self, timeout: float) -> Shot | None:
+        """Have nothing judged for `timeout` seconds, while the device is paused; returns what needs a verdict anyway.
+
+        Raises CameraError as `next`.
+        """
+
+    def give_up(self, reason: str) -> Iterator[Shot]:
+        """Yield what was not judged yet and never will be, for this reason."""

@@ -11,6 +11,8 @@ from edge.camera.base import BadFrame
 from edge.trigger.base import Shot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.capture import Capture
 
 
@@ -27,6 +29,11 @@ class FreeRunning:
         self._is_blind = False
         """Whether it was told since the last frame."""
 
+    @property
+    def ended(self) -> bool:
+        """As in Trigger."""
+        return self._capture.ended
+
     def next(self, timeout: float) -> Shot | None:
         """Return the newest frame that nobody judged yet, see Trigger."""
         taken, now = self._capture.take(timeout), time.monotonic()
@@ -37,9 +44,13 @@ class FreeRunning:
         return Shot(f"free-{next(self._numbers)}", frame)
 
     def leave(self, timeout: float) -> None:
-        """Let frames go by, see Trigger."""
+        """Let frames go by, see Trigger: whom nobody judges has no trigger."""
         self._capture.leave(timeout)
         self._told_at = time.monotonic()
+
+    def give_up(self, _reason: str) -> Iterator[Shot]:
+        """Yield nothing, see Trigger: what nobody took is counted as dropped."""
+        return iter(())
 
     def _missing(self, now: float) -> BadFrame | None:
         """Return what stands for the frames that do not come, at once and then now and then; None: not yet."""
