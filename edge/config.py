@@ -22,6 +22,7 @@ from edge.sections.cameras import CameraConfig, VideoConfig
 from edge.sections.mqtt import Mqtt
 from edge.sections.runtime import Runtime
 from edge.sections.sparkplug import Sparkplug
+from edge.sections.triggers import CommandConfig, FreeConfig, TriggerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,7 @@ class Config(Section, frozen=True, kw_only=True):
     health_every_s: Annotated[float, _doc("seconds between health messages", ge=0.1, le=3600)] = 10.0
     device: Device = Device()
     camera: CameraConfig
+    trigger: TriggerConfig = FreeConfig()
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
@@ -109,7 +111,9 @@ class Config(Section, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
-        """Refuse trusted keys that could never have signed anything; raises ValueError."""
+        """Refuse keys that could never have signed anything, and a trigger that nobody may pull; raises ValueError."""
+        if isinstance(self.trigger, CommandConfig) and "trigger" not in self.commands.allow:
+            raise ValueError("trigger.kind mqtt: nobody may trigger; add 'trigger' to commands.allow")
         for key in self.trusted_keys:
             try:
                 length = len(base64.b64decode(key, validate=True))

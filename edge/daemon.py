@@ -23,12 +23,14 @@ from edge.judge import Judge
 from edge.lazy import postpone
 from edge.ledger.audit import audit_of
 from edge.record import Record
+from edge.sections.triggers import CommandConfig, FreeConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import notify
-from edge.trigger.free import FreeRunning
+from edge.trigger import open_trigger
+from edge.trigger.external import External
 
 if TYPE_CHECKING:
     import threading
@@ -132,11 +134,10 @@ def _judge(line: Line, shot: Shot) -> None:
     sinks.ledger.append(event)
     if (alarm := line.alarms.after(event)) is not None:
         sinks.publisher.retain(f"alarm/{event.camera}", alarm)
-    if sinks.evidence is not None:
-        asked = bool(line.commands.captures)
-        pictured = sinks.evidence.take(event, shot.frame, asked=asked)
-        for reply in line.commands.judged(event, pictured=pictured) if asked else ():
-            _answer(line, "capture", reply)
+    asked = bool(line.commands.captures)
+    pictured = sinks.evidence is not None and sinks.evidence.take(event, shot.frame, asked=asked)
+    for name, reply in line.commands.judged(event, pictured=pictured):
+        _answer(line, name, reply)
     line.tally.count(event)
     notify("WATCHDOG=1")
 
@@ -160,38 +161,46 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
+    on_demand = not isinstance(config.trigger, FreeConfig)
     # First: it opens, slowly or never, while the model loads.
-    capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live)
+    capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live, on_demand=on_demand)
     line: Line | None = None
     try:
-        line = _open(settings, capture, sinks)
+        classifier = _load(settings)
         capture.wait_until_open()
-        gc.freeze()  # What is there now stays: no collection needs to look through it again.
-        gc.enable()
-        signals.only_set()
-        notify("READY=1")
-        return inspect(line, signals.stop)
+        with open_trigger(config.trigger, config.camera, capture) as trigger:
+            line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
+            gc.freeze()  # What is there now stays: no collection needs to look through it again.
+            gc.enable()
+            signals.only_set()
+            notify("READY=1")
+            return _inspect_to_the_end(line, signals.stop)
     finally:
         signals.only_set()
         if not capture.stop(CAMERA_STOP_SECONDS):
             log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
         if line is not None:
-            for shot in line.trigger.give_up("the device stopped"):
-                _judge(line, shot)
             sinks.publisher.retain("health", line.tally.report())
 
 
-def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
+def _inspect_to_the_end(line: Line, stop: threading.Event) -> End:
+    try:
+        return inspect(line, stop)
+    finally:
+        for shot in line.trigger.give_up("the device stopped"):
+            _judge(line, shot)
+
+
+def _load(settings: Settings) -> Classifier:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
     config = settings.config
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
-    return join(classifier, settings, capture=capture, sinks=sinks)
+    return Classifier(bundle, config.runtime, state_dir=state_dir(config))
 
 
-def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks: Sinks) -> Line:
+def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigger: Trigger, sinks: Sinks) -> Line:
     """Return the line of these stages, and have the device introduce itself to the broker."""
     from edge import introduction
 
@@ -210,11 +219,13 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks:
         publisher=publisher,
         model=model,
         pictures=sinks.evidence is not None,
+        fire=trigger.fire if isinstance(config.trigger, CommandConfig) and isinstance(trigger, External) else None,
     )
     commands.tell()
+    publisher.intake.on_request = trigger.wake
     return Line(
         capture=capture,
-        trigger=FreeRunning(capture, config.camera.silence_s),
+        trigger=trigger,
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),

@@ -36,7 +36,7 @@ MAY_IMPORT = {
 }
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
-    *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "av"},
+    *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "gpiozero", "av"},
     *{"google"},
     *{"rich", "amqtt"},
     *{"pyarrow"},
@@ -44,7 +44,18 @@ ON_THE_DEVICE = {
 """The core install; then what a device has if it needs it; protobuf, for Sparkplug; the demo's; a workstation's, for
 a device's ledger."""
 LATE = (
-    *("tensorflow", "keras", "PIL", "paho", "cryptography", "picamera2", "av", "ai_edge_litert", "tflite_runtime"),
+    *(
+        "tensorflow",
+        "keras",
+        "PIL",
+        "paho",
+        "cryptography",
+        "picamera2",
+        "gpiozero",
+        "av",
+        "ai_edge_litert",
+        "tflite_runtime",
+    ),
     *("google", "pyarrow"),
 )
 """What no start needs before its stage opens."""

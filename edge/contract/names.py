@@ -14,7 +14,17 @@ NAME_PATTERN = f"^{NAME}$"
 """The same for JSON Schemas, whose $ matches at the very end only; Python's would let a line's end through."""
 
 CommandName: TypeAlias = Literal[
-    "capture", "pause", "resume", "threshold", "config", "history", "replay", "health", "model", "restart"
+    "capture",
+    "pause",
+    "resume",
+    "threshold",
+    "config",
+    "history",
+    "replay",
+    "health",
+    "model",
+    "restart",
+    "trigger",
 ]
 """What may be asked of a device; edge.contract.commands has what each takes."""
 

@@ -1,1 +1,41 @@
 """What says that a part is to be judged. Each trigger ends in exactly one verdict about each region."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edge.sections.triggers import CommandConfig, FreeConfig, GpioConfig, TriggerConfig
+from edge.trigger.external import External
+from edge.trigger.free import FreeRunning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.capture import Capture
+    from edge.sections.cameras import CameraConfig
+    from edge.trigger.base import Trigger
+
+
+@contextmanager
+def open_trigger(config: TriggerConfig, camera: CameraConfig, capture: Capture) -> Iterator[Trigger]:
+    """Open the configured trigger for a while; raises ConfigError, naming it and the remedy, if it is not there."""
+    match config:
+        case FreeConfig(rate=rate):
+            yield FreeRunning(capture, rate=rate, patience=camera.silence_s)
+        case CommandConfig():
+            yield _external(config, capture)
+        case GpioConfig():
+            from edge.trigger.gpio import Pin
+
+            trigger = _external(config, capture)
+            pin = Pin(config, trigger)
+            try:
+                yield trigger
+            finally:
+                pin.close()
+
+
+def _external(config: GpioConfig | CommandConfig, capture: Capture) -> External:
+    kind = "gpio" if isinstance(config, GpioConfig) else "mqtt"
+    return External(capture, kind, delay_s=config.delay_ms / 1e3, deadline_s=config.deadline_s)

@@ -42,5 +42,8 @@ class Trigger(Protocol):
         Raises CameraError as `next`.
         """
 
+    def wake(self) -> None:
+        """Have `next` return soon, where it would wait: somebody asks for something. Any thread may."""
+
     def give_up(self, reason: str) -> Iterator[Shot]:
         """Yield what was not judged yet and never will be, for this reason."""

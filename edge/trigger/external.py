@@ -46,6 +46,7 @@ class External:
         self._numbers = count(1)
         self._fired: deque[_Fired] = deque()
         """In order; to be touched by who holds the capture's lock."""
+        self._is_woken = False
 
     @property
     def ended(self) -> bool:
@@ -69,10 +70,11 @@ class External:
         """Return the oldest trigger with its frame, or once it is late with the reason, see Trigger."""
         until = time.monotonic() + timeout
         with self._capture.changed:
-            while not self._is_ready() and (left := self._wait(until)) > 0:
+            while not (self._is_ready() or self._is_woken) and (left := self._wait(until)) > 0:
                 if not self._fired:
                     self._capture.check()
                 self._capture.changed.wait(left)
+            self._is_woken = False
             return self._answer() if self._is_ready() else None
 
     def leave(self, timeout: float) -> Shot | None:
@@ -82,6 +84,12 @@ class External:
         if (shot := next(self.give_up(PAUSED), None)) is None:
             self._capture.check()
         return shot
+
+    def wake(self) -> None:
+        """As in Trigger."""
+        with self._capture.changed:
+            self._is_woken = True
+            self._capture.changed.notify_all()
 
     def give_up(self, reason: str) -> Iterator[Shot]:
         """As in Trigger."""

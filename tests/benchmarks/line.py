@@ -29,6 +29,7 @@ from edge.mqtt.publisher import Publisher
 from edge.runtime import open_interpreter
 from edge.settings import Settings
 from edge.sinks import Sinks
+from edge.trigger.free import FreeRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +137,8 @@ class Bench:
         camera = Repeating(pixels, count, rate)
         self._classifier.cpu = 0.0
         with self._sinks() as (settings, sinks):
-            line = join(self._classifier, settings, capture=Capture(lambda: camera), sinks=sinks)
+            capture = Capture(lambda: camera)
+            line = join(self._classifier, settings, capture=capture, trigger=FreeRunning(capture), sinks=sinks)
             cpu, started = _cpu(), time.perf_counter()
             inspect(line, threading.Event())
             seconds, judge = time.perf_counter() - started, _cpu()["judge"]
