@@ -23,7 +23,7 @@ from edge.judge import Judge
 from edge.lazy import postpone
 from edge.ledger.audit import audit_of
 from edge.record import Record
-from edge.sections.triggers import CommandConfig, FreeConfig
+from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
@@ -161,7 +161,7 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
-    on_demand = not isinstance(config.trigger, FreeConfig)
+    on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
     # First: it opens, slowly or never, while the model loads.
     capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live, on_demand=on_demand)
     line: Line | None = None

@@ -17,6 +17,23 @@ class FreeConfig(_Trigger, frozen=True, kw_only=True, tag="free"):
     rate: Annotated[float, doc("frames judged per second, at most; 0: all that there is time for", ge=0, le=1000)] = 0.0
 
 
+class MotionConfig(_Trigger, frozen=True, kw_only=True, tag="motion"):
+    """A part that came is judged once it lies still."""
+
+    settle_s: Annotated[float, doc("so long nothing may move before the part is judged", gt=0, le=10)] = 0.3
+    deadline_s: Annotated[
+        float,
+        doc("from the motion's beginning to the verdict; where it cannot be kept it is UNKNOWN", gt=0, le=60),
+    ] = 5.0
+    level: Annotated[int, doc("grey levels by which a place must change to count, of 255; above the noise", ge=1)] = 12
+    area: Annotated[float, doc("share of the frame that must change for motion", gt=0, lt=1)] = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse a rest that is longer than there is time for; raises ValueError."""
+        if self.settle_s >= self.deadline_s:
+            raise ValueError(f"settle_s {self.settle_s:g} leaves no time before deadline_s {self.deadline_s:g}")
+
+
 class _External(_Trigger, frozen=True, kw_only=True):
     delay_ms: Annotated[
         float, doc("from the trigger to the exposure, for a part that travels on to the camera", ge=0, le=60_000)
@@ -50,4 +67,4 @@ class CommandConfig(_External, frozen=True, kw_only=True, tag="mqtt"):
     """The command `trigger` over MQTT, which [commands] has to allow; it is answered with the verdict."""
 
 
-TriggerConfig: TypeAlias = FreeConfig | GpioConfig | CommandConfig
+TriggerConfig: TypeAlias = FreeConfig | MotionConfig | GpioConfig | CommandConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edge.sections.triggers import CommandConfig, FreeConfig, GpioConfig, TriggerConfig
+from edge.sections.triggers import CommandConfig, FreeConfig, GpioConfig, MotionConfig, TriggerConfig
 from edge.trigger.external import External
 from edge.trigger.free import FreeRunning
 
@@ -23,6 +23,10 @@ def open_trigger(config: TriggerConfig, camera: CameraConfig, capture: Capture) 
     match config:
         case FreeConfig(rate=rate):
             yield FreeRunning(capture, rate=rate, patience=camera.silence_s)
+        case MotionConfig():
+            from edge.trigger.motion import MotionTriggered
+
+            yield MotionTriggered(capture, config, patience=camera.silence_s)
         case CommandConfig():
             yield _external(config, capture)
         case GpioConfig():
