@@ -27,10 +27,11 @@ from edge.contract.commands import (
     Threshold,
     Trigger,
 )
+from edge.decision import WORST_FIRST
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.contract.messages import Event, Health, Model
     from edge.health import Tally
@@ -94,9 +95,15 @@ class Commands:
             return Reply(transaction=request.transaction, status="failed", error=str(error))
         return Reply(transaction=request.transaction, status="ok", data=data)
 
-    def judged(self, event: Event, *, pictured: bool) -> Iterator[tuple[str, Reply]]:
-        """Yield the answers to those who asked for this frame or fired this trigger, with their commands' names."""
-        data = {"event": event.id, "verdict": event.verdict}
+    def judged(self, events: Sequence[Event], *, pictured: bool) -> Iterator[tuple[str, Reply]]:
+        """Yield the answers to those who asked for this frame or fired this trigger, with their commands' names.
+
+        They name the worst verdict, and that of each region where there are several.
+        """
+        event = min(events, key=lambda each: WORST_FIRST.index(each.verdict))
+        data: dict[str, Any] = {"event": event.id, "verdict": event.verdict}
+        if len(events) > 1:
+            data["regions"] = {each.region: each.verdict for each in events}
         if (transaction := self._fired.pop(event.trigger, None)) is not None:
             yield "trigger", Reply(transaction=transaction, status="ok", data=data)
         error = "" if pictured else f"no picture could be made of it: {event.reason or 'others are still being made'}"

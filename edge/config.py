@@ -16,10 +16,12 @@ import msgspec
 
 from edge.contract.names import NAME, WHOLE_NAME, CommandName
 from edge.errors import ConfigError
+from edge.regions import duplicate, places
 from edge.sections.base import Section, to_path
 from edge.sections.base import doc as _doc
 from edge.sections.cameras import CameraConfig, VideoConfig
 from edge.sections.mqtt import Mqtt
+from edge.sections.regions import RegionConfig
 from edge.sections.runtime import Runtime
 from edge.sections.sparkplug import Sparkplug
 from edge.sections.triggers import CommandConfig, FreeConfig, TriggerConfig
@@ -102,6 +104,7 @@ class Config(Section, frozen=True, kw_only=True):
     device: Device = Device()
     camera: CameraConfig
     trigger: TriggerConfig = FreeConfig()
+    regions: Annotated[tuple[RegionConfig, ...], _doc("the parts of a frame that get verdicts; none: it is one")] = ()
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
@@ -111,7 +114,12 @@ class Config(Section, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
-        """Refuse keys that could never have signed anything, and a trigger that nobody may pull; raises ValueError."""
+        """Refuse what could never work: keys, names that are there twice, a trigger that nobody may pull.
+
+        Raises ValueError.
+        """
+        if twice := duplicate(places(self.regions)):
+            raise ValueError(f"regions: two are named {twice!r}")
         if isinstance(self.trigger, CommandConfig) and "trigger" not in self.commands.allow:
             raise ValueError("trigger.kind mqtt: nobody may trigger; add 'trigger' to commands.allow")
         for key in self.trusted_keys:

@@ -130,15 +130,18 @@ def inspect(line: Line, stop: threading.Event) -> End:
 
 
 def _judge(line: Line, shot: Shot) -> None:
-    event, sinks = line.judge.judge(shot), line.sinks
-    sinks.ledger.append(event)
-    if (alarm := line.alarms.after(event)) is not None:
-        sinks.publisher.retain(f"alarm/{event.camera}", alarm)
+    judged, sinks = line.judge.judge(shot), line.sinks
+    events = [each.event for each in judged]
+    for event in events:
+        sinks.ledger.append(event)
+    if (alarm := line.alarms.after(events)) is not None:
+        sinks.publisher.retain(f"alarm/{events[0].camera}", alarm)
     asked = bool(line.commands.captures)
-    pictured = sinks.evidence is not None and sinks.evidence.take(event, shot.frame, asked=asked)
-    for name, reply in line.commands.judged(event, pictured=pictured):
+    evidence = sinks.evidence
+    pictured = [evidence is not None and evidence.take(each, shot.frame, asked=asked) for each in judged]
+    for name, reply in line.commands.judged(events, pictured=all(pictured)):
         _answer(line, name, reply)
-    line.tally.count(event)
+    line.tally.count(events)
     notify("WATCHDOG=1")
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge.contract.bundle import Label, Thresholds
 
 NO_MAJORITY = "the last frames do not agree"
+WORST_FIRST = (Verdict.DEFECT, Verdict.UNKNOWN, Verdict.PASS)
 
 
 class Decision(Record, frozen=True):
@@ -57,8 +58,6 @@ class Smoother:
     While no verdict has that many, the answer is UNKNOWN: a part is never passed for lack of frames.
     """
 
-    _WORST_FIRST = (Verdict.DEFECT, Verdict.UNKNOWN, Verdict.PASS)
-
     def __init__(self, votes: int, window: int) -> None:
         self._votes = votes
         self._last: deque[Verdict] = deque(maxlen=window)
@@ -67,4 +66,4 @@ class Smoother:
         """Add one frame's verdict and return the camera's."""
         self._last.append(verdict)
         counts = Counter(self._last)
-        return next((v for v in self._WORST_FIRST if counts[v] >= self._votes), Verdict.UNKNOWN)
+        return next((v for v in WORST_FIRST if counts[v] >= self._votes), Verdict.UNKNOWN)

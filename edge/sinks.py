@@ -109,7 +109,7 @@ def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | 
         if album.add(picture, jpeg):
             publisher.pictured(picture)
 
-    return Evidence(keep)
+    return Evidence(keep, config.camera.rotate)
 
 
 def _sparkplug(config: Config, ledger: Ledger, folder: Path) -> Node | None:

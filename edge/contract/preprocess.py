@@ -152,7 +152,7 @@ def preprocess(  # noqa: PLR0913 - the arguments are the contract
     _require_picture(pixels)
     if rotate in (90, 270):
         height, width = width, height
-    part = _crop(pixels, region)
+    part = crop(pixels, region)
     if spec.mode == "centre-crop":
         part = _centre_crop(part, width / height)
     fit = _letterbox if spec.mode == "letterbox" else _resize
@@ -168,7 +168,8 @@ def _require_picture(pixels: Pixels) -> None:
         )
 
 
-def _crop(pixels: Pixels, region: Region) -> Pixels:
+def crop(pixels: Pixels, region: Region) -> Pixels:
+    """Return a region of a picture, [h, w, ...], at least a pixel: a view."""
     if region == WHOLE_FRAME:
         return pixels
     rows, columns = pixels.shape[:2]

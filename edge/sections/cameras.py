@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from edge.contract.names import WHOLE_NAME
-from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
+from edge.contract.preprocess import Rotation
 from edge.sections.base import Section, doc, to_path
 
 STREAM_SILENCE_SECONDS = 5.0
@@ -16,7 +16,6 @@ STREAM_SILENCE_SECONDS = 5.0
 
 class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
     name: Annotated[str, doc("stands in every event", pattern=WHOLE_NAME)] = "camera"
-    region: Annotated[Region, doc("the part of the frame to judge, in fractions of its size")] = WHOLE_FRAME
     rotate: Annotated[Rotation, doc("degrees clockwise, to turn the part as in training")] = 0
 
     @property
