@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge.alarm import AlarmState
 from edge.capture import Capture
@@ -21,8 +21,7 @@ from edge.errors import BrokerError
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
-from edge.ledger.audit import audit_of
-from edge.record import Record
+from edge.line import End, Line, inspect
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
@@ -31,44 +30,21 @@ from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import notify
 from edge.trigger import open_trigger
 from edge.trigger.external import External
+from edge.trigger.journal import FILE, Journal
+from edge.trigger.unanswered import Unanswered
 
 if TYPE_CHECKING:
-    import threading
-
     from edge.classifier import Classifier
     from edge.config import Config
-    from edge.contract.commands import Reply
     from edge.health import Counters
-    from edge.trigger.base import Shot, Trigger
+    from edge.trigger.base import Trigger
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.1
-"""How often a loop without frames looks at the stop flag and the health clock."""
 CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
 PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
-
-
-class End(StrEnum):
-    """Why the line ends, as its status says."""
-
-    STOPPED = "stopped"
-    NO_MORE_FRAMES = "the camera has no more frames"
-    RESTART = "restarted by command"
-
-
-class Line(Record, frozen=True, kw_only=True):
-    """The stages of one inspection line, open and ready."""
-
-    capture: Capture
-    trigger: Trigger
-    judge: Judge
-    sinks: Sinks
-    alarms: AlarmState
-    tally: Tally
-    commands: Commands
 
 
 def run(config: Config) -> int:
@@ -108,76 +84,27 @@ def run(config: Config) -> int:
     return RESTART if end is End.RESTART else 0
 
 
-def inspect(line: Line, stop: threading.Event) -> End:
-    """Judge frames until `stop` is set, the camera ends or a command wants it. Feeds the watchdog by frames."""
-    while not stop.is_set():
-        _obey(line)
-        if line.commands.restart:
-            return End.RESTART
-        if line.commands.paused:
-            if (shot := line.trigger.leave(POLL_SECONDS)) is not None:
-                _judge(line, shot)
-            notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
-        elif (shot := line.trigger.next(POLL_SECONDS)) is not None:
-            _judge(line, shot)
-        if line.trigger.ended:
-            return End.NO_MORE_FRAMES
-        line.sinks.publisher.report("camera", line.capture.trouble)
-        line.sinks.report_trouble()
-        if line.tally.due:
-            line.sinks.publisher.retain("health", line.tally.report())
-    return End.STOPPED
-
-
-def _judge(line: Line, shot: Shot) -> None:
-    judged, sinks = line.judge.judge(shot), line.sinks
-    events = [each.event for each in judged]
-    for event in events:
-        sinks.ledger.append(event)
-    if (alarm := line.alarms.after(events)) is not None:
-        sinks.publisher.retain(f"alarm/{events[0].camera}", alarm)
-    asked = bool(line.commands.captures)
-    evidence = sinks.evidence
-    pictured = [evidence is not None and evidence.take(each, shot.frame, asked=asked) for each in judged]
-    for name, reply in line.commands.judged(events, pictured=all(pictured)):
-        _answer(line, name, reply)
-    line.tally.count(events)
-    notify("WATCHDOG=1")
-
-
-def _obey(line: Line) -> None:
-    requests = line.sinks.publisher.intake.requests
-    while not requests.empty():
-        name, request = requests.get()
-        if (reply := line.commands.obey(name, request)) is not None:
-            _answer(line, name, reply)
-    for reply in line.commands.given_up(time.monotonic()):
-        _answer(line, "capture", reply)
-
-
-def _answer(line: Line, name: str, reply: Reply) -> None:
-    line.sinks.ledger.record(audit_of(name, reply, reply.status, line.sinks.publisher.boot_id))
-    line.sinks.publisher.reply(name, reply)
-
-
 def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
+    journal = _journal(settings, sinks, on_demand=on_demand)
     # First: it opens, slowly or never, while the model loads.
     capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live, on_demand=on_demand)
     line: Line | None = None
     try:
         classifier = _load(settings)
         capture.wait_until_open()
-        with open_trigger(config.trigger, config.camera, capture) as trigger:
+        with open_trigger(config.trigger, config.camera, capture, journal) as trigger:
             line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
+            if journal is not None:
+                line = msgspec.structs.replace(line, unanswered=Unanswered(journal, sinks.ledger))
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()
             notify("READY=1")
-            return _inspect_to_the_end(line, signals.stop)
+            return inspect(line, signals.stop)
     finally:
         signals.only_set()
         if not capture.stop(CAMERA_STOP_SECONDS):
@@ -186,12 +113,14 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
             sinks.publisher.retain("health", line.tally.report())
 
 
-def _inspect_to_the_end(line: Line, stop: threading.Event) -> End:
-    try:
-        return inspect(line, stop)
-    finally:
-        for shot in line.trigger.give_up("the device stopped"):
-            _judge(line, shot)
+def _journal(settings: Settings, sinks: Sinks, *, on_demand: bool) -> Journal | None:
+    """Return the journal of triggers, where there are any from outside or an earlier life left some."""
+    path = state_dir(settings.config) / FILE
+    if not (on_demand or path.exists()):
+        return None
+    journal = Journal(path, sinks.publisher.boot_id)
+    sinks.publisher.report("triggers", journal.trouble)
+    return journal
 
 
 def _load(settings: Settings) -> Classifier:
@@ -229,6 +158,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
     return Line(
         capture=capture,
         trigger=trigger,
+        unanswered=None,
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),

@@ -110,7 +110,7 @@ class Judge:
         return Event(
             id=new_ulid(),
             seq=0,  # The ledger numbers it.
-            boot_id=self._boot_id,
+            boot_id=shot.boot_id or self._boot_id,
             time=clock.wall_time(frame.exposed),
             clock_synced=clock.is_synchronized(),
             camera=self._camera.name,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from device import assert_one_clear_line, run_inspect, running_daemon, stop, write_config
+from ledger_samples import BOOT
 from recorder import Recorder
 from remote_pi import RemotePi
 from spark_host import until
@@ -17,6 +18,7 @@ from edge.sections.cameras import SyntheticConfig
 from edge.sections.triggers import GpioConfig
 from edge.trigger import open_trigger
 from edge.trigger.external import External
+from edge.trigger.journal import FILE, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +100,7 @@ def test_a_trigger_that_nobody_may_pull(tmp_path: Path, demo_bundle: Path) -> No
     ("edge", "pull", "fires_on_high"),
     [("rising", "down", True), ("falling", "down", False), ("rising", "up", True), ("falling", "none", False)],
 )
-def test_a_pin_fires_at_its_edge(edge: Any, pull: Any, *, fires_on_high: bool) -> None:
+def test_a_pin_fires_at_its_edge(tmp_path: Path, edge: Any, pull: Any, *, fires_on_high: bool) -> None:
     """Rising is from low to high whatever resistor holds the pin, and the light flashes for the exposure."""
     gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install gpiozero")
     from gpiozero.pins.mock import MockFactory
@@ -109,7 +111,7 @@ def test_a_pin_fires_at_its_edge(edge: Any, pull: Any, *, fires_on_high: bool) -
     stage = Stage()
     capture = Capture(lambda: stage, on_demand=True)
     (pin.drive_low if fires_on_high else pin.drive_high)() if pull != "none" else None
-    with open_trigger(config, SYNTHETIC_CAMERA, capture) as trigger:
+    with open_trigger(config, SYNTHETIC_CAMERA, capture, Journal(tmp_path / FILE, BOOT)) as trigger:
         assert isinstance(trigger, External)
         (pin.drive_low if fires_on_high else pin.drive_high)()
         list(trigger.give_up("")), light.clear_states()

@@ -138,6 +138,10 @@ class Ledger:
         """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
         return self._stores.doubt
 
+    def hurry(self) -> None:
+        """Have what was appended written now: somebody waits for it."""
+        self._pending.wake()
+
     def flush(self, timeout: float) -> None:
         """Have everything that was appended written, waiting this long at most."""
         self._pending.wake()

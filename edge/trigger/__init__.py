@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from edge.capture import Capture
     from edge.sections.cameras import CameraConfig
     from edge.trigger.base import Trigger
+    from edge.trigger.journal import Journal
 
 
 @contextmanager
-def open_trigger(config: TriggerConfig, camera: CameraConfig, capture: Capture) -> Iterator[Trigger]:
-    """Open the configured trigger for a while; raises ConfigError, naming it and the remedy, if it is not there."""
+def open_trigger(
+    config: TriggerConfig, camera: CameraConfig, capture: Capture, journal: Journal | None
+) -> Iterator[Trigger]:
+    """Open the configured trigger for a while; raises ConfigError, naming it and the remedy, if it is not there.
+
+    One from outside needs the journal.
+    """
     match config:
         case FreeConfig(rate=rate):
             yield FreeRunning(capture, rate=rate, patience=camera.silence_s)
@@ -27,12 +33,12 @@ def open_trigger(config: TriggerConfig, camera: CameraConfig, capture: Capture) 
             from edge.trigger.motion import MotionTriggered
 
             yield MotionTriggered(capture, config, patience=camera.silence_s)
-        case CommandConfig():
-            yield _external(config, capture)
-        case GpioConfig():
+        case CommandConfig() if journal is not None:
+            yield _external(config, capture, journal)
+        case GpioConfig() if journal is not None:
             from edge.trigger.gpio import Pin
 
-            trigger = _external(config, capture)
+            trigger = _external(config, capture, journal)
             pin = Pin(config, trigger)
             try:
                 yield trigger
@@ -40,6 +46,5 @@ def open_trigger(config: TriggerConfig, camera: CameraConfig, capture: Capture) 
                 pin.close()
 
 
-def _external(config: GpioConfig | CommandConfig, capture: Capture) -> External:
-    kind = "gpio" if isinstance(config, GpioConfig) else "mqtt"
-    return External(capture, kind, delay_s=config.delay_ms / 1e3, deadline_s=config.deadline_s)
+def _external(config: GpioConfig | CommandConfig, capture: Capture, journal: Journal) -> External:
+    return External(capture, journal, delay_s=config.delay_ms / 1e3, deadline_s=config.deadline_s)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.capture import Capture, Wish
+    from edge.trigger.journal import Journal
 
 MOST_WAITING = 16
 """Triggers that wait for their verdict: a line that fires faster than it is judged is UNKNOWN, not ever later."""
@@ -35,13 +36,13 @@ class _Fired(Record, frozen=True):
 class External:
     """Answers triggers that any thread may fire."""
 
-    def __init__(self, capture: Capture, kind: str, *, delay_s: float = 0.0, deadline_s: float) -> None:
+    def __init__(self, capture: Capture, journal: Journal, *, delay_s: float = 0.0, deadline_s: float) -> None:
         """Judge the first frame that is exposed `delay_s` after a trigger or later, within `deadline_s` of it.
 
-        `kind` begins the names of triggers that have none of their own.
+        Each trigger is noted in the journal; whoever keeps its verdict says when it is to be forgotten there.
         """
         self._capture = capture
-        self._kind = kind
+        self._journal = journal
         self._delay, self._patience = delay_s, deadline_s
         self._numbers = count(1)
         self._fired: deque[_Fired] = deque()
@@ -58,7 +59,8 @@ class External:
         """Want a verdict about what is before the camera now; returns the trigger's name. Any thread may."""
         at = time.monotonic()
         with self._capture.changed:
-            name = name or f"{self._kind}-{next(self._numbers)}"
+            name = name or f"gpio-{next(self._numbers)}"
+            self._journal.note(name)
             is_crowded = sum(each.wish is not None for each in self._fired) >= MOST_WAITING
             reason = f"more than {MOST_WAITING} triggers wait for their verdict" if is_crowded else ""
             wish = None if is_crowded else self._capture.expect(at + self._delay)

@@ -20,10 +20,11 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import preprocess
 from edge.contract.ulid import new_ulid
-from edge.daemon import inspect, join
+from edge.daemon import join
 from edge.errors import BrokerError
 from edge.ledger.ledger import Ledger
 from edge.ledger.retention import Retention
+from edge.line import inspect
 from edge.mqtt.discovery import Discovery
 from edge.mqtt.publisher import Publisher
 from edge.runtime import open_interpreter
