@@ -27,7 +27,7 @@ from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
-from edge.supervision import notify
+from edge.supervision import Watchdog, notify
 from edge.trigger import open_trigger
 from edge.trigger.external import External
 from edge.trigger.journal import FILE, Journal
@@ -163,6 +163,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
         sinks=sinks,
         alarms=AlarmState(),
         tally=tally,
+        watchdog=Watchdog(),
         commands=commands,
     )
 

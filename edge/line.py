@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from edge.ledger.audit import audit_of
 from edge.record import Record
-from edge.supervision import notify
 
 if TYPE_CHECKING:
     import threading
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from edge.health import Tally
     from edge.judge import Judge
     from edge.sinks import Sinks
+    from edge.supervision import Watchdog
     from edge.trigger.base import Shot, Trigger
     from edge.trigger.unanswered import Unanswered
 
@@ -51,11 +51,12 @@ class Line(Record, frozen=True, kw_only=True):
     sinks: Sinks
     alarms: AlarmState
     tally: Tally
+    watchdog: Watchdog
     commands: Commands
 
 
 def inspect(line: Line, stop: threading.Event) -> End:
-    """Judge until `stop` is set, the camera ends or a command wants it. Feeds the watchdog by what is judged."""
+    """Judge until `stop` is set, the camera ends or a command wants it. Feeds the watchdog at each turn."""
     try:
         while not stop.is_set():
             if (end := _step(line)) is not None:
@@ -73,7 +74,6 @@ def _step(line: Line) -> End | None:
     if line.commands.paused:
         if (shot := line.trigger.leave(POLL_SECONDS)) is not None:
             _judge(line, shot)
-        notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
     elif (shot := line.trigger.next(_patience(line))) is not None:
         _judge(line, shot)
     if line.trigger.ended:
@@ -82,6 +82,7 @@ def _step(line: Line) -> End | None:
         _answer_left(line, line.unanswered)
     line.sinks.publisher.report("camera", line.capture.trouble)
     line.sinks.report_trouble()
+    line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
         line.sinks.publisher.retain("health", line.tally.report())
     return None
@@ -117,7 +118,6 @@ def _judge(line: Line, shot: Shot) -> None:
     else:
         for name, reply in answers:
             _answer(line, name, reply)
-    notify("WATCHDOG=1")
 
 
 def _obey(line: Line) -> None:

@@ -110,9 +110,13 @@ class Ledger:
 
     def append(self, event: Event) -> None:
         """Take a verdict; it gets the next number when it is written. Raises what ended the writer, if that ended."""
+        self.check()
+        self._pending.add(event)
+
+    def check(self) -> None:
+        """Raise what ended the writer, if that ended."""
         if self._error is not None:
             raise self._error
-        self._pending.add(event)
 
     def record(self, audit: Audit) -> None:
         """Take the record of a command; it is written with the next verdicts, or in IDLE_SECONDS."""
