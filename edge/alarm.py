@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge import clock
 from edge.contract.messages import Alarm, Verdict
-from edge.decision import WORST_FIRST
+from edge.decision import worst_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ class AlarmState:
 
     def after(self, events: Sequence[Event]) -> Alarm | None:
         """Return what to say of a camera after the verdicts about one shot of it; None if that was said already."""
-        event = min(events, key=lambda each: WORST_FIRST.index(each.verdict))
+        event = worst_of(events)
         if event.verdict is Verdict.UNKNOWN:
             return None
         active = event.verdict is Verdict.DEFECT

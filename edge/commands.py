@@ -27,7 +27,7 @@ from edge.contract.commands import (
     Threshold,
     Trigger,
 )
-from edge.decision import WORST_FIRST
+from edge.decision import worst_of
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Commands:
 
         They name the worst verdict, and that of each region where there are several.
         """
-        event = min(events, key=lambda each: WORST_FIRST.index(each.verdict))
+        event = worst_of(events)
         data: dict[str, Any] = {"event": event.id, "verdict": event.verdict}
         if len(events) > 1:
             data["regions"] = {each.region: each.verdict for each in events}

@@ -21,6 +21,7 @@ from edge.sections.base import Section, to_path
 from edge.sections.base import doc as _doc
 from edge.sections.cameras import CameraConfig, VideoConfig
 from edge.sections.mqtt import Mqtt
+from edge.sections.outputs import OutputConfig
 from edge.sections.regions import RegionConfig
 from edge.sections.runtime import Runtime
 from edge.sections.sparkplug import Sparkplug
@@ -105,6 +106,7 @@ class Config(Section, frozen=True, kw_only=True):
     camera: CameraConfig
     trigger: TriggerConfig = FreeConfig()
     regions: Annotated[tuple[RegionConfig, ...], _doc("the parts of a frame that get verdicts; none: it is one")] = ()
+    outputs: Annotated[tuple[OutputConfig, ...], _doc("pins that verdicts switch")] = ()
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.line import End, Line, inspect
+from edge.outputs import Outputs
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
@@ -89,17 +91,12 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
 
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
-    journal = _journal(settings, sinks, on_demand=on_demand)
     # First: it opens, slowly or never, while the model loads.
     capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live, on_demand=on_demand)
     line: Line | None = None
     try:
-        classifier = _load(settings)
-        capture.wait_until_open()
-        with open_trigger(config.trigger, config.camera, capture, journal) as trigger:
-            line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
-            if journal is not None:
-                line = msgspec.structs.replace(line, unanswered=Unanswered(journal, sinks.ledger))
+        with ExitStack() as stack:
+            line = _open(settings, capture, sinks, stack)
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()
@@ -113,10 +110,24 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
             sinks.publisher.retain("health", line.tally.report())
 
 
-def _journal(settings: Settings, sinks: Sinks, *, on_demand: bool) -> Journal | None:
+def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) -> Line:
+    """Open all stages but the camera, which opens by itself; `stack` closes them."""
+    config = settings.config
+    outputs = Outputs(config.outputs)
+    stack.callback(outputs.close)
+    classifier = _load(settings)
+    capture.wait_until_open()
+    journal = _journal(settings, sinks)
+    trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
+    line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
+    unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
+    return msgspec.structs.replace(line, outputs=outputs, unanswered=unanswered)
+
+
+def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
     """Return the journal of triggers, where there are any from outside or an earlier life left some."""
     path = state_dir(settings.config) / FILE
-    if not (on_demand or path.exists()):
+    if not (isinstance(settings.config.trigger, GpioConfig | CommandConfig) or path.exists()):
         return None
     journal = Journal(path, sinks.publisher.boot_id)
     sinks.publisher.report("triggers", journal.trouble)
@@ -164,6 +175,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
         alarms=AlarmState(),
         tally=tally,
         watchdog=Watchdog(),
+        outputs=Outputs(()),
         commands=commands,
     )
 

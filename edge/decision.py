@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge.contract.bundle import Label, Thresholds
+    from edge.contract.messages import Event
 
 NO_MAJORITY = "the last frames do not agree"
 WORST_FIRST = (Verdict.DEFECT, Verdict.UNKNOWN, Verdict.PASS)
@@ -50,6 +51,11 @@ def _best(verdict: Verdict, scores: Sequence[float], labels: Sequence[Label], re
     side = [i for i, label in enumerate(labels) if verdict in (label.verdict, Verdict.UNKNOWN)]
     best = max(side, key=scores.__getitem__)
     return Decision(verdict, labels[best].name, float(scores[best]), reason)
+
+
+def worst_of(events: Sequence[Event]) -> Event:
+    """Return the first with the worst verdict."""
+    return min(events, key=lambda event: WORST_FIRST.index(event.verdict))
 
 
 class Smoother:

@@ -9,6 +9,7 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from edge.decision import worst_of
 from edge.ledger.audit import audit_of
 from edge.record import Record
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edge.contract.commands import Reply
     from edge.health import Tally
     from edge.judge import Judge
+    from edge.outputs import Outputs
     from edge.sinks import Sinks
     from edge.supervision import Watchdog
     from edge.trigger.base import Shot, Trigger
@@ -52,6 +54,7 @@ class Line(Record, frozen=True, kw_only=True):
     alarms: AlarmState
     tally: Tally
     watchdog: Watchdog
+    outputs: Outputs
     commands: Commands
 
 
@@ -104,6 +107,7 @@ def _answer_left(line: Line, unanswered: Unanswered) -> None:
 def _judge(line: Line, shot: Shot) -> None:
     judged, sinks = line.judge.judge(shot), line.sinks
     events = [each.event for each in judged]
+    line.outputs.show(worst_of(events).verdict, shot.frame.exposed)  # First: a gate may be near.
     for event in events:
         sinks.ledger.append(event)
     if (alarm := line.alarms.after(events)) is not None:

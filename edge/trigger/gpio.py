@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError
+from edge.gpio import import_gpiozero, line_of
 
 if TYPE_CHECKING:
     from edge.sections.triggers import GpioConfig
@@ -20,13 +21,13 @@ class Pin:
         self._delay = config.delay_ms / 1e3
         self._flash = config.strobe_ms / 1e3
         self._trigger = trigger
-        gpiozero = _gpiozero()
+        gpiozero = import_gpiozero("trigger.kind gpio")
         try:
             self._light = gpiozero.DigitalOutputDevice(config.strobe_pin) if config.strobe_pin else None
             self._pin = _listen(gpiozero, config)
         except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
             remedy = "is it a pin's name, free, and this user in the group gpio?"
-            raise ConfigError(f"trigger.pin {config.pin!r} cannot be used ({_line(error)}); {remedy}") from error
+            raise ConfigError(f"trigger.pin {config.pin!r} cannot be used ({line_of(error)}); {remedy}") from error
         # With a pull-up gpiozero calls the low level active.
         if (config.edge == "rising") is (config.pull != "up"):
             self._pin.when_activated = self._fire
@@ -61,16 +62,3 @@ def _listen(gpiozero: Any, config: GpioConfig) -> Any:
         active_state=True if pulled is None else None,
         bounce_time=config.debounce_ms / 1e3 or None,
     )
-
-
-def _gpiozero() -> Any:
-    try:
-        import gpiozero
-    except ImportError as error:
-        remedy = "apt install python3-gpiozero python3-lgpio, and a venv with --system-site-packages"
-        raise ConfigError(f"trigger.kind gpio: {error}; it needs {remedy}") from error
-    return gpiozero
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
