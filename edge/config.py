@@ -17,7 +17,7 @@ import msgspec
 from edge.contract.names import NAME, CommandName, is_host
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
-from edge.sections import Section, Sparkplug
+from edge.sections import Guard, Section, Sparkplug
 from edge.sections import doc as _doc
 
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ class Config(Section, frozen=True, kw_only=True):
     health_every_s: Annotated[float, _doc("seconds between health messages", ge=0.1, le=3600)] = 10.0
     device: Device = Device()
     camera: CameraConfig
+    guard: Guard = Guard()
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()

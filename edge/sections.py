@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -37,3 +37,16 @@ class Sparkplug(Section, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is {value[:60]!r}: expected 100 characters at most, none of them + / #")
         if not self.group_id and (self.edge_node_id or self.primary_host_id):
             raise ValueError("edge_node_id and primary_host_id do nothing without group_id")
+
+
+class Guard(Section, frozen=True, kw_only=True):
+    """Whether a frame is fit to be judged; one that is not is UNKNOWN, with the reason."""
+
+    checks: Annotated[
+        tuple[Literal["frozen", "light", "part", "fixture", "focus"], ...],
+        doc("of frozen, light, part, fixture, focus; all but a frozen, black or white picture need a baseline"),
+    ] = ("frozen", "light", "part", "fixture", "focus")
+    max_shift: Annotated[
+        float, doc("by how much of the frame the fixture may have moved; regions follow it", gt=0, le=0.25)
+    ] = 0.02
+    alarm_after: Annotated[int, doc("unfit frames in a row from which `status` asks for maintenance", ge=1)] = 20
