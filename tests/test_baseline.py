@@ -129,6 +129,7 @@ def changed(**values: Any) -> Callable[[bytes], bytes]:
         (changed(rotate=45), "Invalid enum value 45"),
         (changed(camera="a/b"), "matching regex"),
         (changed(luma={"median": 1, "deviation": -1}), ">= 0"),
+        (changed(sharpness={"median": 1e4, "deviation": 0}), "<= 300"),
         (changed(more=1), "unknown field `more`"),
     ],
 )

@@ -65,6 +65,17 @@ def test_it_learns_keeps_and_tells(tmp_path: Path) -> None:
     assert (tmp_path / "state" / baseline_file.FILE).stat().st_uid == owner
 
 
+def test_check_says_what_frames_are_compared_with(tmp_path: Path, demo_bundle: Path) -> None:
+    """None yet, then the baseline that was taken; one of another camera is refused."""
+    config = station(tmp_path, at_rest(1, range(12)))
+    config.write_text(config.read_text("utf-8").replace(str(tmp_path / "none"), str(demo_bundle)), "utf-8")
+    assert "ok  baseline       none yet in " in run_inspect("check", "--config", config).stdout
+    assert run_inspect("baseline", "--config", config).returncode == 0
+    assert "ok  baseline       12 frames of 640x360 pixels\n" in run_inspect("check", "--config", config).stdout
+    config.write_text(config.read_text("utf-8").replace('kind = "folder"', 'kind = "folder"\nname = "left"'), "utf-8")
+    assert_one_clear_line(run_inspect("check", "--config", config), 8, "the baseline is of camera 'camera'")
+
+
 @pytest.mark.parametrize(
     ("pictures", "options", "words"),
     [

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from edge.camera.base import Frame
 from edge.config import Config, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.contract.preprocess import Region
 from edge.guard import baseline_file
+from edge.guard.baseline import Spread
 from edge.guard.fitness import Fitness, Maintenance
 from edge.guard.guard import FROZEN_AFTER, Guard, open_guard, shows_the_present
 from edge.sections import Guard as Rules
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from edge.guard.baseline import Baseline
 
 STATIONS = range(4)
+ONE = taught([photograph(1, 0), photograph(1, 1)])
 FRESH = range(100, 103)
 """Parts that no baseline has seen."""
 
@@ -106,6 +109,31 @@ def test_a_small_shift_is_handed_on(dx: int, dy: int) -> None:
     assert found.reason == ""
     assert found.dx == pytest.approx(dx / WIDTH, abs=3e-3)  # The baseline's own parts do not lie at 0 on average.
     assert found.dy == pytest.approx(dy / HEIGHT, abs=5e-3)
+
+
+@given(st.floats(0, 0.9), st.floats(0.1, 1), st.floats(-0.25, 0.25))
+def test_a_region_follows_the_fixture_within_the_frame(start: float, size: float, shift: float) -> None:
+    """It keeps its size and moves by the shift, or as far as the frame reaches."""
+    region = Region(x=start, width=min(size, 1 - start), y=0.2, height=0.5)
+    found = Fitness(dx=shift, dy=0.1).follow(region)
+    assert (found.width, found.height, found.y) == (region.width, 0.5, pytest.approx(0.3))
+    assert found.x == pytest.approx(min(max(0, start + shift), 1 - region.width), abs=1e-9)
+    assert Fitness().follow(region) == region
+
+
+SPREADS = st.builds(Spread, st.floats(-300, 300), st.floats(0, 300))
+
+
+@given(
+    st.fixed_dictionaries(dict.fromkeys(("luma", "dark", "bright", "sharpness", "likeness"), SPREADS)),
+    st.sampled_from([0, 100, 255]),
+)
+def test_no_baseline_that_can_be_read_makes_the_guard_raise(values: dict[str, Spread], level: int) -> None:
+    """Whatever its figures, each frame is fit or has a reason on one line."""
+    baseline = msgspec.structs.replace(ONE, **values)
+    assert msgspec.json.decode(msgspec.json.encode(baseline), type=type(baseline)) == baseline
+    for pixels in (np.full((HEIGHT, WIDTH), level, np.uint8), photograph(1, 0)):
+        assert "\n" not in Guard(Rules(), baseline, live=True).inspect(frame(pixels)).reason
 
 
 def test_only_what_is_asked_for_is_checked(baselines: dict[int, Baseline]) -> None:

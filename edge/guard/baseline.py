@@ -50,11 +50,15 @@ _ALIKE = 0.7
 """The least typical likeness of frames that show one scene."""
 
 
+_WIDEST = 300
+"""No measure, nor the logarithm of one, is larger."""
+
+
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a measure is spread over the frames that were learned from."""
 
-    median: float
-    deviation: Annotated[float, msgspec.Meta(ge=0)]
+    median: Annotated[float, msgspec.Meta(ge=-_WIDEST, le=_WIDEST)]
+    deviation: Annotated[float, msgspec.Meta(ge=0, le=_WIDEST)]
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:

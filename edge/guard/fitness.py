@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
+
 from edge.record import Record
+
+if TYPE_CHECKING:
+    from edge.contract.preprocess import Region
 
 
 class Fitness(Record, frozen=True):
@@ -16,6 +23,12 @@ class Fitness(Record, frozen=True):
     """How far all lies to the right of where the baseline has it, in fractions of the frame's width; 0: not known."""
     dy: float = 0.0
     """How far it lies below, in fractions of the frame's height; 0: not known."""
+
+    def follow(self, region: Region) -> Region:
+        """Return where a region of the frame, as the camera delivers it, lies now; it stays within the frame."""
+        x = min(max(0.0, region.x + self.dx), max(0.0, 1 - region.width))
+        y = min(max(0.0, region.y + self.dy), max(0.0, 1 - region.height))
+        return msgspec.structs.replace(region, x=x, y=y)
 
 
 class Maintenance:
