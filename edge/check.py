@@ -103,12 +103,11 @@ def _ledger(folder: Path) -> str:
 def _baseline(config: configs.Config, folder: Path) -> str:
     """Say what the guard compares frames with; raises DataError if it can compare none."""
     from edge.guard.baseline_file import FILE, read
-    from edge.guard.scene import PLACED
 
     baseline = read(folder / FILE)
     if baseline is None:
         return f"none yet in {folder}: edge-inspect baseline takes one"
-    if reason := baseline.misfit(config.camera, compare=bool(PLACED & set(config.guard.checks))):
+    if reason := baseline.misfit(config.camera, config.guard.checks):
         raise DataError(reason)
     return f"{baseline.frames} frames of {baseline.width}x{baseline.height} pixels"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edge.contract.preprocess import MAX_SIDE
 from edge.errors import DataError
 from edge.guard import baseline_file
-from edge.guard.baseline import Baseline, Spread
+from edge.guard.baseline import PLACED, Baseline, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,12 +191,12 @@ def test_no_content_ends_in_another_error(tmp_path_factory: pytest.TempPathFacto
 
 def test_it_is_for_one_camera(baseline: Baseline) -> None:
     """Another name, another rotation or another size of the frame asks for a new baseline, and says of what it is."""
-    assert baseline.misfit(CAMERA, compare=True) == ""
+    assert baseline.misfit(CAMERA, PLACED) == ""
     renamed, turned = msgspec.structs.replace(CAMERA, name="left"), msgspec.structs.replace(CAMERA, rotate=90)
     retake = "take a new one with edge-inspect baseline"
     for camera, other in ((renamed, "'left', rotate = 0"), (turned, "'camera', rotate = 90")):
         said = f"the baseline is of camera 'camera', rotate = 0, not {other}; {retake}"
-        assert baseline.misfit(camera, compare=False) == said
+        assert baseline.misfit(camera, ()) == said
     assert baseline.other_size(360, 640) == ""
     assert baseline.other_size(720, 1280) == f"the frame has 1280x720 pixels, the baseline 640x360; {retake}"
 
@@ -205,5 +205,5 @@ def test_parts_on_a_moving_belt_cannot_be_compared() -> None:
     """Frames that show no common scene teach light and focus, but no place and no part."""
     rng = np.random.default_rng(1)
     found = taught([np.roll(photograph(4, part), rng.integers(0, 640), axis=1) for part in range(12)])
-    assert "differ too much to compare others with" in found.misfit(CAMERA, compare=True)
-    assert found.misfit(CAMERA, compare=False) == ""
+    assert "differ too much to compare others with" in found.misfit(CAMERA, PLACED)
+    assert found.misfit(CAMERA, ("light", "focus")) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,11 +14,10 @@ from hypothesis import strategies as st
 
 from edge.camera.base import Frame
 from edge.config import Config, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
-from edge.contract.preprocess import Region
 from edge.guard import baseline_file
 from edge.guard.baseline import Spread
-from edge.guard.fitness import Fitness, Maintenance
-from edge.guard.guard import FROZEN_AFTER, Guard, open_guard, shows_the_present
+from edge.guard.fitness import Fitness
+from edge.guard.guard import FROZEN_AFTER, Guard, may_be_still_s, open_guard
 from edge.sections import Guard as Rules
 from edge.synthetic import LABELS
 
@@ -44,7 +44,7 @@ def baselines() -> dict[int, Baseline]:
 def reasons(baselines: dict[int, Baseline], shot: Shot) -> list[str]:
     """What the stations' guards say of fresh parts; empty for each that is fit."""
     return [
-        Guard(Rules(), baselines[station], live=True).inspect(frame(photograph(station, part, shot))).reason
+        Guard(Rules(), baselines[station], still_s=0).inspect(frame(photograph(station, part, shot))).reason
         for station in STATIONS
         for part in FRESH
     ]
@@ -53,7 +53,7 @@ def reasons(baselines: dict[int, Baseline], shot: Shot) -> list[str]:
 def test_fresh_good_parts_are_fit(baselines: dict[int, Baseline], figure: Callable[[str], None]) -> None:
     """No frame of a good part that was never seen before is refused, wherever it rests in its fixture."""
     found = [
-        Guard(Rules(), baselines[station], live=True).inspect(frame(pixels)).reason
+        Guard(Rules(), baselines[station], still_s=0).inspect(frame(pixels)).reason
         for station in STATIONS
         for pixels in at_rest(station, range(15, 27))
     ]
@@ -96,7 +96,7 @@ def test_noise_and_a_camera_turned_away_are_caught(baselines: dict[int, Baseline
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     turned = np.ascontiguousarray(np.roll(photograph(3, 0), WIDTH // 2, axis=1))
-    guard = Guard(Rules(), baselines[0], live=True)
+    guard = Guard(Rules(), baselines[0], still_s=0)
     for pixels in (noise, turned):
         assert guard.inspect(frame(pixels)).reason.startswith("no part under the camera, or another scene: likeness ")
 
@@ -104,21 +104,11 @@ def test_noise_and_a_camera_turned_away_are_caught(baselines: dict[int, Baseline
 @given(st.integers(-8, 8), st.integers(-6, 6))
 def test_a_small_shift_is_handed_on(dx: int, dy: int) -> None:
     """A frame that moved by less than the limit is fit, and says by how much its regions are to follow."""
-    guard = Guard(Rules(), taught(at_rest(2, range(10))), live=False)
+    guard = Guard(Rules(), taught(at_rest(2, range(10))), still_s=inf)
     found = guard.inspect(frame(photograph(2, 50, Shot(shift=(dx, dy)))))
     assert found.reason == ""
     assert found.dx == pytest.approx(dx / WIDTH, abs=3e-3)  # The baseline's own parts do not lie at 0 on average.
     assert found.dy == pytest.approx(dy / HEIGHT, abs=5e-3)
-
-
-@given(st.floats(0, 0.9), st.floats(0.1, 1), st.floats(-0.25, 0.25))
-def test_a_region_follows_the_fixture_within_the_frame(start: float, size: float, shift: float) -> None:
-    """It keeps its size and moves by the shift, or as far as the frame reaches."""
-    region = Region(x=start, width=min(size, 1 - start), y=0.2, height=0.5)
-    found = Fitness(dx=shift, dy=0.1).follow(region)
-    assert (found.width, found.height, found.y) == (region.width, 0.5, pytest.approx(0.3))
-    assert found.x == pytest.approx(min(max(0, start + shift), 1 - region.width), abs=1e-9)
-    assert Fitness().follow(region) == region
 
 
 SPREADS = st.builds(Spread, st.floats(-300, 300), st.floats(0, 300))
@@ -133,7 +123,7 @@ def test_no_baseline_that_can_be_read_makes_the_guard_raise(values: dict[str, Sp
     baseline = msgspec.structs.replace(ONE, **values)
     assert msgspec.json.decode(msgspec.json.encode(baseline), type=type(baseline)) == baseline
     for pixels in (np.full((HEIGHT, WIDTH), level, np.uint8), photograph(1, 0)):
-        assert "\n" not in Guard(Rules(), baseline, live=True).inspect(frame(pixels)).reason
+        assert "\n" not in Guard(Rules(), baseline, still_s=0).inspect(frame(pixels)).reason
 
 
 def test_only_what_is_asked_for_is_checked(baselines: dict[int, Baseline]) -> None:
@@ -146,11 +136,11 @@ def test_only_what_is_asked_for_is_checked(baselines: dict[int, Baseline]) -> No
     }
     shots = [Shot(light=0.6), Shot(empty=True), Shot(shift=(30, 0)), Shot(blur=4)]
     for check, caught in faults.items():
-        guard = Guard(Rules(checks=(check,)), baselines[0], live=False)  # type: ignore[arg-type]
+        guard = Guard(Rules(checks=(check,)), baselines[0], still_s=inf)  # type: ignore[arg-type]
         found = {shot for shot in shots if guard.inspect(frame(photograph(0, 100, shot))).reason}
         assert found - {Shot(empty=True)} == set(caught) - {Shot(empty=True)}
         assert found >= set(caught)
-    none = Guard(Rules(checks=()), baselines[0], live=True)
+    none = Guard(Rules(checks=()), baselines[0], still_s=0)
     assert {none.inspect(frame(photograph(0, 100, shot))) for shot in shots} == {Fitness()}
 
 
@@ -158,7 +148,7 @@ def test_the_empty_fixture_is_told_from_other_faults(baselines: dict[int, Baseli
     """With the empty fixture known a frame without a part is idle; other faults, good and bad parts are as before."""
     for station in STATIONS:
         empty = taught([photograph(station, part, Shot(empty=True)) for part in range(5)]).part
-        known = Guard(Rules(), msgspec.structs.replace(baselines[station], empty=empty), live=False)
+        known = Guard(Rules(), msgspec.structs.replace(baselines[station], empty=empty), still_s=inf)
         for part in FRESH:
             bare = known.inspect(frame(photograph(station, part, Shot(empty=True, light=0.8))))
             assert (bare.reason, bare.idle) == ("no part under the camera", True)
@@ -182,14 +172,14 @@ def test_a_small_part_is_missed_only_with_the_empty_fixture_known() -> None:
     with_part = taught([small_part(part, there=True) for part in range(12)])
     known = msgspec.structs.replace(with_part, empty=taught([small_part(part, there=False) for part in range(5)]).part)
     gone, there = (frame(small_part(60, there=there)) for there in (False, True))
-    assert Guard(Rules(), with_part, live=False).inspect(gone).reason == ""
-    assert Guard(Rules(), known, live=False).inspect(gone).idle
-    assert Guard(Rules(), known, live=False).inspect(there).reason == ""
+    assert Guard(Rules(), with_part, still_s=inf).inspect(gone).reason == ""
+    assert Guard(Rules(), known, still_s=inf).inspect(gone).idle
+    assert Guard(Rules(), known, still_s=inf).inspect(there).reason == ""
 
 
 def test_without_a_baseline_only_what_needs_none_is_checked() -> None:
     """A blurred, dark or empty frame passes; a black, a white and what is no picture do not."""
-    guard = Guard(Rules(), None, live=True)
+    guard = Guard(Rules(), None, still_s=0)
     for shot in (Shot(), Shot(blur=5), Shot(light=0.5), Shot(empty=True)):
         assert guard.inspect(frame(photograph(0, 0, shot))) == Fitness()
     assert guard.inspect(frame(photograph(0, 0, Shot(light=0)))).reason == "the picture is black"
@@ -200,17 +190,17 @@ def test_without_a_baseline_only_what_needs_none_is_checked() -> None:
 def test_a_frozen_camera_is_caught_at_the_third_picture() -> None:
     """The same picture again and again is refused from the third on until another comes; a recorded one never."""
     one, other = photograph(0, 0), photograph(0, 1)
-    guard = Guard(Rules(), None, live=True)
+    guard = Guard(Rules(), None, still_s=0)
     said = [guard.inspect(frame(pixels)).reason for pixels in [other, *[one] * 5, other, one, one, other, one]]
     frozen = "the camera is frozen: it shows the same picture again and again"
     assert said == ["", "", "", frozen, frozen, frozen, "", "", "", "", ""]
-    recorded = Guard(Rules(), None, live=False)
+    recorded = Guard(Rules(), None, still_s=inf)
     assert {recorded.inspect(frame(one)).reason for _ in range(2 * FROZEN_AFTER)} == {""}
 
 
 def test_a_single_other_pixel_shows_that_a_camera_is_alive() -> None:
     """Pictures whose small copies are the same, but not they themselves, are not frozen."""
-    guard = Guard(Rules(), None, live=True)
+    guard = Guard(Rules(), None, still_s=0)
     pixels = np.full((800, 1280, 3), 100, np.uint8)
     for number in range(10):
         other = pixels.copy()
@@ -218,19 +208,28 @@ def test_a_single_other_pixel_shows_that_a_camera_is_alive() -> None:
         assert guard.inspect(frame(other)).reason == ""
 
 
+def test_a_stream_may_repeat_itself_until_its_next_key_frame() -> None:
+    """Equal pictures of a stream are its encoder's doing for ten seconds, and a frozen camera's after that."""
+    pixels = photograph(0, 0)
+    guard = Guard(Rules(), None, still_s=10)
+    said = {second: guard.inspect(Frame(second, "", 100.0 + second, pixels)).reason for second in range(12)}
+    assert [second for second in said if said[second]] == [10, 11]
+    assert guard.inspect(Frame(13, "", 113.0, photograph(0, 1))).reason == ""
+
+
 @pytest.mark.parametrize(
-    ("camera", "live"),
+    ("camera", "seconds"),
     [
-        (PicameraConfig(), True),
-        (VideoConfig(source="rtsp://camera/1"), True),
-        (VideoConfig(source="a.mp4"), False),
-        (CAMERA, False),
-        (SyntheticConfig(), False),
+        (PicameraConfig(), 0),
+        (VideoConfig(source="rtsp://camera/1"), 10),
+        (VideoConfig(source="a.mp4"), inf),
+        (CAMERA, inf),
+        (SyntheticConfig(), inf),
     ],
 )
-def test_which_cameras_can_freeze(camera: CameraConfig, live: bool) -> None:  # noqa: FBT001
-    """Those that are read out now; a file's pictures may be equal."""
-    assert shows_the_present(camera) is live
+def test_which_cameras_can_freeze(camera: CameraConfig, seconds: float) -> None:
+    """A sensor at once, a stream after a while; a file's pictures may be equal for ever."""
+    assert may_be_still_s(camera) == seconds
 
 
 def opened(folder: Path, camera: CameraConfig = CAMERA, **rules: Any) -> Guard:
@@ -261,31 +260,3 @@ def test_a_baseline_that_cannot_be_used_lets_no_frame_pass(tmp_path: Path, basel
     assert opened(tmp_path, checks=("light", "focus")).inspect(good).reason == ""
     path.write_bytes(path.read_bytes()[:-9])
     assert opened(tmp_path).inspect(good).reason.startswith(f"{path}: no baseline that can be used")
-
-
-@given(
-    st.lists(st.sampled_from(["fit", "focus", "light", "idle"]), max_size=40),
-    st.integers(1, 6),
-)
-def test_maintenance_is_asked_for_after_so_many_and_until_one_is_fit(frames: list[str], alarm_after: int) -> None:
-    """The text stands from the N-th unfit frame in a row to the next fit one, unchanged; idle ones do not count."""
-    maintenance = Maintenance("left", alarm_after)
-    in_a_row, raised = 0, ""
-    for kind in frames:
-        said = maintenance.after(Fitness("" if kind == "fit" else kind, idle=kind == "idle"))
-        in_a_row = 0 if kind == "fit" else in_a_row + (kind != "idle")
-        if kind == "fit":
-            raised = ""
-        elif in_a_row == alarm_after and kind != "idle":
-            raised = kind
-        assert bool(said) is bool(raised)
-        assert said.endswith(raised)
-        assert not said or said.startswith("camera left: the last ")
-
-
-def test_the_alarm_says_how_many_frames_and_why() -> None:
-    """One or several, with the reason of the one that raised it."""
-    assert Maintenance("left", 1).after(Fitness("dark")) == "camera left: the last frame is not fit to be judged: dark"
-    two = Maintenance("left", 2)
-    assert two.after(Fitness("dark")) == ""
-    assert two.after(Fitness("blurred")) == "camera left: the last 2 frames are not fit to be judged: blurred"

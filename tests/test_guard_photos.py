@@ -71,7 +71,7 @@ def test_fresh_photographs_pass_and_faults_do_not(
     }
     refused = dict.fromkeys(faults, 0)
     for photograph in some(photographs):
-        guard = Guard(Rules(), taught([exposed(photograph, seed) for seed in range(10)]), live=True)
+        guard = Guard(Rules(), taught([exposed(photograph, seed) for seed in range(10)]), still_s=0)
         for name, fault in faults.items():
             refused[name] += sum(
                 bool(guard.inspect(frame(exposed(photograph, 50 + n, **fault))).reason) for n in range(3)
@@ -113,4 +113,4 @@ def test_what_shines_from_behind_is_caught(photographs: dict[int, Image.Image], 
 
 def by_light_and_focus(photographs: dict[int, Image.Image], numbers: tuple[int, ...]) -> Guard:
     """Return a guard that learned from some photographs."""
-    return Guard(Rules(checks=("light", "focus")), taught([np.asarray(photographs[n]) for n in numbers]), live=True)
+    return Guard(Rules(checks=("light", "focus")), taught([np.asarray(photographs[n]) for n in numbers]), still_s=0)

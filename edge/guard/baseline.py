@@ -21,7 +21,7 @@ from edge.guard.measures import picture_shape
 from edge.guard.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from edge.config import CameraConfig
     from edge.contract.preprocess import Pixels
@@ -34,7 +34,7 @@ DEVIATIONS = 5.0
 _TO_DEVIATION = 1.4826
 """A normal distribution's standard deviation by its median absolute deviation."""
 _LUMA_PLAY = 0.2
-"""Of the expected luma, which training's augmentation covers."""
+"""Of the expected luma; training's augmentation moves a picture by about as much."""
 _LEVELS = 4.0
 """By which luma may differ in any case, of 255."""
 _SHARE_PLAY = 0.1
@@ -48,10 +48,10 @@ _LIKE = 0.5
 0.64, the best of 96 empty fixtures 0.11."""
 _ALIKE = 0.7
 """The least typical likeness of frames that show one scene."""
-
-
 _WIDEST = 300
 """No measure, nor the logarithm of one, is larger."""
+PLACED = frozenset({"part", "fixture"})
+"""The checks that compare a frame with a reference picture."""
 
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,12 +146,12 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         shape = picture_shape(self.height, self.width)
         return Reference(np.frombuffer(getattr(self, kind), np.uint8).reshape(shape).astype(np.float32))
 
-    def misfit(self, camera: CameraConfig, *, compare: bool) -> str:
-        """Say why this is not for a camera, empty if it is; `compare`: whether its pictures are needed."""
+    def misfit(self, camera: CameraConfig, checks: Iterable[str]) -> str:
+        """Say why this is not for a camera, or not for these checks; empty if it is."""
         if (self.camera, self.rotate) != (camera.name, camera.rotate):
             mine, yours = f"{self.camera!r}, rotate = {self.rotate}", f"{camera.name!r}, rotate = {camera.rotate}"
             return f"the baseline is of camera {mine}, not {yours}; {RETAKE}"
-        if compare and not self.alike:
+        if not self.alike and not PLACED.isdisjoint(checks):
             return (
                 f"the baseline's frames differ too much to compare others with (likeness {self.likeness.median:.2f}, "
                 f"at least {_ALIKE:g} needed): let good parts rest in one place and {RETAKE}, "

@@ -13,8 +13,8 @@ from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.errors import CameraError, DataError
 from edge.guard import baseline_file
-from edge.guard.baseline import FEWEST, MOST
-from edge.guard.guard import Guard, shows_the_present
+from edge.guard.baseline import FEWEST, MOST, PLACED
+from edge.guard.guard import Guard, may_be_still_s
 from edge.guard.lesson import Lesson
 from edge.state import daemons_state
 
@@ -53,7 +53,7 @@ def _before(file: Path, config: Config) -> Baseline:
     before = baseline_file.read(file)
     if before is None:
         raise DataError(f"{file}: no baseline yet; take one of good parts, then one with --empty")
-    if reason := before.misfit(config.camera, compare=True):
+    if reason := before.misfit(config.camera, PLACED):
         raise DataError(reason)
     return before
 
@@ -61,7 +61,7 @@ def _before(file: Path, config: Config) -> Baseline:
 def _take(config: Config, count: int) -> Lesson:
     """Measure frames until there are enough or no more; raises CameraError, or DataError for one that is unfit."""
     lesson = Lesson()
-    guard = Guard(config.guard, None, live=shows_the_present(config.camera))
+    guard = Guard(config.guard, None, still_s=may_be_still_s(config.camera))
     for frame in _frames(config, count):
         if reason := guard.inspect(frame).reason:
             raise DataError(f"camera {config.camera.name}: {reason}; a baseline needs frames that can be judged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from edge.errors import DataError
 from edge.guard import baseline_file
 from edge.guard.fitness import Fitness
 from edge.guard.measures import measure
-from edge.guard.scene import PLACED, Scene
+from edge.guard.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from edge.camera.base import Frame
     from edge.config import CameraConfig, Config
-    from edge.contract.preprocess import Pixels
     from edge.guard.baseline import Baseline
     from edge.guard.measures import Floats, Measures
     from edge.sections import Guard as Rules
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 ALL_OF_IT = 0.999
 """The share of a frame, 0-1, that must be dark, or bright, for it to show nothing: a hot pixel is no picture."""
 FROZEN_AFTER = 3
-"""Equal pictures in a row from a live camera, whose sensor's noise lets no two be equal."""
+"""Equal pictures in a row, at least."""
+KEY_FRAME_SECONDS = 10.0
+"""No camera's encoder lets a stream's viewers wait longer for a picture that is encoded anew."""
 
 
 def open_guard(config: Config, folder: Path) -> Guard:
@@ -37,33 +39,36 @@ def open_guard(config: Config, folder: Path) -> Guard:
     A baseline that cannot be used raises nothing: whoever took one relies on it, so no frame is fit until it is
     mended, and each says why.
     """
-    live = shows_the_present(config.camera)
+    still_s = may_be_still_s(config.camera)
     try:
         baseline = baseline_file.read(folder / baseline_file.FILE)
     except DataError as error:
-        return Guard(config.guard, None, live=live, trouble=str(error))
+        return Guard(config.guard, None, still_s=still_s, trouble=str(error))
     if baseline is None:
-        return Guard(config.guard, None, live=live)
-    compare = bool(PLACED & set(config.guard.checks))
-    return Guard(config.guard, baseline, live=live, trouble=baseline.misfit(config.camera, compare=compare))
+        return Guard(config.guard, None, still_s=still_s)
+    return Guard(config.guard, baseline, still_s=still_s, trouble=baseline.misfit(config.camera, config.guard.checks))
 
 
-def shows_the_present(camera: CameraConfig) -> bool:
-    """Say whether a camera has a sensor that is read out now, so that no two of its pictures are equal."""
-    if isinstance(camera, VideoConfig):
-        return camera.is_stream
-    return not isinstance(camera, FolderConfig | SyntheticConfig)
+def may_be_still_s(camera: CameraConfig) -> float:
+    """Return for how many seconds a camera that works may show equal pictures; recorded ones may for ever.
+
+    A sensor's noise lets no two be equal. A stream's encoder repeats what hardly changed, until its next key frame.
+    """
+    if isinstance(camera, VideoConfig) and camera.is_stream:
+        return KEY_FRAME_SECONDS
+    return math.inf if isinstance(camera, FolderConfig | VideoConfig | SyntheticConfig) else 0.0
 
 
 class Guard:
     """Inspects the frames of one camera in turn; without a baseline, only for what needs none."""
 
-    def __init__(self, rules: Rules, baseline: Baseline | None, *, live: bool, trouble: str = "") -> None:
-        """`live`: whether equal pictures are a fault; `trouble`: why no frame can be fit, whatever it shows."""
+    def __init__(self, rules: Rules, baseline: Baseline | None, *, still_s: float, trouble: str = "") -> None:
+        """`still_s`: for how long equal pictures are right; `trouble`: why no frame can be fit, whatever it shows."""
         self._checks = frozenset(rules.checks)
         self._baseline = baseline
         self._trouble = trouble
-        self._stillness = _Stillness() if live and "frozen" in self._checks else None
+        watched = "frozen" in self._checks and still_s < math.inf
+        self._stillness = _Stillness(still_s) if watched else None
         self._scene = Scene(baseline, rules) if baseline and not trouble else None
 
     def inspect(self, frame: Frame) -> Fitness:
@@ -72,7 +77,7 @@ class Guard:
             measures = measure(frame.pixels, frame.order)
         except ValueError as error:
             return Fitness(str(error))
-        if reason := self._trouble or next(self._blind(frame.pixels, measures), ""):
+        if reason := self._trouble or next(self._blind(frame, measures), ""):
             return Fitness(reason)
         if self._scene is None or self._baseline is None:
             return Fitness()
@@ -80,36 +85,38 @@ class Guard:
             return Fitness(reason)
         return self._scene.judge(measures)
 
-    def _blind(self, pixels: Pixels, measures: Measures) -> Iterator[str]:
+    def _blind(self, frame: Frame, measures: Measures) -> Iterator[str]:
         """Yield what is wrong whatever the camera should see."""
-        repeated = self._stillness.after(pixels, measures.picture) if self._stillness else 0
+        frozen = self._stillness is not None and self._stillness.lasts(frame, measures.picture)
         if "light" in self._checks and measures.dark >= ALL_OF_IT:
             yield "the picture is black"
         if "light" in self._checks and measures.bright >= ALL_OF_IT:
             yield "the picture is white"
-        if repeated >= FROZEN_AFTER:
+        if frozen:
             yield "the camera is frozen: it shows the same picture again and again"
 
 
 class _Stillness:
-    """Counts how many pictures in a row were equal, down to the last bit."""
+    """Notices that pictures are equal, down to the last bit, and for too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, still_s: float) -> None:
+        self._still_s = still_s
         self._small: Floats | None = None
         self._sum: int | None = None
         self._count = 0
+        self._since = 0.0
 
-    def after(self, pixels: Pixels, small: Floats) -> int:
-        """Return how many there are with this one.
+    def lasts(self, frame: Frame, small: Floats) -> bool:
+        """Add a frame with its small copy, and say whether the camera is frozen.
 
-        All of it is summed only where the small copy is the same, which a moving or noisy picture's never is: so the
-        first of a row is taken at its small copy's word.
+        All of a frame is summed only where the small copy is the same, which a moving or noisy picture's never is: so
+        the first of a row is taken at its small copy's word.
         """
         same = self._small is not None and np.array_equal(self._small, small)
-        total = zlib.crc32(np.ascontiguousarray(pixels).data) if same else None
+        total = zlib.crc32(np.ascontiguousarray(frame.pixels).data) if same else None
         if same and self._sum in (None, total):
             self._count += 1
         else:
-            self._count = 1
+            self._count, self._since = 1, frame.exposed
         self._small, self._sum = small, total
-        return self._count
+        return self._count >= FROZEN_AFTER and frame.exposed - self._since >= self._still_s

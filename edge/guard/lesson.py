@@ -10,7 +10,7 @@ import numpy as np
 from edge.errors import DataError
 from edge.guard.baseline import FEWEST, learn, median_picture
 from edge.guard.measures import measure
-from edge.guard.scene import PLACED, Scene
+from edge.guard.scene import Scene
 
 if TYPE_CHECKING:
     from edge.camera.base import Frame
@@ -45,7 +45,7 @@ class Lesson:
         """Return what these frames teach; raises DataError if they are too few, or do not agree."""
         self._require_enough()
         baseline = learn(config.camera, self._size, self._measured)
-        if reason := baseline.misfit(config.camera, compare=bool(PLACED & set(config.guard.checks))):
+        if reason := baseline.misfit(config.camera, config.guard.checks):
             raise DataError(reason)
         scene = Scene(baseline, config.guard)
         reasons = [reason for each in self._measured if (reason := scene.judge(each).reason)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge.guard.baseline import PLACED
 from edge.guard.fitness import Fitness
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from edge.guard.measures import Floats, Measures
     from edge.guard.reference import Placement
     from edge.sections import Guard as Rules
-
-PLACED = frozenset({"part", "fixture"})
-"""The checks that compare a frame with a reference picture."""
 
 
 class Scene:
