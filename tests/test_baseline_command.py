@@ -104,6 +104,12 @@ def test_frames_that_teach_nothing_are_refused(
     assert not (tmp_path / "state" / baseline_file.FILE).exists()
 
 
+def test_a_hand_in_one_frame_is_no_reason_to_begin_again(tmp_path: Path) -> None:
+    """One frame of twelve that differs from the others is left aside."""
+    config = station(tmp_path, [*at_rest(1, range(11)), photograph(1, 11, Shot(empty=True))])
+    assert run_inspect("baseline", "--config", config).returncode == 0
+
+
 def test_a_moving_belt_is_refused_unless_nothing_is_compared(tmp_path: Path) -> None:
     """Parts that lie anywhere teach no place: the refusal names the way out, by which light and focus are learned."""
     rng = np.random.default_rng(1)
