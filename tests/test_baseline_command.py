@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,14 @@ import numpy as np
 import pytest
 from conftest import NOBODY
 from device import assert_one_clear_line, run_inspect, write_config
+from fakes import PiCameras
 from guard_line import CAMERA, Shot, at_rest, photograph
 from PIL import Image
 
 from edge import state
 from edge.config import Config
-from edge.errors import ConfigError
-from edge.guard import baseline_file
+from edge.errors import ConfigError, DataError
+from edge.guard import baseline_file, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,6 +136,20 @@ def test_a_fixture_with_a_part_is_not_taken_for_empty(tmp_path: Path) -> None:
     assert_one_clear_line(run_inspect(*again), 8, "the baseline is of camera 'camera'")
     (tmp_path / "state" / baseline_file.FILE).write_bytes(b"{}")
     assert_one_clear_line(run_inspect(*again), 8, "no baseline that can be used")
+
+
+def test_a_camera_is_left_to_settle_and_a_frozen_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a live camera the first seconds are not learned from, and one that shows the same bytes again is refused."""
+    pi = PiCameras()
+    pi.show(photograph(1, 0))
+    monkeypatch.setitem(sys.modules, "picamera2", pi.module())
+    camera = {"kind": "picamera2", "width": 640, "height": 360, "rate": 100}
+    config = write_config(tmp_path / "device.toml", bundle=tmp_path, camera=camera, mqtt={})
+    began = time.monotonic()
+    with pytest.raises(DataError, match="the camera is frozen"):
+        command.run(config, 12, empty=False)
+    assert time.monotonic() - began >= command.SETTLING_SECONDS
+    assert pi.closed == 1
 
 
 def test_pictures_of_two_sizes_or_damaged_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from functools import partial
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from edge.guard.baseline import Baseline
 
 FRAME_SECONDS = 10.0
+SETTLING_SECONDS = 2.0
+"""What a camera shows while its exposure and white balance still find their levels is not learned from."""
 
 
 def run(path: Path, frames: int, *, empty: bool) -> int:
@@ -74,6 +77,8 @@ def _frames(config: Config, count: int) -> Iterator[Frame]:
     capture = Capture(partial(open_camera, config.camera))
     try:
         capture.wait_until_open()
+        if may_be_still_s(config.camera) < math.inf:
+            capture.leave(SETTLING_SECONDS)
         for _ in range(count):
             frame = capture.take(FRAME_SECONDS)
             if frame is None and capture.ended:
@@ -99,7 +104,7 @@ def _keep(file: Path, baseline: Baseline) -> None:
     baseline_file.write(file, baseline)
     if os.geteuid() == 0:  # The daemon is another user, to whom a file of root's may be closed.
         owner = file.parent.stat()
-        os.chown(file, owner.st_uid, owner.st_gid)
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _table(baseline: Baseline, config: Config) -> Iterator[str]:
