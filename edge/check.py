@@ -44,6 +44,7 @@ def run(path: Path, *, live: bool) -> int:
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
     folder = state_dir(config)
     print(f"ok  ledger         {_ledger(folder)}")
+    print(f"ok  baseline       {_baseline(config, folder)}")
     classifier = Classifier(bundle, config.runtime, state_dir=folder)
     height, width = classifier.input_size
     tiles = bundle.manifest.preprocess.tiles
@@ -97,6 +98,18 @@ def _ledger(folder: Path) -> str:
             return f"verdicts up to {store.last}, {store.count_behind(store.marks.delivered)} wait for the broker"
     except DamagedLedgerError as error:
         raise LedgerError(f"{error}; the daemon's next start repairs it, and keeps the file beside it") from error
+
+
+def _baseline(config: configs.Config, folder: Path) -> str:
+    """Say what the guard compares frames with; raises DataError if it can compare none."""
+    from edge.guard.baseline_file import FILE, read
+
+    baseline = read(folder / FILE)
+    if baseline is None:
+        return f"none yet in {folder}: edge-inspect baseline takes one"
+    if reason := baseline.misfit(config.camera, config.guard.checks):
+        raise DataError(reason)
+    return f"{baseline.frames} frames of {baseline.width}x{baseline.height} pixels"
 
 
 def _one_frame(config: CameraConfig) -> str:

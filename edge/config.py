@@ -20,6 +20,7 @@ from edge.regions import duplicate, places
 from edge.sections.base import Section, to_path
 from edge.sections.base import doc as _doc
 from edge.sections.cameras import CameraConfig, VideoConfig
+from edge.sections.guard import Guard
 from edge.sections.mqtt import Mqtt
 from edge.sections.outputs import OutputConfig
 from edge.sections.regions import RegionConfig
@@ -107,6 +108,7 @@ class Config(Section, frozen=True, kw_only=True):
     trigger: TriggerConfig = FreeConfig()
     regions: Annotated[tuple[RegionConfig, ...], _doc("the parts of a frame that get verdicts; none: it is one")] = ()
     outputs: Annotated[tuple[OutputConfig, ...], _doc("pins that verdicts switch")] = ()
+    guard: Guard = Guard()
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
