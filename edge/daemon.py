@@ -38,6 +38,7 @@ from edge.trigger.unanswered import Unanswered
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
+    from edge.guard.guard import Guard
     from edge.health import Counters
     from edge.trigger.base import Trigger
 
@@ -149,7 +150,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
 
     config, publisher = settings.config, sinks.publisher
     boot_id = publisher.boot_id
-    judge = Judge(classifier, config, boot_id)
+    judge = Judge(classifier, config, boot_id, _guard(config))
     tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, sinks))
     model = introduction.model(classifier.bundle, boot_id)
     publisher.retain("info", introduction.info(config, classifier, boot_id))
@@ -178,6 +179,15 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
         outputs=Outputs(()),
         commands=commands,
     )
+
+
+def _guard(config: Config) -> Guard | None:
+    """Return who says whether a frame is fit; None: files, of which nobody took a baseline, are as they are."""
+    from edge.guard.baseline_file import FILE as BASELINE
+    from edge.guard.guard import open_guard
+
+    folder = state_dir(config)
+    return open_guard(config, folder) if config.camera.is_live or (folder / BASELINE).exists() else None
 
 
 def _counters(capture: Capture, sinks: Sinks) -> Counters:

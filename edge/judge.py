@@ -14,6 +14,7 @@ from edge.contract.messages import Event, Latency, Verdict
 from edge.contract.ulid import new_ulid
 from edge.decision import NO_MAJORITY, Decision, Smoother, decide, unknown
 from edge.errors import ConfigError
+from edge.guard.fitness import Fitness, Maintenance
 from edge.record import Record
 from edge.regions import places
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edge.config import Decision as DecisionRule
     from edge.contract.bundle import Label, Manifest
     from edge.contract.preprocess import Region
+    from edge.guard.guard import Guard
     from edge.regions import Place
     from edge.trigger.base import Shot
 
@@ -56,8 +58,15 @@ class Judged(Record, frozen=True):
 class Judge:
     """Turns the shots of one camera into events."""
 
-    def __init__(self, classifier: Classifier, config: Config, boot_id: str) -> None:
-        """Judge the configured regions; raises ConfigError for a class that the bundle does not have."""
+    def __init__(self, classifier: Classifier, config: Config, boot_id: str, guard: Guard | None = None) -> None:
+        """Judge the configured regions of frames that the guard lets pass, None: of all.
+
+        Raises ConfigError for a class that the bundle does not have.
+        """
+        self.maintenance = ""
+        """What somebody has to see to, so that frames are fit to be judged again; empty: nothing."""
+        self._guard = guard
+        self._unfit = Maintenance(config.camera.name, config.guard.alarm_after)
         self._classifier = classifier
         self._camera = config.camera
         self._boot_id = boot_id
@@ -73,15 +82,29 @@ class Judge:
         ]
 
     def judge(self, shot: Shot) -> list[Judged]:
-        """Classify and decide; a frame that cannot be judged is UNKNOWN with its reason, never an exception."""
+        """Classify and decide; a frame that cannot be judged is UNKNOWN with its reason, never an exception.
+
+        Of a shot that needs no verdict where there is no part, and shows none, there is none.
+        """
+        fitness = self._inspect(shot.frame)
+        if fitness.idle and shot.is_optional:
+            return []
         seen: dict[Region, _Seen] = {}
         found = []
         for place, rule in zip(self._places, self._rules, strict=True):
-            if place.area not in seen:  # Regions that differ by their rule only share what the model says.
-                seen[place.area] = self._look(shot.frame, place.area)
-            decision = _decide(seen[place.area], rule, shot)
-            found.append(Judged(self._event(shot, place, rule, seen[place.area], decision), place.area))
+            area = fitness.follow(place.area)
+            if area not in seen:  # Regions that differ by their rule only share what the model says.
+                seen[area] = self._look(shot.frame, area, fitness.reason)
+            decision = _decide(seen[area], rule, shot)
+            found.append(Judged(self._event(shot, place, rule, seen[area], decision), area))
         return found
+
+    def _inspect(self, frame: Frame | BadFrame) -> Fitness:
+        if self._guard is None or isinstance(frame, BadFrame):
+            return Fitness()
+        fitness = self._guard.inspect(frame)
+        self.maintenance = self._unfit.after(fitness)
+        return fitness
 
     def _thresholds(self, place: Place, rule: DecisionRule) -> Thresholds:
         threshold = place.threshold if place.threshold is not None else rule.threshold
@@ -89,10 +112,12 @@ class Judge:
             return self._classifier.bundle.manifest.thresholds
         return Thresholds(pass_below=threshold, defect_at=threshold)
 
-    def _look(self, frame: Frame | BadFrame, area: Region) -> _Seen:
+    def _look(self, frame: Frame | BadFrame, area: Region, unfit: str) -> _Seen:
         started = time.monotonic()
         if isinstance(frame, BadFrame):
             return _Seen(started, None, frame.reason)
+        if unfit:
+            return _Seen(started, None, unfit)
         try:
             prediction = self._classifier.classify(
                 frame.pixels, order=frame.order, region=area, rotate=self._camera.rotate

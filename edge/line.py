@@ -83,7 +83,7 @@ def _step(line: Line) -> End | None:
         return End.NO_MORE_FRAMES
     if line.unanswered is not None:
         _answer_left(line, line.unanswered)
-    line.sinks.publisher.report("camera", line.capture.trouble)
+    line.sinks.publisher.report("camera", line.capture.trouble or line.judge.maintenance)
     line.sinks.report_trouble()
     line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
@@ -106,6 +106,8 @@ def _answer_left(line: Line, unanswered: Unanswered) -> None:
 
 def _judge(line: Line, shot: Shot) -> None:
     judged, sinks = line.judge.judge(shot), line.sinks
+    if not judged:
+        return
     events = [each.event for each in judged]
     line.outputs.show(worst_of(events).verdict, shot.frame.exposed)  # First: a gate may be near.
     for event in events:

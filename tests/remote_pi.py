@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from fakes import FakeRequest
 
+    from edge.contract.preprocess import Pixels
+
 _ADDRESS = "REMOTE_PI"
 _MODULE = "import remote_pi, sys\nsys.modules[__name__] = remote_pi.serve()\n"
 _WIDTH, _HEIGHT = 160, 128
@@ -49,13 +51,13 @@ class RemotePi:
 def serve() -> ModuleType:
     """Return the module picamera2, and let a test drive its cameras."""
     pi = PiCameras()
-    pi.show(np.asarray(render(1, 0, height=_HEIGHT, width=_WIDTH).pixels))
+    part = np.asarray(render(1, 0, height=_HEIGHT, width=_WIDTH).pixels)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(os.environ[_ADDRESS])
     server.listen()
     threading.Thread(target=_listen, args=(pi, server), daemon=True).start()
     module = pi.module()
-    module.Picamera2.capture_request = _at_a_rate(module.Picamera2.capture_request)
+    module.Picamera2.capture_request = _at_a_rate(pi, part, module.Picamera2.capture_request)
     return module
 
 
@@ -67,12 +69,16 @@ def _listen(pi: PiCameras, server: socket.socket) -> None:
             link.sendall(b"done")
 
 
-def _at_a_rate(capture: Any) -> Any:
-    """Have frames take the time that a real sensor takes."""
+def _at_a_rate(pi: PiCameras, part: Pixels, capture: Any) -> Any:
+    """Have frames take the time that a real sensor takes, and no two be equal unless it is frozen."""
+    dice = np.random.default_rng(1)
 
     def paced(camera: Any, wait: float | None = None) -> FakeRequest:
         period, _ = camera.camera_config["controls"]["FrameDurationLimits"]
         time.sleep(period / 1e6)
+        if not pi.frozen:
+            light = 0 if pi.covered else part.astype(np.int16)
+            pi.show(np.clip(light + dice.integers(-2, 3, part.shape), 0, 255).astype(np.uint8))
         request: FakeRequest = capture(camera, wait)
         return request
 

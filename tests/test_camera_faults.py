@@ -82,3 +82,23 @@ def test_a_driver_that_does_not_let_go_ends_the_process(
             pi.do("jam")
         assert daemon.wait(30) == 5
         assert "a new start may free it" in recorder.wait_for_status("offline")["reason"]
+
+
+@pytest.mark.parametrize("what", [("freeze", "thaw", "frozen"), ("cover", "uncover", "black")])
+def test_a_camera_that_shows_nothing_new(
+    tmp_path: Path, broker: Broker, demo_bundle: Path, what: tuple[str, str, str]
+) -> None:
+    """A frozen or a black picture is no PASS: it is UNKNOWN, `status` asks for somebody, and then all is well again."""
+    (fault, end, words), pi = what, RemotePi(tmp_path)
+    config = config_for(tmp_path, demo_bundle, broker.port, pi.camera)
+    with Recorder(broker.port) as recorder, running_daemon(config, pi.environment) as daemon:
+        recorder.wait(lambda r: sees(r, 0))
+        pi.do(fault)
+        recorder.wait(lambda r: any(words in event["reason"] for event in unknowns(r)))
+        assert words in recorder.wait_for_status("degraded")["reason"]
+        before = len(recorder.named("event"))
+        assert not sees(recorder, before - 5)
+        pi.do(end)
+        recorder.wait(lambda r: sees(r, before))
+        assert recorder.wait_for_status("online")["reason"] == ""
+        stop(daemon)

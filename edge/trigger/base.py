@@ -21,6 +21,8 @@ class Shot(Record, frozen=True):
     frame: Frame | BadFrame
     deadline: float = inf
     """time.monotonic() seconds by which its verdict counts; later it is UNKNOWN."""
+    is_optional: bool = False
+    """Whether it needs no verdict where there is no part: something moved, which may have been one that left."""
     boot_id: str = ""
     """Of the start of the daemon in which it was fired; empty: of this one."""
 

@@ -104,7 +104,7 @@ class MotionTriggered:
         if rested is None:
             return None
         if rested:
-            return Shot(self._name(), frame, deadline)
+            return Shot(self._name(), frame, deadline, is_optional=True)
         problem = f"what moved did not come to rest within {self._config.deadline_s:g} s"
         return Shot(self._name(), BadFrame(frame.number, frame.source, frame.exposed, problem))
 
