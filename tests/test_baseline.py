@@ -207,3 +207,12 @@ def test_parts_on_a_moving_belt_cannot_be_compared() -> None:
     found = taught([np.roll(photograph(4, part), rng.integers(0, 640), axis=1) for part in range(12)])
     assert "differ too much to compare others with" in found.misfit(CAMERA, PLACED)
     assert found.misfit(CAMERA, ("light", "focus")) == ""
+
+
+@pytest.mark.parametrize(("median", "deviation", "alike"), [(0.7, 0.07, True), (0.69, 0, False), (0.9, 0.13, False)])
+def test_frames_must_be_alike_typically_and_nearly_always(
+    baseline: Baseline, median: float, deviation: float, *, alike: bool
+) -> None:
+    """Where good parts may be as unlike as an empty fixture is, the baseline compares nothing."""
+    found = msgspec.structs.replace(baseline, likeness=Spread(median, deviation))
+    assert (found.misfit(CAMERA, PLACED) == "") is alike

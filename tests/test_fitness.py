@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge import config
 from edge.contract.preprocess import Region
+from edge.errors import ConfigError
 from edge.guard.fitness import Fitness, Maintenance
 
 
@@ -45,3 +50,21 @@ def test_the_alarm_says_how_many_frames_and_why() -> None:
     two = Maintenance("left", 2)
     assert two.after(Fitness("dark")) == ""
     assert two.after(Fitness("blurred")) == "camera left: the last 2 frames are not fit to be judged: blurred"
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (
+            {"checks": ["focsu"]},
+            "guard.checks[0] is 'focsu': expected one of 'fixture', 'focus', 'frozen', 'light', 'part'",
+        ),
+        ({"max_shift": 0}, "guard.max_shift is 0: expected a number above 0 and at most 0.25"),
+        ({"alarm_after": 0}, "guard.alarm_after is 0: expected a whole number at least 1"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_named(rules: dict[str, Any], message: str) -> None:
+    """Each line names the key of [guard], its value and what it should be."""
+    with pytest.raises(ConfigError) as caught:
+        config.parse({"bundle": "b", "camera": {"kind": "synthetic"}, "guard": rules}, Path("d.toml"))
+    assert str(caught.value) == f"d.toml: {message}"

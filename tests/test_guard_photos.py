@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +82,27 @@ def test_fresh_photographs_pass_and_faults_do_not(
         figure(f"{name}: {number} of {count} exposures refused")
     assert refused.pop("fresh") == 0
     assert set(refused.values()) == {count}
+
+
+def test_a_small_shift_of_a_photograph_is_measured(
+    photographs: dict[int, Image.Image], figure: Callable[[str], None]
+) -> None:
+    """By how much an exposure was moved is known to half a pixel of 1040, so that its regions can follow."""
+    errors = []
+    for photograph in some(photographs):
+        guard = Guard(Rules(), taught([still(photograph, seed) for seed in range(10)]), still_s=inf)
+        found = {dx: guard.inspect(frame(still(photograph, 90, dx))).dx for dx in (-17, 0, 5, 12)}
+        errors += [abs(1040 * measured - dx) for dx, measured in found.items()]
+    figure(f"a shift is {np.median(errors):.2f} of 1040 pixels off in the median, {max(errors):.2f} at most")
+    assert max(errors) < 0.5
+
+
+def still(photograph: Image.Image, seed: int, dx: int = 0) -> Pixels:
+    """Take the photograph once more from `dx` pixels further left, by its own noise."""
+    width, height = photograph.size
+    view = np.asarray(photograph.crop((PLAY - dx, PLAY, width - PLAY - dx, height - PLAY)), np.float32)
+    noise = np.random.default_rng(seed).normal(0, 3, (*view.shape[:2], 1))
+    return np.clip(view + noise + 0.5, 0, 255).astype(np.uint8)
 
 
 def test_another_insert_in_the_same_set_up_passes(

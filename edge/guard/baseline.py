@@ -46,8 +46,8 @@ _SHARPNESS_LEAST = 0.01
 _LIKE = 0.5
 """The likeness to the reference that is always enough, for a defect must be judged: the worst of 288 rendered ones has
 0.64, the best of 96 empty fixtures 0.11."""
-_ALIKE = 0.7
-"""The least typical likeness of frames that show one scene."""
+_ALIKE, _STILL_ALIKE = 0.7, 0.3
+"""The least likeness of frames that show one scene, typically and 5 deviations below: an empty fixture has less."""
 _WIDEST = 300
 """No measure, nor the logarithm of one, is larger."""
 PLACED = frozenset({"part", "fixture"})
@@ -139,7 +139,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def alike(self) -> bool:
         """Whether the frames showed one scene, so that another can be compared with them."""
-        return self.likeness.median >= _ALIKE
+        return self.likeness.median >= _ALIKE and self.usual_likeness >= _STILL_ALIKE
 
     def reference(self, kind: Literal["part", "empty"]) -> Reference:
         """Return one of the reference pictures, to compare with."""
@@ -152,9 +152,10 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             mine, yours = f"{self.camera!r}, rotate = {self.rotate}", f"{camera.name!r}, rotate = {camera.rotate}"
             return f"the baseline is of camera {mine}, not {yours}; {RETAKE}"
         if not self.alike and not PLACED.isdisjoint(checks):
+            found = f"likeness {self.likeness.median:.2f}, down to {self.usual_likeness:.2f}"
             return (
-                f"the baseline's frames differ too much to compare others with (likeness {self.likeness.median:.2f}, "
-                f"at least {_ALIKE:g} needed): let good parts rest in one place and {RETAKE}, "
+                f"the baseline's frames differ too much to compare others with ({found}; {_ALIKE:g} and "
+                f"{_STILL_ALIKE:g} are needed): let good parts rest in one place and {RETAKE}, "
                 'or leave "part" and "fixture" out of guard.checks'
             )
         return ""
