@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from edge import config as configs
 from edge.camera import open_camera
@@ -14,9 +11,9 @@ from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
-from edge.contract.json import NOT_JSON
 from edge.contract.preprocess import Tiles
-from edge.errors import BundleError, CameraError, DamagedLedgerError, DataError, LedgerError
+from edge.errors import CameraError, DamagedLedgerError, LedgerError
+from edge.golden import EXPECTED, check_golden
 from edge.mqtt.broker import address, check_broker, make_client
 from edge.state import state_dir
 
@@ -24,11 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.config import CameraConfig
-    from edge.contract.bundle import Bundle
 
 FRAME_SECONDS = 10.0
-GOLDEN = "golden/"
-EXPECTED = "golden/expected.json"
 
 
 def run(path: Path, *, live: bool) -> int:
@@ -56,33 +50,6 @@ def run(path: Path, *, live: bool) -> int:
         print(f"ok  camera         {_one_frame(config.camera)}")
         _check_broker(config)
     return 0
-
-
-def check_golden(classifier: Classifier, bundle: Bundle) -> int:
-    """Judge the bundle's golden frames on this device's runtime and return how many there are.
-
-    Raises BundleError if the frames are damaged, or a score is further off than the manifest's tolerance.
-    """
-    from edge.contract.pictures import load_picture
-
-    try:
-        expected = msgspec.json.decode(bundle.files[EXPECTED], type=dict[str, dict[str, float]])
-        frames = {name: load_picture(BytesIO(bundle.files[GOLDEN + name])) for name in expected}
-    except (*NOT_JSON, KeyError, DataError) as error:
-        raise BundleError(f"{EXPECTED}: golden frames that cannot be used ({error}); rebuild the bundle") from error
-    labels = [label.name for label in bundle.manifest.labels]
-    tolerance = bundle.manifest.golden_tolerance
-    for name, scores in expected.items():
-        if sorted(scores) != sorted(labels):
-            raise BundleError(f"{EXPECTED}: {name} does not have a score for each label; rebuild the bundle")
-        found = dict(zip(labels, classifier.classify(frames[name]).scores.tolist(), strict=True))
-        worst = max(abs(found[label] - scores[label]) for label in labels)
-        if not worst <= tolerance:  # Not `>`: a score that is not a number must fail too.
-            raise BundleError(
-                f"golden frame {name}: a score is {worst:.3g} off, more than {tolerance:g}; "
-                "this runtime computes the model wrongly: install another one"
-            )
-    return len(expected)
 
 
 def _ledger(folder: Path) -> str:

@@ -8,7 +8,7 @@ to one logit a class, all as the bundle declares. A graph of contract 3 gives `e
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +17,18 @@ from edge import runtime
 from edge.config import Runtime
 from edge.contract.pooling import Mean, pool
 from edge.contract.preprocess import WHOLE_FRAME, preprocess
+from edge.engine import InProcess
 from edge.errors import BundleError
 from edge.record import Record
 from edge.tensors import Tensor, require_quantized, the_input, the_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edge.contract.bundle import Bundle, Manifest
     from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation, Tiles
+    from edge.engine import Engine, Stored
     from edge.tensors import Outputs
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -66,17 +68,17 @@ class Classifier:
         manifest = bundle.manifest
         self.bundle = bundle
         self.engine = opened.engine
-        self._interpreter = opened.interpreter
         self._input = the_input(opened.interpreter.get_input_details())
         self._outputs = the_outputs(opened.interpreter.get_output_details(), len(manifest.labels))
         self._pooled = _pooled_output(manifest, self._outputs)
         self._softmax = self._outputs.scores.is_softmax
         height, width = self.input_size
         self._canvas, corners = _layout(manifest.preprocess.tiles, height, width)
-        self._tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
         self._cells = _cells(corners, self._input, self._outputs.logit_map)
-        self._kept = _kept_outputs(self._outputs, len(corners))
-        self._runs: list[dict[int, npt.NDArray[Any]]] | None = None
+        tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
+        given = [tensor.index for tensor in self._outputs.all]
+        self._engine: Engine = InProcess(opened.interpreter, self._input.index, given, tiles)
+        self._given: Mapping[int, Stored] | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -112,8 +114,8 @@ class Classifier:
             rotate=rotate,
         )
         prepared = time.perf_counter()
-        self._run(canvas)
-        logits, scores = self._judge()
+        self._given = self._engine.run(self._stored(canvas))
+        logits, scores = self._judge(self._given)
         done = time.perf_counter()
         return Prediction(scores, logits, (prepared - started) * 1e3, (done - prepared) * 1e3)
 
@@ -124,7 +126,8 @@ class Classifier:
         first frame.
         """
         tensor = self._outputs.logit_map
-        return stitch(self._values(tensor), self._cells) if tensor and self._runs is not None else None
+        given = self._given
+        return stitch(tensor.real(given[tensor.index]), self._cells) if tensor and given is not None else None
 
     def embedding(self) -> Floats | None:
         """Return the last frame's features, float32 [d], averaged over places and tiles.
@@ -132,33 +135,20 @@ class Classifier:
         None if the model gives none, or before the first frame.
         """
         tensor = self._outputs.embedding
-        return pool(self._values(tensor), Mean()) if tensor and self._runs is not None else None
+        given = self._given
+        return pool(tensor.real(given[tensor.index]), Mean()) if tensor and given is not None else None
 
-    def _run(self, canvas: Pixels) -> None:
-        """Run the model on every tile; a view each, because copies of them all would be several times the canvas."""
-        stored = (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
-        runs = []
-        for rows, columns in self._tiles:
-            self._interpreter.set_tensor(self._input.index, stored[np.newaxis, rows, columns])
-            self._interpreter.invoke()
-            if self._kept:
-                runs.append({index: self._interpreter.get_tensor(index) for index in self._kept})
-        self._runs = runs
+    def _stored(self, canvas: Pixels) -> Stored:
+        return (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
 
-    def _judge(self) -> tuple[Floats, Floats]:
+    def _judge(self, given: Mapping[int, Stored]) -> tuple[Floats, Floats]:
         """Return the logits and scores of the tiles that were run."""
-        values = self._values(self._pooled)
+        values = self._pooled.real(given[self._pooled.index])
         if self._softmax:
             return np.log(np.maximum(values[0], np.float32(1 / 512))), values[0]
         by_place = values if values.ndim == 2 else values.reshape(-1, values.shape[-1])  # noqa: PLR2004 - [tiles, n]
         logits = pool(by_place, self.bundle.manifest.pooling)
         return logits, softmax(logits / self.bundle.manifest.temperature)
-
-    def _values(self, tensor: Tensor) -> Floats:
-        """Return one output of all tiles, float32 [tiles, ...]."""
-        if not self._runs:
-            return tensor.real(self._interpreter.get_tensor(tensor.index))
-        return tensor.real(np.concatenate([run[tensor.index] for run in self._runs]))
 
 
 def softmax(logits: Floats) -> Floats:
@@ -198,14 +188,6 @@ def _pooled_output(manifest: Manifest, outputs: Outputs) -> Tensor:
         problem = f"the model has no logit map for pooling {pooling.__struct_config__.tag!r}"
         raise BundleError(f"{problem}; set pooling mean, or rebuild it with edge-train build")
     return require_quantized(outputs.logit_map, "logits by place")
-
-
-def _kept_outputs(outputs: Outputs, tiles: int) -> list[int]:
-    """Return the indices of the outputs to copy after each tile's run; of a lone tile the interpreter keeps them."""
-    if tiles == 1:
-        return []
-    every = (outputs.scores, outputs.logit_map, outputs.embedding)
-    return [tensor.index for tensor in every if tensor is not None]
 
 
 def _layout(tiles: Tiles, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
