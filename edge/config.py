@@ -17,6 +17,7 @@ import msgspec
 from edge.contract.names import NAME, CommandName, is_host
 from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
 from edge.errors import ConfigError
+from edge.sections import Runtime as Runtime  # noqa: PLC0414 - it belongs here, but for the room
 from edge.sections import Section, Sparkplug
 from edge.sections import doc as _doc
 
@@ -174,13 +175,6 @@ class HomeAssistant(Section, frozen=True, kw_only=True):
         str,
         _doc("Home Assistant's discovery prefix; the broker's rules name it too", pattern=_WHOLE_NAME),
     ] = "homeassistant"
-
-
-class Runtime(Section, frozen=True, kw_only=True):
-    """The TFLite interpreter."""
-
-    engine: Annotated[Literal["auto", "litert", "tflite-runtime"], _doc("auto: LiteRT where it is installed")] = "auto"
-    threads: Annotated[int, _doc("more than 1 helps only on idle cores", ge=1, le=64)] = 1
 
 
 class Config(Section, frozen=True, kw_only=True):
