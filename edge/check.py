@@ -12,7 +12,7 @@ from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import Tiles
-from edge.errors import CameraError, DamagedLedgerError, LedgerError
+from edge.errors import CameraError, DamagedLedgerError, LedgerError, RuntimeUnavailableError
 from edge.golden import EXPECTED, check_golden
 from edge.mqtt.broker import address, check_broker, make_client
 from edge.state import state_dir
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from edge.config import CameraConfig
 
 FRAME_SECONDS = 10.0
+ACCELERATOR_SECONDS = 60.0
+"""For three attempts to open it: one that hangs takes longer, and is reported as that."""
 
 
 def run(path: Path, *, live: bool) -> int:
@@ -46,10 +48,22 @@ def run(path: Path, *, live: bool) -> int:
     print(f"ok  runtime        {classifier.engine}, {width}x{height} pixels{shown}")
     if EXPECTED in bundle.files:
         print(f"ok  golden frames  {check_golden(classifier, bundle)} give the expected scores")
+    _check_accelerator(classifier)
     if live:
         print(f"ok  camera         {_one_frame(config.camera)}")
         _check_broker(config)
     return 0
+
+
+def _check_accelerator(classifier: Classifier) -> None:
+    """Wait for the accelerator, if one is configured; raises RuntimeUnavailableError if it does not judge."""
+    try:
+        if classifier.accelerated is not None:
+            if trouble := classifier.accelerated.settle(ACCELERATOR_SECONDS):
+                raise RuntimeUnavailableError(trouble)
+            print("ok  accelerator    the Edge TPU gives the golden frames' expected scores")
+    finally:
+        classifier.close()
 
 
 def _ledger(folder: Path) -> str:

@@ -7,6 +7,7 @@ to one logit a class, all as the bundle declares. A graph of contract 3 gives `e
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,7 +18,7 @@ from edge import runtime
 from edge.config import Runtime
 from edge.contract.pooling import Mean, pool
 from edge.contract.preprocess import WHOLE_FRAME, preprocess
-from edge.engine import InProcess
+from edge.engine import InProcess, Layout
 from edge.errors import BundleError
 from edge.record import Record
 from edge.tensors import Tensor, require_quantized, the_input, the_outputs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from edge.accelerator.accelerated import Accelerated
     from edge.contract.bundle import Bundle, Manifest
     from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation, Tiles
     from edge.engine import Engine, Stored
@@ -60,7 +62,7 @@ class Classifier:
         """Probe the model in a child process, then load it.
 
         Raises BundleError for a model that does not fit its labels, tiles, pooling or contract,
-        RuntimeUnavailableError without a runtime.
+        RuntimeUnavailableError without a runtime. An accelerator is opened meanwhile; `accelerated` says how it fares.
         """
         settings = settings or Runtime()
         runtime.probe(bundle.model, bundle.model_sha256, settings, state_dir)
@@ -75,10 +77,20 @@ class Classifier:
         height, width = self.input_size
         self._canvas, corners = _layout(manifest.preprocess.tiles, height, width)
         self._cells = _cells(corners, self._input, self._outputs.logit_map)
-        tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
-        given = [tensor.index for tensor in self._outputs.all]
-        self._engine: Engine = InProcess(opened.interpreter, self._input.index, given, tiles)
+        layout = Layout(taken=self._input, given=self._outputs.all, canvas=self._canvas, corners=tuple(corners))
+        cpu = InProcess(opened.interpreter, layout)
+        self._engine: Engine = cpu
         self._given: Mapping[int, Stored] | None = None
+        self.accelerated: Accelerated | None = None
+        if settings.accelerator != "none":
+            from edge.accelerator.accelerated import accelerate
+
+            self._engine = self.accelerated = accelerate(cpu, bundle, settings, self._require_golden)
+
+    def close(self) -> None:
+        """End the accelerator's process, if there is one."""
+        if self.accelerated is not None:
+            self.accelerated.close()
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -98,9 +110,10 @@ class Classifier:
         region: Region = WHOLE_FRAME,
         rotate: Rotation = 0,
     ) -> Prediction:
-        """Preprocess one frame as the bundle says and run the model on it; raises ValueError as `preprocess`.
+        """Preprocess one frame as the bundle says and run the model on it.
 
-        A canvas, which `preprocess` made before, is taken as it is.
+        A canvas, which `preprocess` made before, is taken as it is. Raises ValueError as `preprocess`, and RuntimeError
+        if the model cannot be run.
         """
         started = time.perf_counter()
         height, width = self._canvas
@@ -114,6 +127,7 @@ class Classifier:
             rotate=rotate,
         )
         prepared = time.perf_counter()
+        self._given = None  # Should this fail, there is no map of the frame before.
         self._given = self._engine.run(self._stored(canvas))
         logits, scores = self._judge(self._given)
         done = time.perf_counter()
@@ -137,6 +151,14 @@ class Classifier:
         tensor = self._outputs.embedding
         given = self._given
         return pool(tensor.real(given[tensor.index]), Mean()) if tensor and given is not None else None
+
+    def _require_golden(self, engine: Engine) -> None:
+        """Raise BundleError unless an engine gives the golden frames' scores; called by the accelerator's thread."""
+        from edge.golden import check_golden
+
+        beside = copy.copy(self)
+        beside._engine = engine  # noqa: SLF001 - its own copy
+        check_golden(beside, self.bundle)
 
     def _stored(self, canvas: Pixels) -> Stored:
         return (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas

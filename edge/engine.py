@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from edge.record import Record
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from edge.runtime import Interpreter
+    from edge.tensors import Tensor
 
 Stored: TypeAlias = npt.NDArray[Any]
 """int8 or uint8, as a quantized tensor stores its values."""
-Tile: TypeAlias = tuple[slice, slice]
-"""Rows and columns of a canvas."""
+
+
+class Layout(Record, frozen=True, kw_only=True):
+    """Which tensors of a model are used, and how its tiles lie on a canvas, in pixels."""
+
+    taken: Tensor
+    given: tuple[Tensor, ...]
+    canvas: tuple[int, int]
+    """Height and width."""
+    corners: tuple[tuple[int, int], ...]
+    """Each tile's (top, left)."""
 
 
 class Engine(Protocol):
@@ -31,19 +43,19 @@ class Engine(Protocol):
 class InProcess:
     """An interpreter in this process: the CPU's."""
 
-    def __init__(self, interpreter: Interpreter, taken: int, given: Sequence[int], tiles: Sequence[Tile]) -> None:
-        """Run `tiles` through the input tensor of index `taken`, and keep the output tensors `given`."""
+    def __init__(self, interpreter: Interpreter, layout: Layout) -> None:
+        _, height, width, _ = layout.taken.shape
+        self.layout = layout
         self._interpreter = interpreter
-        self._taken = taken
-        self._given = given
-        self._tiles = tiles
+        self._taken = layout.taken.index
+        self._given = [tensor.index for tensor in layout.given]
+        self._tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in layout.corners]
 
     def run(self, canvas: Stored) -> Mapping[int, Stored]:
         """Run the tiles one by one; a view each, because copies of them all would be several times the canvas."""
         runs = [self._run(canvas[np.newaxis, rows, columns]) for rows, columns in self._tiles]
-        if len(runs) == 1:
-            return dict(zip(self._given, runs[0], strict=True))
-        return {index: np.concatenate(parts) for index, parts in zip(self._given, zip(*runs, strict=True), strict=True)}
+        by_output = zip(*runs, strict=True)
+        return {index: np.concatenate(parts) for index, parts in zip(self._given, by_output, strict=True)}
 
     def _run(self, tile: Stored) -> list[Stored]:
         self._interpreter.set_tensor(self._taken, tile)

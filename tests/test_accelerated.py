@@ -1,0 +1,245 @@
+"""A real worker process with a stand-in for the Edge TPU's library that crashes, hangs and lies: frames are judged."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from accelerators import FRAME, WARMING, Standin, bundle, children, compile_standin, descriptors, line
+from tiny_models import patch_model
+
+from edge.classifier import Classifier
+from edge.contract.bundle import EDGE_TPU_MODEL
+from edge.errors import AcceleratorError, BundleError
+from edge.golden import EXPECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from edge.accelerator.accelerated import Accelerated
+    from edge.classifier import Floats
+    from edge.contract.bundle import Bundle
+
+PATIENCE = 60.0
+"""Seconds for what takes a tenth of one on an idle machine."""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in's library."""
+    return compile_standin(tmp_path_factory.mktemp("standin"))
+
+
+@pytest.fixture(scope="module")
+def parts() -> Bundle:
+    """A bundle that has a model for it."""
+    return bundle()
+
+
+@pytest.fixture(scope="module")
+def expected(parts: Bundle) -> Floats:
+    """The scores of FRAME by the CPU alone."""
+    return Classifier(parts).classify(FRAME).scores
+
+
+@pytest.fixture
+def standin(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """The stand-in, behaving well."""
+    monkeypatch.setenv("STANDIN_EDGETPU", str(tmp_path / "behaves"))
+    return Standin(library, tmp_path / "behaves")
+
+
+@pytest.fixture
+def opened(parts: Bundle, standin: Standin) -> Iterator[Callable[..., Classifier]]:
+    """Opens lines, and closes them."""
+    made: list[Classifier] = []
+
+    def opener(**limits: float) -> Classifier:
+        made.append(line(parts, standin.settings(), **limits))
+        return made[-1]
+
+    yield opener
+    for each in made:
+        each.close()
+    assert children() == {}
+
+
+def engine(of: Classifier) -> Accelerated:
+    assert of.accelerated is not None
+    return of.accelerated
+
+
+def wait_until_it_judges(of: Classifier) -> None:
+    held = engine(of)
+    with held._changed:
+        assert held._changed.wait_for(lambda: held._plan.accelerated, PATIENCE), held._plan.reason
+
+
+def test_the_accelerator_judges_as_the_cpu_does(opened: Callable[..., Classifier], expected: Floats) -> None:
+    """Once its golden frame came out right it answers, with the same scores, heat map and embedding, and counts."""
+    judging = opened()
+    assert engine(judging).settle(PATIENCE) == ""
+    for number in range(1, 4):
+        np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+        assert engine(judging).health().invokes == number
+    assert engine(judging).health().state == "accelerated"
+    alone = Classifier(judging.bundle)
+    alone.classify(FRAME)
+    np.testing.assert_array_equal(judging.logit_map(), alone.logit_map())
+    np.testing.assert_array_equal(judging.embedding(), alone.embedding())
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("no-device", "no Edge TPU answers (Failed to load delegate from"),
+        ("crash-load", "the Edge TPU's library died of SIGSEGV"),
+        ("hang-load", "the Edge TPU did not answer within 2000 ms"),
+        ("refuse-model", "the Edge TPU refuses the model"),
+        ("wrong", "golden frame 0.png: a score is"),
+        ("crash-invoke 1", "the Edge TPU's library died of SIGSEGV"),
+        ("crash-invoke 3", "the Edge TPU's library died of SIGSEGV"),
+    ],
+)
+def test_what_cannot_be_opened_leaves_judging_to_the_cpu(  # noqa: PLR0913, PLR0917 - fixtures
+    opened: Callable[..., Classifier],
+    standin: Standin,
+    expected: Floats,
+    figure: Callable[[str], None],
+    how: str,
+    reason: str,
+) -> None:
+    """Whatever goes wrong while it opens, each frame meanwhile is judged at once, and it is back when it can be."""
+    standin.behave(how)
+    judging = opened(opening=2.0)
+    slowest = 0.0
+    while not engine(judging)._plan.paused:
+        found = judging.classify(FRAME)
+        slowest = max(slowest, found.invoke_ms)
+        np.testing.assert_array_equal(found.scores, expected)
+    figure(f"slowest frame {slowest:.1f} ms while three attempts failed")
+    assert reason in engine(judging).trouble
+    assert (engine(judging).health().state, engine(judging).health().invokes) == ("cpu", 0)
+    standin.behave("works")
+    wait_until_it_judges(judging)
+    np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+    assert (engine(judging).trouble, engine(judging).health().invokes) == ("", 1)
+
+
+def test_a_library_that_is_not_there(parts: Bundle, standin: Standin, expected: Floats) -> None:
+    """The reason names the library and the remedy."""
+    judging = line(parts, msgspec.structs.replace(standin.settings(), library="libnowhere.so.9"))
+    trouble = engine(judging).settle(PATIENCE)
+    assert "libnowhere.so.9 does not load (libnowhere.so.9: cannot open shared object file" in trouble
+    assert "install the Edge TPU's library" in trouble
+    np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+    judging.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("crash-invoke", "the Edge TPU's library died of SIGSEGV"),
+        ("hang-invoke", "the Edge TPU did not answer within 900 ms"),
+        ("fail-invoke", "failed to invoke"),
+    ],
+)
+def test_the_frame_that_it_fails_at_is_judged(  # noqa: PLR0913, PLR0917 - fixtures
+    opened: Callable[..., Classifier],
+    standin: Standin,
+    expected: Floats,
+    figure: Callable[[str], None],
+    how: str,
+    reason: str,
+) -> None:
+    """The very frame gets its verdict within the deadline, from the CPU; so do the next, until it is back."""
+    standin.behave(f"{how} {WARMING + 2 * 2 + 1}")
+    judging = opened(deadline=1.0)
+    assert engine(judging).settle(PATIENCE) == ""
+    for _ in range(2):
+        judging.classify(FRAME)
+    began = time.monotonic()
+    found = judging.classify(FRAME)
+    seconds = time.monotonic() - began
+    np.testing.assert_array_equal(found.scores, expected)
+    figure(f"the verdict came after {seconds * 1e3:.0f} ms")
+    assert seconds < 1.0
+    assert reason in engine(judging).trouble
+    standin.behave("works")
+    wait_until_it_judges(judging)
+    np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+    assert (engine(judging).health().failures, engine(judging).health().invokes) == (1, 3)
+
+
+def test_a_frame_that_nobody_can_judge_in_time_says_so(opened: Callable[..., Classifier], standin: Standin) -> None:
+    """Where the CPU would come too late the frame is no verdict but an error that says why; the next is the CPU's."""
+    judging = opened(deadline=0.5)
+    assert engine(judging).settle(PATIENCE) == ""
+    standin.behave("hang-invoke 1")
+    engine(judging)._cpu_seconds = 0.4
+    with pytest.raises(AcceleratorError, match=r"did not answer within 250 ms, and the CPU needs 400 ms more"):
+        judging.classify(FRAME)
+    assert judging.logit_map() is None
+    judging.classify(FRAME)
+    assert judging.logit_map() is not None
+
+
+def test_a_hundred_failures_leave_nothing_behind(
+    parts: Bundle, standin: Standin, figure: Callable[[str], None]
+) -> None:
+    """After a hundred crashes and refusals there is no zombie, no descriptor, no thread more than before."""
+    before = descriptors()
+    standin.behave("no-device")
+    judging = line(parts, standin.settings(), pause=0.0)
+    held, began = engine(judging), time.monotonic()
+    for number, how in enumerate(("no-device", "crash-load", "refuse-model", "crash-invoke 1"), 1):
+        standin.behave(how)
+        with held._changed:
+            assert held._changed.wait_for(lambda least=25 * number: held._plan.failures >= least, 10 * PATIENCE)  # type: ignore[misc]
+    figure(f"{held._plan.failures} failed attempts in {time.monotonic() - began:.1f} s")
+    judging.close()
+    assert not held._thread.is_alive()
+    assert children() == {}
+    assert descriptors() == before
+
+
+def test_another_model_is_refused(parts: Bundle, standin: Standin) -> None:
+    """A twin that gives other tensors than the CPU's model is not used, whatever its golden frames would be."""
+    other = parts.files | {EDGE_TPU_MODEL: patch_model(64, 64, 16, custom="edgetpu-custom-op")}
+    judging = line(msgspec.structs.replace(parts, files=other), standin.settings())
+    assert "model_edgetpu.tflite takes or gives other tensors" in engine(judging).settle(PATIENCE)
+    judging.close()
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"), [(EDGE_TPU_MODEL, "the bundle has no model_edgetpu.tflite"), (EXPECTED, "no golden frames")]
+)
+def test_a_bundle_without_what_it_takes_is_refused(parts: Bundle, standin: Standin, missing: str, reason: str) -> None:
+    """An accelerator that is asked for and can never judge ends the start with the remedy."""
+    files = {name: content for name, content in parts.files.items() if name != missing}
+    with pytest.raises(BundleError, match=rf"{reason}.*set runtime.accelerator to none"):
+        Classifier(msgspec.structs.replace(parts, files=files), standin.settings())
+    assert children() == {}
+
+
+def test_what_happens_is_logged_once(
+    opened: Callable[..., Classifier], standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it fails in the same way, the log has one line of it, and one when it is back."""
+    caplog.set_level("INFO")
+    standin.behave("no-device")
+    judging = opened(pause=0.0)
+    held = engine(judging)
+    with held._changed:
+        held._changed.wait_for(lambda: held._plan.failures >= 5, PATIENCE)
+    standin.behave("works")
+    wait_until_it_judges(judging)
+    told = [record.getMessage() for record in caplog.records if "accelerator" in record.name]
+    assert [text.partition(":")[0].partition(";")[0] for text in told] == [
+        "the Edge TPU cannot be used",
+        "the Edge TPU judges",
+    ]
