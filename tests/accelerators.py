@@ -26,6 +26,7 @@ from edge.contract.preprocess import PreprocessSpec, Tiles
 from edge.golden import EXPECTED, GOLDEN
 
 if TYPE_CHECKING:
+    from edge.accelerator.accelerated import Accelerated
     from edge.contract.preprocess import Pixels
 
 SIDE, CELL = 64, 32
@@ -35,19 +36,22 @@ SPEC = PreprocessSpec(tiles=Tiles(columns=2, overlap=0.5))
 WARMING = 1 + 2 * 2
 """Invokes before the first frame of a line: see `bundle`; the first canvas is blank, and each has two tiles."""
 
+PATIENCE = 60.0
+"""Seconds for what takes a tenth of one on an idle machine."""
+
 
 class Standin:
     """The library, and the file that says how it behaves."""
 
     def __init__(self, library: Path, says: Path) -> None:
-        self.library, self._says = library, says
+        self.library, self.says = library, says
         self.behave("works")
 
     def behave(self, how: str) -> None:
         """Behave so from the next load or invoke on; see standin_edgetpu.c."""
-        fresh = self._says.with_suffix(".new")
+        fresh = self.says.with_suffix(".new")
         fresh.write_text(how)
-        fresh.replace(self._says)
+        fresh.replace(self.says)
 
     def settings(self, **runtime: Any) -> Runtime:
         """What a device's [runtime] says of it."""
@@ -92,6 +96,19 @@ def line(
     made.accelerated = accelerate(made._engine, of, settings, made._require_golden, limits)  # type: ignore[arg-type]
     made._engine = made.accelerated
     return made
+
+
+def engine(of: Classifier) -> Accelerated:
+    """Return what a line asks."""
+    assert of.accelerated is not None
+    return of.accelerated
+
+
+def wait_until_it_judges(of: Classifier) -> None:
+    """Return once the accelerator does, however often it was refused before."""
+    held = engine(of)
+    with held._changed:
+        assert held._changed.wait_for(lambda: held._plan.accelerated, PATIENCE), held._plan.reason
 
 
 def descriptors() -> int:

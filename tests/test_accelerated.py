@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from accelerators import FRAME, WARMING, Standin, bundle, children, compile_standin, descriptors, line
+from accelerators import FRAME, PATIENCE, WARMING, bundle, children, descriptors, engine, line, wait_until_it_judges
 from tiny_models import patch_model
 
 from edge.classifier import Classifier
@@ -18,20 +18,11 @@ from edge.golden import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from edge.accelerator.accelerated import Accelerated
+    from accelerators import Standin
+
     from edge.classifier import Floats
     from edge.contract.bundle import Bundle
-
-PATIENCE = 60.0
-"""Seconds for what takes a tenth of one on an idle machine."""
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in's library."""
-    return compile_standin(tmp_path_factory.mktemp("standin"))
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +38,6 @@ def expected(parts: Bundle) -> Floats:
 
 
 @pytest.fixture
-def standin(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standin:
-    """The stand-in, behaving well."""
-    monkeypatch.setenv("STANDIN_EDGETPU", str(tmp_path / "behaves"))
-    return Standin(library, tmp_path / "behaves")
-
-
-@pytest.fixture
 def opened(parts: Bundle, standin: Standin) -> Iterator[Callable[..., Classifier]]:
     """Opens lines, and closes them."""
     made: list[Classifier] = []
@@ -66,17 +50,6 @@ def opened(parts: Bundle, standin: Standin) -> Iterator[Callable[..., Classifier
     for each in made:
         each.close()
     assert children() == {}
-
-
-def engine(of: Classifier) -> Accelerated:
-    assert of.accelerated is not None
-    return of.accelerated
-
-
-def wait_until_it_judges(of: Classifier) -> None:
-    held = engine(of)
-    with held._changed:
-        assert held._changed.wait_for(lambda: held._plan.accelerated, PATIENCE), held._plan.reason
 
 
 def test_the_accelerator_judges_as_the_cpu_does(opened: Callable[..., Classifier], expected: Floats) -> None:

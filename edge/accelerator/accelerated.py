@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 10.0
 """Between two looks at the temperature."""
 _REAP_SECONDS = 0.1
 """Between two looks at a killed process."""
@@ -194,18 +194,23 @@ class Accelerated:
     def _tend(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._plan.due <= time.monotonic(), self._pause())
+                self._changed.wait_for(self._is_called, self._pause())
                 self._dying = [worker for worker in self._dying if not worker.gone()]
                 if self._ended:
                     return
-                step = self._plan.step(time.monotonic())
+                # One that cannot be ended still has the device; another would only hang beside it.
+                step = None if self._dying else self._plan.step(time.monotonic())
             self._temperature = heat.read(self._root).chip
             if step is not None:
                 self._try(step)
 
+    def _is_called(self) -> bool:
+        return self._ended or (self._plan.due <= time.monotonic() and not self._dying)
+
     def _pause(self) -> float:
-        left = max(0.0, self._plan.due - time.monotonic())
-        return min(left, _REAP_SECONDS if self._dying else _LOOK_SECONDS)
+        if self._dying:
+            return _REAP_SECONDS
+        return min(_LOOK_SECONDS, max(0.0, self._plan.due - time.monotonic()))
 
     def _try(self, step: Step) -> None:
         began = time.monotonic()
@@ -236,7 +241,8 @@ class Accelerated:
     def _open(self, worker: Worker, step: Step) -> None:
         """Have a worker open the model and prove itself; raises any exception."""
         task, opening = self._task, self._limits.opening
-        job = msgspec.structs.replace(task.job, reset=step is Step.RESET)
+        on_usb = not task.job.device.startswith("pci")
+        job = msgspec.structs.replace(task.job, reset=step is Step.RESET and on_usb)
         worker.open(job, task.model, task.layout, opening)
         worker.run(self._blank, opening)  # The first run moves the weights to the chip: it alone may take long.
         task.accept(_Candidate(worker, self._share()))

@@ -32,7 +32,7 @@ def reset(root: Path) -> str:
     """
     nodes = find(root)
     if len(nodes) != 1:
-        return f"{len(nodes)} Edge TPUs are on USB: none is reset" if nodes else "no Edge TPU is on USB"
+        return f"{len(nodes)} Edge TPUs are on USB: none is reset" if nodes else ""
     try:
         descriptor = os.open(nodes[0], os.O_WRONLY)
         try:

@@ -21,7 +21,8 @@ class Pace(Record, frozen=True, kw_only=True):
 
     first_pause: float = 10.0
     """After the second failure in a row; it doubles with each further one."""
-    longest_pause: float = 3600.0
+    longest_pause: float = 600.0
+    """An attempt takes a few seconds of one core; somebody who changed the cable waits for no more than this."""
     steady: float = 600.0
     """An accelerator that has judged for so long has proved itself: what failed before no longer counts."""
 

@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,16 +74,20 @@ def main() -> None:
 
 
 def _serve(channel: Channel) -> None:
+    opened = _open(channel)
+    channel.send(Kind.READY, 0, [opened.facts()], None)
+    while True:
+        _, number, canvas = channel.receive({Kind.CANVAS: opened.bytes}, None)
+        channel.send(Kind.OUTPUTS, number, opened.run(canvas), None)
+
+
+def _open(channel: Channel) -> _Opened:
     _, _, raw = channel.receive({Kind.JOB: wire.MAX_JOB_BYTES}, None)
     job = msgspec.json.decode(raw, type=Job)
     _, _, model = channel.receive({Kind.MODEL: MAX_BUNDLE_BYTES}, None)
     if job.reset and (trouble := coral.reset(Path("/"))):
         print(f"edge.accelerator: {trouble}", file=sys.stderr)
-    opened = _Opened(job, bytes(model))
-    channel.send(Kind.READY, 0, [opened.facts()], None)
-    while True:
-        _, number, canvas = channel.receive({Kind.CANVAS: opened.bytes}, None)
-        channel.send(Kind.OUTPUTS, number, opened.run(canvas), None)
+    return _Opened(job, bytes(model))
 
 
 def _interpreter(job: Job, model: bytes) -> Interpreter:
@@ -114,8 +119,13 @@ def _fact(tensor: Tensor) -> Fact:
 
 
 def _end_with(parent: int) -> None:
-    """Leave no core file, whose writing takes long, and no process behind; the daemon's signals are its own."""
+    """Leave no core file, whose writing takes long, and no process behind; the daemon's signals are its own.
+
+    Where memory is short the kernel takes this process, not the daemon (proc(5), oom_score_adj).
+    """
     libc: Any = ctypes.CDLL(None)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", "ascii")
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     for each in (signal.SIGINT, signal.SIGTERM):
