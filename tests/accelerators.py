@@ -116,14 +116,14 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def children() -> dict[int, str]:
-    """Return the state of each child process: a letter of proc(5), Z for a zombie."""
+def children(of: int | None = None) -> dict[int, str]:
+    """Return the state of each child of a process, this one by default: a letter of proc(5), Z for a zombie."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
-        if int(parent) == os.getpid():
+        if int(parent) == (of or os.getpid()):
             found[int(path.parent.name)] = state
     return found

@@ -7,12 +7,15 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
 from accelerators import FRAME, PATIENCE, bundle, children, engine, line, wait_until_it_judges
+from device import running_daemon, stop, write_config
+from recorder import Recorder
 from test_judge import frame, judge_with
 
 from edge import check
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from accelerators import Standin
+    from conftest import Broker
 
     from edge.contract.bundle import Bundle
 
@@ -164,14 +168,18 @@ def test_a_frame_that_is_too_late_is_unknown(judging: Classifier, standin: Stand
     assert judge.judge(frame()).verdict is not Verdict.UNKNOWN
 
 
+def save(parts: Bundle, folder: Path) -> Path:
+    bundles.write(folder, msgspec.structs.replace(parts.manifest, files={}), dict(parts.files))
+    return folder
+
+
 @pytest.mark.parametrize("how", ["works", "no-device"])
 def test_the_check_command_asks_the_accelerator(
     parts: Bundle, standin: Standin, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     """`edge-inspect check` says that it judges, or why it does not with the exit code of a runtime."""
     standin.behave(how)
-    manifest = msgspec.structs.replace(parts.manifest, files={})
-    bundles.write(tmp_path / "parts", manifest, dict(parts.files))
+    save(parts, tmp_path / "parts")
     config = tmp_path / "device.toml"
     config.write_text(
         f'bundle = "parts"\nstate_dir = "state"\n[camera]\nkind = "synthetic"\n'
@@ -184,3 +192,32 @@ def test_the_check_command_asks_the_accelerator(
         with pytest.raises(RuntimeUnavailableError, match="the CPU judges: no Edge TPU answers"):
             check.run(config, live=False)
     assert children() == {}
+
+
+def test_a_running_daemon_loses_no_verdict_by_it(
+    parts: Bundle, standin: Standin, tmp_path: Path, broker: Broker
+) -> None:
+    """Its accelerator is killed while parts go by: none is UNKNOWN, and it still ends in time, with all it started."""
+    config = write_config(
+        tmp_path / "device.toml",
+        bundle=save(parts, tmp_path / "parts"),
+        camera={"kind": "synthetic", "rate": 20},
+        mqtt={"host": "127.0.0.1", "port": broker.port},
+        runtime={"accelerator": "edgetpu", "library": str(standin.library)},
+    )
+    with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+        for number in range(1, 3):
+            recorder.wait_for("event", 20 * number)
+            (pid,) = children(daemon.pid)
+            descriptor = os.pidfd_open(pid)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            assert ends(descriptor)
+            os.close(descriptor)
+        events = recorder.wait_for("event", 60)
+        began = time.monotonic()
+        log = stop(daemon)
+        assert time.monotonic() - began < 2
+        assert daemon.returncode == 0
+    assert all(event["verdict"] != "UNKNOWN" for event in events)
+    assert log.count("the Edge TPU judges") >= 1
+    assert "Traceback" not in log

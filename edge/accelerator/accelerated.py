@@ -192,20 +192,21 @@ class Accelerated:
             self._changed.notify_all()
 
     def _tend(self) -> None:
+        looked = 0.0
         while True:
             with self._changed:
-                self._changed.wait_for(self._is_called, self._pause())
+                if not self._ended:
+                    self._changed.wait(self._pause())
                 self._dying = [worker for worker in self._dying if not worker.gone()]
                 if self._ended:
                     return
+                now = time.monotonic()
                 # One that cannot be ended still has the device; another would only hang beside it.
-                step = None if self._dying else self._plan.step(time.monotonic())
-            self._temperature = heat.read(self._root).chip
+                step = None if self._dying else self._plan.step(now)
+            if now - looked >= _LOOK_SECONDS:
+                looked, self._temperature = now, heat.read(self._root).chip
             if step is not None:
                 self._try(step)
-
-    def _is_called(self) -> bool:
-        return self._ended or (self._plan.due <= time.monotonic() and not self._dying)
 
     def _pause(self) -> float:
         if self._dying:

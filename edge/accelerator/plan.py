@@ -20,7 +20,7 @@ class Pace(Record, frozen=True, kw_only=True):
     """How patient the plan is, in seconds."""
 
     first_pause: float = 10.0
-    """After the second failure in a row; it doubles with each further one."""
+    """After the third failure in a row; it doubles with each further one."""
     longest_pause: float = 600.0
     """An attempt takes a few seconds of one core; somebody who changed the cable waits for no more than this."""
     steady: float = 600.0
