@@ -69,14 +69,14 @@ def compile_standin(folder: Path) -> Path:
     return library
 
 
-def bundle(**manifest: Any) -> Bundle:
+def bundle(side: int = SIDE, spec: PreprocessSpec = SPEC) -> Bundle:
     """Make a bundle of two tiles with a golden frame, and a twin of its model for the stand-in."""
     files = {
-        MODEL: patch_model(SIDE, SIDE, CELL),
-        EDGE_TPU_MODEL: patch_model(SIDE, SIDE, CELL, custom="edgetpu-custom-op"),
+        MODEL: patch_model(side, side, CELL),
+        EDGE_TPU_MODEL: patch_model(side, side, CELL, custom="edgetpu-custom-op"),
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    made = msgspec.structs.replace(MANIFEST, files=hashes, preprocess=SPEC, golden_tolerance=0.02, **manifest)
+    made = msgspec.structs.replace(MANIFEST, files=hashes, preprocess=spec, golden_tolerance=0.02)
     bare = Bundle(None, made, "", files)  # type: ignore[arg-type] - it lies nowhere
     scores = Classifier(bare).classify(FRAME).scores.tolist()
     names = [label.name for label in made.labels]

@@ -11,6 +11,8 @@ import pytest
 from accelerators import FRAME, PATIENCE, WARMING, bundle, children, descriptors, engine, line, wait_until_it_judges
 from tiny_models import patch_model
 
+from edge.accelerator.accelerated import Accelerated, job_for
+from edge.accelerator.plan import Step
 from edge.classifier import Classifier
 from edge.contract.bundle import EDGE_TPU_MODEL
 from edge.errors import AcceleratorError, BundleError
@@ -18,6 +20,7 @@ from edge.golden import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from accelerators import Standin
 
@@ -219,3 +222,26 @@ def test_what_happens_is_logged_once(
         "the Edge TPU cannot be used",
         "the Edge TPU judges",
     ]
+
+
+def test_only_what_is_on_usb_is_reset(opened: Callable[..., Classifier]) -> None:
+    """The worker of a reset resets a USB device before it opens it, also one that nobody named; of PCIe none."""
+    job = engine(opened())._task.job
+    for device, resets in (("", True), ("usb", True), ("usb:1", True), ("pci", False), ("pci:0", False), (":0", True)):
+        named = msgspec.structs.replace(job, device=device)
+        assert job_for(Step.RESET, named).reset is resets
+        assert not job_for(Step.OPEN, named).reset
+
+
+def test_the_chips_temperature_is_in_its_health(opened: Callable[..., Classifier], tmp_path: Path) -> None:
+    """A PCIe chip's is read from its driver's file, in degrees; where there is none it is left out."""
+    sensor = tmp_path / "sys/class/apex/apex_0/temp"
+    sensor.parent.mkdir(parents=True)
+    sensor.write_text("61500\n")
+    held = engine(opened())
+    assert held.settle(PATIENCE) == ""
+    assert held.health().temperature_c is None
+    warm = Accelerated(held._cpu, held._task, held._limits, root=tmp_path)
+    assert warm.settle(PATIENCE) == ""
+    assert warm.health().temperature_c == 61.5
+    warm.close()

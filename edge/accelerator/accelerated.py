@@ -90,6 +90,11 @@ def accelerate(
     return Accelerated(cpu, task, limits or Limits(deadline=settings.invoke_deadline_ms / 1e3))
 
 
+def job_for(step: Step, job: Job) -> Job:
+    """Return what a worker is to do at this step: there is nothing on PCIe that could be reset."""
+    return msgspec.structs.replace(job, reset=step is Step.RESET and not job.device.startswith("pci"))
+
+
 class Accelerated:
     """An engine: one thread asks it, another of its own opens the accelerator, checks it and looks after it."""
 
@@ -242,9 +247,7 @@ class Accelerated:
     def _open(self, worker: Worker, step: Step) -> None:
         """Have a worker open the model and prove itself; raises any exception."""
         task, opening = self._task, self._limits.opening
-        on_usb = not task.job.device.startswith("pci")
-        job = msgspec.structs.replace(task.job, reset=step is Step.RESET and on_usb)
-        worker.open(job, task.model, task.layout, opening)
+        worker.open(job_for(step, task.job), task.model, task.layout, opening)
         worker.run(self._blank, opening)  # The first run moves the weights to the chip: it alone may take long.
         task.accept(_Candidate(worker, self._share()))
 
