@@ -147,7 +147,7 @@ mosquitto:
 	echo "mosquitto could not be installed; tests that need it will be skipped (apt-get install mosquitto mosquitto-clients jq)"
 
 # A nodejs that is not Debian's has its own npm, and conflicts with Debian's.
-TOOLS = mosquitto mosquitto-clients jq bash postgresql openssh-client openssh-server systemd systemd-container iproute2 \
-	debootstrap e2fsprogs $$(command -v npm >/dev/null || echo nodejs npm)
+TOOLS = gcc libc6-dev mosquitto mosquitto-clients jq bash postgresql openssh-client openssh-server systemd systemd-container \
+	iproute2 debootstrap e2fsprogs $$(command -v npm >/dev/null || echo nodejs npm)
 tools: ## install from Debian all programs that tests are skipped without; `make test` brings the broker only
 	@$(call apt,$(TOOLS))

@@ -62,7 +62,7 @@ def compile_standin(folder: Path) -> Path:
     """Return the library; skips where there is no compiler."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler: apt-get install gcc")
+        pytest.skip("no C compiler: apt-get install gcc libc6-dev")
     library = folder / "libstandin.so"
     source = Path(__file__).with_name("standin_edgetpu.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-o", library, source], check=True)
