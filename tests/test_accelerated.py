@@ -73,12 +73,12 @@ def test_the_accelerator_judges_as_the_cpu_does(opened: Callable[..., Classifier
     ("how", "reason"),
     [
         ("no-device", "no Edge TPU answers (Failed to load delegate from"),
-        ("crash-load", "the Edge TPU's library died of SIGSEGV"),
+        ("crash-load", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
         ("hang-load", "the Edge TPU did not answer within 2000 ms"),
         ("refuse-model", "the Edge TPU refuses the model"),
         ("wrong", "golden frame 0.png: a score is"),
-        ("crash-invoke 1", "the Edge TPU's library died of SIGSEGV"),
-        ("crash-invoke 3", "the Edge TPU's library died of SIGSEGV"),
+        ("crash-invoke 1", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
+        ("crash-invoke 3", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
     ],
 )
 def test_what_cannot_be_opened_leaves_judging_to_the_cpu(  # noqa: PLR0913, PLR0917 - fixtures
@@ -119,7 +119,7 @@ def test_a_library_that_is_not_there(parts: Bundle, standin: Standin, expected: 
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("crash-invoke", "the Edge TPU's library died of SIGSEGV"),
+        ("crash-invoke", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
         ("hang-invoke", "the Edge TPU did not answer within 900 ms"),
         ("fail-invoke", "failed to invoke"),
     ],

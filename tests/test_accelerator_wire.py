@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from accelerators import children, descriptors
@@ -158,7 +159,8 @@ def test_a_pipe_that_nobody_reads_ends_at_the_deadline(pipe: Pipe) -> None:
         ("say(6, 0, b'it burns\\n\\xff')", "it burns �"),
         ("os._exit(0)", "its process went away"),
         ("os.kill(os.getpid(), 9)", "the Edge TPU's process was killed: is memory short?"),
-        ("os.kill(os.getpid(), 6)", "the Edge TPU's library died of SIGABRT"),
+        ("os.kill(os.getpid(), 6)", r"the Edge TPU's library died of signal 6 \(Aborted\)"),
+        ("os.kill(os.getpid(), 40)", r"the Edge TPU's library died of signal 40 \("),
         ("[(os.write(1, b'\\x05'), time.sleep(0.2)) for _ in range(100)]", "did not answer within 700 ms"),
         ("os.close(0)\nwhile True: time.sleep(1)", "did not answer within 700 ms"),
     ],
@@ -181,5 +183,18 @@ def test_a_worker_that_answers_is_believed() -> None:
     worker.open(JOB, b"model", LAYOUT, 20)
     found = worker.run(np.zeros((32, 48, 3), np.int8), 20)
     assert {index: rows.tolist() for index, rows in found.items()} == {7: [[1, 2], [3, -1]]}
+    worker.kill()
+    assert worker.gone(20)
+
+
+def test_outputs_of_several_types_are_told_apart() -> None:
+    """Of an output of floats after one of bytes each element is where it was, for every tile."""
+    other = Tensor(9, (1, 1), np.dtype(np.float32), 0.0, 0)
+    ready = READY.replace("]}", ',{"shape":[1,1],"dtype":"float32","scale":0,"zero_point":0}]}')
+    body = bytes([1, 2, 3, 255]) + np.array([0.5, -2], np.float32).tobytes()
+    worker = Worker("-c", liar(f"say(5, number, {body!r})").replace(READY, ready))
+    worker.open(JOB, b"model", msgspec.structs.replace(LAYOUT, given=(OUTPUT, other)), 20)
+    found = worker.run(np.zeros((32, 48, 3), np.int8), 20)
+    assert {index: rows.tolist() for index, rows in found.items()} == {7: [[1, 2], [3, -1]], 9: [[0.5], [-2.0]]}
     worker.kill()
     assert worker.gone(20)

@@ -73,15 +73,16 @@ class Worker:
         deadline = time.monotonic() + seconds
         self._number = (self._number + 1) % (1 << 32)
         shapes = [(self._tiles, *tensor.shape[1:]) for tensor in self._given]
-        sizes = [math.prod(shape) for shape in shapes]
+        counts = [math.prod(shape) for shape in shapes]
+        sizes = [count * tensor.dtype.itemsize for count, tensor in zip(counts, self._given, strict=True)]
         try:
             self._channel.send(Kind.CANVAS, self._number, [np.ascontiguousarray(canvas).data], deadline)
             data = self._receive(Kind.OUTPUTS, sum(sizes), self._number, deadline)
         except AcceleratorError as error:
             raise self._failure(error, seconds) from error
         outputs, start = {}, 0
-        for tensor, shape, size in zip(self._given, shapes, sizes, strict=True):
-            outputs[tensor.index] = np.frombuffer(data, tensor.dtype, size, start).reshape(shape)
+        for tensor, shape, count, size in zip(self._given, shapes, counts, sizes, strict=True):
+            outputs[tensor.index] = np.frombuffer(data, tensor.dtype, count, start).reshape(shape)
             start += size
         return outputs
 
@@ -120,7 +121,7 @@ class Worker:
             if code == -signal.SIGKILL:  # No library does that: the kernel does when memory is short.
                 return AcceleratorError("the Edge TPU's process was killed: is memory short?")
             if code < 0:
-                return AcceleratorError(f"the Edge TPU's library died of {signal.Signals(-code).name}")
+                return AcceleratorError(f"the Edge TPU's library died of signal {-code} ({signal.strsignal(-code)})")
         self.kill()
         return error
 
