@@ -158,7 +158,8 @@ class Classifier:
 
         beside = copy.copy(self)
         beside._engine = engine  # noqa: SLF001 - its own copy
-        check_golden(beside, self.bundle)
+        if not check_golden(beside, self.bundle):
+            raise BundleError("the bundle has no golden frames to try an accelerator by; rebuild it")
 
     def _stored(self, canvas: Pixels) -> Stored:
         return (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas

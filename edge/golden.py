@@ -23,23 +23,26 @@ def check_golden(classifier: Classifier, bundle: Bundle) -> int:
 
     Raises BundleError if the frames are damaged, or a score is further off than the manifest's tolerance.
     """
-    from edge.contract.pictures import load_picture
-
     try:
         expected = msgspec.json.decode(bundle.files[EXPECTED], type=dict[str, dict[str, float]])
-        frames = {name: load_picture(BytesIO(bundle.files[GOLDEN + name])) for name in expected}
+        for name, scores in expected.items():
+            _check(classifier, name, bundle.files[GOLDEN + name], scores)
     except (*NOT_JSON, KeyError, DataError) as error:
         raise BundleError(f"{EXPECTED}: golden frames that cannot be used ({error}); rebuild the bundle") from error
-    labels = [label.name for label in bundle.manifest.labels]
-    tolerance = bundle.manifest.golden_tolerance
-    for name, scores in expected.items():
-        if sorted(scores) != sorted(labels):
-            raise BundleError(f"{EXPECTED}: {name} does not have a score for each label; rebuild the bundle")
-        found = dict(zip(labels, classifier.classify(frames[name]).scores.tolist(), strict=True))
-        worst = max(abs(found[label] - scores[label]) for label in labels)
-        if not worst <= tolerance:  # Not `>`: a score that is not a number must fail too.
-            raise BundleError(
-                f"golden frame {name}: a score is {worst:.3g} off, more than {tolerance:g}; "
-                "this runtime computes the model wrongly: install another one"
-            )
     return len(expected)
+
+
+def _check(classifier: Classifier, name: str, picture: bytes, scores: dict[str, float]) -> None:
+    from edge.contract.pictures import load_picture
+
+    manifest = classifier.bundle.manifest
+    labels = [label.name for label in manifest.labels]
+    if sorted(scores) != sorted(labels):
+        raise BundleError(f"{EXPECTED}: {name} does not have a score for each label; rebuild the bundle")
+    found = dict(zip(labels, classifier.classify(load_picture(BytesIO(picture))).scores.tolist(), strict=True))
+    worst = max(abs(found[label] - scores[label]) for label in labels)
+    if not worst <= manifest.golden_tolerance:  # Not `>`: a score that is not a number must fail too.
+        raise BundleError(
+            f"golden frame {name}: a score is {worst:.3g} off, more than {manifest.golden_tolerance:g}; "
+            "this runtime computes the model wrongly: install another one"
+        )

@@ -205,6 +205,13 @@ def test_a_bundle_without_what_it_takes_is_refused(parts: Bundle, standin: Stand
     assert children() == {}
 
 
+def test_a_bundle_that_expects_nothing_proves_nothing(parts: Bundle, standin: Standin) -> None:
+    """A list of golden frames that is empty is no reason to trust an accelerator."""
+    judging = line(msgspec.structs.replace(parts, files=parts.files | {EXPECTED: b"{}"}), standin.settings())
+    assert "no golden frames to try an accelerator by" in engine(judging).settle(PATIENCE)
+    judging.close()
+
+
 def test_what_happens_is_logged_once(
     opened: Callable[..., Classifier], standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
