@@ -91,7 +91,7 @@ def test_what_cannot_be_opened_leaves_judging_to_the_cpu(  # noqa: PLR0913, PLR0
 ) -> None:
     """Whatever goes wrong while it opens, each frame meanwhile is judged at once, and it is back when it can be."""
     standin.behave(how)
-    judging = opened(opening=2.0)
+    judging = opened(opening=2.0 if how == "hang-load" else 30.0)
     slowest = 0.0
     while not engine(judging)._plan.paused:
         found = judging.classify(FRAME)
@@ -120,7 +120,7 @@ def test_a_library_that_is_not_there(parts: Bundle, standin: Standin, expected: 
     ("how", "reason"),
     [
         ("crash-invoke", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
-        ("hang-invoke", "the Edge TPU did not answer within 900 ms"),
+        ("hang-invoke", "the Edge TPU did not answer within"),
         ("fail-invoke", "failed to invoke"),
     ],
 )
@@ -134,7 +134,7 @@ def test_the_frame_that_it_fails_at_is_judged(  # noqa: PLR0913, PLR0917 - fixtu
 ) -> None:
     """The very frame gets its verdict within the deadline, from the CPU; so do the next, until it is back."""
     standin.behave(f"{how} {WARMING + 2 * 2 + 1}")
-    judging = opened(deadline=1.0)
+    judging = opened(deadline=2.0)
     assert engine(judging).settle(PATIENCE) == ""
     for _ in range(2):
         judging.classify(FRAME)
@@ -143,7 +143,7 @@ def test_the_frame_that_it_fails_at_is_judged(  # noqa: PLR0913, PLR0917 - fixtu
     seconds = time.monotonic() - began
     np.testing.assert_array_equal(found.scores, expected)
     figure(f"the verdict came after {seconds * 1e3:.0f} ms")
-    assert seconds < 1.0
+    assert seconds < 2.0
     assert reason in engine(judging).trouble
     standin.behave("works")
     began = time.monotonic()

@@ -128,7 +128,7 @@ def test_one_that_is_stopped_is_killed(judging: Classifier) -> None:
     """A process that gets no time at all counts as hung, and is gone although it was stopped."""
     os.kill(worker(), signal.SIGSTOP)
     judging.classify(FRAME)
-    assert engine(judging).trouble == "the CPU judges: the Edge TPU did not answer within 900 ms"
+    assert engine(judging).trouble.startswith("the CPU judges: the Edge TPU did not answer within")
     wait_until_it_judges(judging)
 
 
