@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.record import Record
 from edge.sysfs import first_line, integer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _CPU_LIMITS = (80.0, 85.0)
 """Degrees from which a Raspberry Pi slows its cores, and all of itself (its documentation, on frequency management)."""
@@ -45,14 +49,13 @@ class Heat(Record, frozen=True, kw_only=True):
 
 def read(root: Path = Path("/")) -> Heat:
     """Look at the device whose /sys is below `root`."""
-    zones = [_celsius(path) for path in root.glob("sys/class/thermal/thermal_zone*/temp")]
-    chips = [path for path in sorted(root.glob("sys/class/apex/apex_*")) if _celsius(path / "temp") is not None]
-    hottest = max(chips, key=lambda path: _celsius(path / "temp") or 0.0, default=None)
+    zone = _hottest(root.glob("sys/class/thermal/thermal_zone*"))
+    chip = _hottest(root.glob("sys/class/apex/apex_*"))
     flags = _flags(root)
     return Heat(
-        cpu=max((zone for zone in zones if zone is not None), default=None),
-        chip=None if hottest is None else _celsius(hottest / "temp"),
-        chip_limits=_CHIP_LIMITS if hottest is None else _limits(hottest),
+        cpu=zone and zone[0],
+        chip=chip and chip[0],
+        chip_limits=_limits(chip[1]) if chip else _CHIP_LIMITS,
         slowed=bool(flags & (_THROTTLED | _SOFT_LIMIT)),
         weak=bool(flags & _UNDER_VOLTAGE) or _has_voltage_alarm(root),
     )
@@ -83,6 +86,12 @@ def _level(celsius: float | None, limits: tuple[float, ...], before: int) -> int
     reached = sum(celsius >= limit for limit in limits)
     held = sum(celsius > limit - _RELEASE for limit in limits)
     return max(reached, min(before, held))
+
+
+def _hottest(folders: Iterable[Path]) -> tuple[float, Path] | None:
+    """Return the highest `temp` of some devices, in degrees, and whose it is; None if none has one."""
+    found = ((celsius, folder) for folder in folders if (celsius := _celsius(folder / "temp")) is not None)
+    return max(found, default=None)
 
 
 def _celsius(path: Path) -> float | None:
