@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.record import Record
-from edge.sysfs import first_line, integer
+from edge.sysfs import first_line, integer, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,8 +49,8 @@ class Heat(Record, frozen=True, kw_only=True):
 
 def read(root: Path = Path("/")) -> Heat:
     """Look at the device whose /sys is below `root`."""
-    zone = _hottest(root.glob("sys/class/thermal/thermal_zone*"))
-    chip = _hottest(root.glob("sys/class/apex/apex_*"))
+    zone = _hottest(matching(root, "sys/class/thermal/thermal_zone*"))
+    chip = _hottest(matching(root, "sys/class/apex/apex_*"))
     flags = _flags(root)
     return Heat(
         cpu=zone and zone[0],
@@ -108,11 +108,11 @@ def _limits(chip: Path) -> tuple[float, ...]:
 
 def _flags(root: Path) -> int:
     """Read what `vcgencmd get_throttled` says where the Raspberry Pi's kernel has it as a file; 0 elsewhere."""
-    found = (integer(path, 16) for path in root.glob("sys/devices/platform/soc*/soc*firmware/get_throttled"))
+    found = (integer(path, 16) for path in matching(root, "sys/devices/platform/soc*/soc*firmware/get_throttled"))
     return next((value for value in found if value is not None), 0)
 
 
 def _has_voltage_alarm(root: Path) -> bool:
     """Ask raspberrypi-hwmon, which is in every kernel for a Raspberry Pi."""
-    monitors = (path for path in root.glob("sys/class/hwmon/hwmon*") if first_line(path / "name") == "rpi_volt")
+    monitors = (path for path in matching(root, "sys/class/hwmon/hwmon*") if first_line(path / "name") == "rpi_volt")
     return any(integer(path / "in0_lcrit_alarm") == 1 for path in monitors)

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 _MOST = 256
 
 
+def matching(root: Path, pattern: str) -> list[Path]:
+    """Return what there is below `root` by this pattern, in order; nothing if it goes away while it is looked at."""
+    try:
+        return sorted(root.glob(pattern))
+    except OSError:
+        return []
+
+
 def first_line(path: Path) -> str:
     """Return a small file's first line without spaces around it; nothing if it is not there or does not answer."""
     try:

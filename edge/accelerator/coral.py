@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from edge.sysfs import first_line
+from edge.sysfs import first_line, matching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,8 @@ BACK_SECONDS = 5.0
 
 def find(root: Path) -> list[Path]:
     """Return the files of all USB Edge TPUs below `root`, /dev/bus/usb/BUS/DEVICE."""
-    return [node for folder in sorted(root.glob("sys/bus/usb/devices/*")) if (node := _node(root, folder)) is not None]
+    folders = matching(root, "sys/bus/usb/devices/*")
+    return [node for folder in folders if (node := _node(root, folder)) is not None]
 
 
 def reset(root: Path) -> str:
