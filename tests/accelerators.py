@@ -92,7 +92,7 @@ def line(
 ) -> Classifier:
     """Open a classifier whose accelerator is given little time and short pauses."""
     made = Classifier(of)
-    limits = Limits(deadline=deadline, opening=opening, pace=Pace(first_pause=pause, longest_pause=1.0))
+    limits = Limits(deadline=deadline, opening=opening, ending=0.5, pace=Pace(first_pause=pause, longest_pause=1.0))
     made.accelerated = accelerate(made._engine, of, settings, made._require_golden, limits)  # type: ignore[arg-type]
     made._engine = made.accelerated
     return made

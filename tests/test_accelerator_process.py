@@ -150,8 +150,10 @@ def test_one_that_cannot_be_ended_is_not_followed_by_another(judging: Classifier
             assert not held._changed.wait_for(lambda: held._plan.accelerated, 1.0)
         assert {each: state for each, state in children().items() if each != holder.pid} == {pid: "Z"}
         judging.classify(FRAME)
+        assert engine(judging).trouble.endswith("; a driver holds its process: switch the device off and on")
         holder.stdin.close()
     wait_until_it_judges(judging)
+    assert engine(judging).trouble == ""
 
 
 def test_a_frame_that_is_too_late_is_unknown(judging: Classifier, standin: Standin, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ more, and it answers for the very frame whose invoke failed. To load it only the
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from pathlib import Path
@@ -60,6 +61,8 @@ class Limits(Record, frozen=True, kw_only=True):
     """Seconds for one canvas, the CPU's help included."""
     opening: float = 60.0
     """Seconds until a worker has the model open; the slowest known, with firmware to load, takes 10."""
+    ending: float = 10.0
+    """Seconds for a killed process to be gone; one that is not is held by a driver."""
     pace: Pace = Pace()
 
 
@@ -110,6 +113,7 @@ class Accelerated:
         self._worker: Worker | None = None
         self._candidate: Worker | None = None
         self._dying: list[Worker] = []
+        self._held_since = math.inf
         self._ended = False
         self._plan = Plan(time.monotonic(), limits.pace)
         self._changed = threading.Condition()
@@ -123,7 +127,9 @@ class Accelerated:
     def trouble(self) -> str:
         """Why the CPU judges; nothing while the accelerator does, and before it was first tried."""
         with self._changed:
-            return f"the CPU judges: {self._plan.reason}" if self._plan.reason else ""
+            held = time.monotonic() - self._held_since > self._limits.ending
+            more = "; a driver holds its process: switch the device off and on" if held else ""
+            return f"the CPU judges: {self._plan.reason}{more}" if self._plan.reason else ""
 
     def health(self) -> Accelerator:
         """Say how it fares."""
@@ -206,6 +212,7 @@ class Accelerated:
                 if self._ended:
                     return
                 now = time.monotonic()
+                self._held_since = min(self._held_since, now) if self._dying else math.inf
                 # One that cannot be ended still has the device; another would only hang beside it.
                 step = None if self._dying else self._plan.step(now)
             if now - looked >= _LOOK_SECONDS:
