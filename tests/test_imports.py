@@ -105,6 +105,7 @@ def test_device_uses_only_its_own_packages() -> None:
     [
         "edge.daemon",
         "edge.config, edge.runtime, edge.classifier, edge.decision, edge.camera.picamera, edge.camera.video",
+        "edge.accelerator.accelerated, edge.accelerator.worker, edge.heat",
         "edge.contract.bundle, edge.contract.messages, edge.contract.pictures, edge.contract.signing",
     ],
 )
