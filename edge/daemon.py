@@ -117,6 +117,7 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     outputs = Outputs(config.outputs)
     stack.callback(outputs.close)
     classifier = _load(settings)
+    stack.callback(classifier.close)
     capture.wait_until_open()
     journal = _journal(settings, sinks)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
@@ -151,7 +152,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
     config, publisher = settings.config, sinks.publisher
     boot_id = publisher.boot_id
     judge = Judge(classifier, config, boot_id, _guard(config))
-    tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, sinks))
+    tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, classifier, sinks))
     model = introduction.model(classifier.bundle, boot_id)
     publisher.retain("info", introduction.info(config, classifier, boot_id))
     publisher.retain("model", model)
@@ -171,6 +172,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
         capture=capture,
         trigger=trigger,
         unanswered=None,
+        accelerated=classifier.accelerated,
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),
@@ -190,7 +192,7 @@ def _guard(config: Config) -> Guard | None:
     return open_guard(config, folder) if config.camera.is_live or (folder / BASELINE).exists() else None
 
 
-def _counters(capture: Capture, sinks: Sinks) -> Counters:
+def _counters(capture: Capture, classifier: Classifier, sinks: Sinks) -> Counters:
     return {
         "frames_captured": capture.captured,
         "frames_dropped": capture.dropped,
@@ -201,4 +203,5 @@ def _counters(capture: Capture, sinks: Sinks) -> Counters:
         "commands_overlooked": sinks.publisher.intake.overlooked,
         "commands_refused": sinks.publisher.intake.refused,
         "connections_failed": sinks.publisher.failed,
+        "accelerator": classifier.accelerated.health() if classifier.accelerated is not None else None,
     }

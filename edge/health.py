@@ -12,7 +12,7 @@ from edge.contract.messages import Health
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.contract.messages import Event, Verdict
+    from edge.contract.messages import Accelerator, Event, Verdict
 
 
 class Counters(TypedDict):
@@ -27,6 +27,7 @@ class Counters(TypedDict):
     commands_overlooked: int
     commands_refused: int
     connections_failed: int
+    accelerator: Accelerator | None
 
 
 class Tally:

@@ -16,6 +16,7 @@ from edge.record import Record
 if TYPE_CHECKING:
     import threading
 
+    from edge.accelerator.accelerated import Accelerated
     from edge.alarm import AlarmState
     from edge.capture import Capture
     from edge.commands import Commands
@@ -49,6 +50,8 @@ class Line(Record, frozen=True, kw_only=True):
     trigger: Trigger
     unanswered: Unanswered | None
     """None: nothing triggers from outside, nor did in an earlier life."""
+    accelerated: Accelerated | None
+    """None: the CPU judges, and is to."""
     judge: Judge
     sinks: Sinks
     alarms: AlarmState
@@ -84,6 +87,8 @@ def _step(line: Line) -> End | None:
     if line.unanswered is not None:
         _answer_left(line, line.unanswered)
     line.sinks.publisher.report("camera", line.capture.trouble or line.judge.maintenance)
+    if line.accelerated is not None:
+        line.sinks.publisher.report("accelerator", line.accelerated.trouble)
     line.sinks.report_trouble()
     line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
