@@ -17,7 +17,7 @@ IDS = frozenset({("1a6e", "089a"), ("18d1", "9302")})
 USBDEVFS_RESET = 0x5514
 """_IO('U', 20) of linux/usbdevice_fs.h. It needs no more than the device's own file, as libedgetpu does."""
 BACK_SECONDS = 5.0
-"""After a reset a USB device needs well below a second to be known by its number again."""
+"""Ample for a device that the kernel has to enumerate anew."""
 
 
 def find(root: Path) -> list[Path]:

@@ -7,6 +7,10 @@ from typing import Literal
 
 from edge.record import Record
 
+_NEVER = float("inf")
+_AT_ONCE = 2
+"""So many failures in a row are answered at once."""
+
 
 class Step(StrEnum):
     """What to do now."""
@@ -91,8 +95,3 @@ class Plan:
             return 0.0
         # The exponent is bounded: after months 2 ** n would be no float.
         return min(self._pace.longest_pause, self._pace.first_pause * 2.0 ** min(doubled - 1, 60))
-
-
-_NEVER = float("inf")
-_AT_ONCE = 2
-"""So many failures in a row are answered at once."""

@@ -145,7 +145,7 @@ def _channel() -> Channel:
 
 
 def _tell(channel: Channel, text: str) -> None:
-    words = text.encode()[: wire.MAX_TEXT_BYTES]
+    words = text.encode(errors="replace")[: wire.MAX_TEXT_BYTES]
     try:
         channel.send(Kind.TROUBLE, 0, [words], None)
     except AcceleratorError:
