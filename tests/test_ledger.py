@@ -92,6 +92,8 @@ def test_a_defect_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ledger.append(event(verdict=Verdict.PASS))
         ledger.append(event(verdict=Verdict.DEFECT))
         heard.wait_for(3)
+        kinds = [entry.verdict for entry in ledger.take(0, 10) if isinstance(entry, Row)]
+    assert kinds == [Verdict.PASS, Verdict.PASS, Verdict.DEFECT]
 
 
 def test_a_pass_is_written_within_a_group(tmp_path: Path) -> None:

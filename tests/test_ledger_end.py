@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger_samples import event
 from test_ledger import PLENTY, Heard, opened
-from test_stores import fail, give, stores
+from test_stores import fail, give, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import LedgerError
@@ -76,6 +76,7 @@ def test_all_that_waits_goes_to_memory_before_the_disk_is_looked_at_again(
         hanging.go_on.release()
         hanging.go_on.release()  # It may have been about to look when it was told to hang.
         heard.wait_for(3_001, 5)
+        assert numbers(ledger.take(0, 4_000)) == list(range(1, 3_002))
         hanging.reached.clear()
         hanging.go_on.release(100)
         broken.undo()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ledger_samples import make_ledger
 from test_ledger_removed import remove_file
-from test_stores import ALL, fail, give, numbers, stores
+from test_stores import ALL, fail, give, lie, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import DamagedLedgerError, FullLedgerError, LedgerError
@@ -109,15 +109,7 @@ def test_what_memory_shed_is_shed_though_the_disk_took_it(tmp_path: Path, monkey
     held = stores(tmp_path)
     held.open()
     give(held, 5)
-    add, refusals = Store.add, [True]
-
-    def failing(self: Store, *given: Any) -> None:
-        add(self, *given)
-        if refusals and self._name != ":memory:":
-            refusals.pop()
-            raise LedgerError("disk I/O error")
-
-    monkeypatch.setattr(Store, "add", failing)
+    lie(monkeypatch)
     give(held, 5)
     give(held, 10)
     assert held._shelf.spare is not None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from ledger_samples import make_ledger
-from test_stores import fail, give, numbers, stores
+from test_stores import fail, give, lie, numbers, stores
 
 from edge.contract.messages import Gap, Verdict
 from edge.errors import LedgerError
@@ -126,15 +126,7 @@ def test_a_ledger_that_was_another_once_is_ones_own(tmp_path: Path, monkeypatch:
     held.open()
     give(held, 5)
     held._main.is_another = True  # As `put_back` leaves it while nothing is in memory.
-    add, refusals = Store.add, [True]
-
-    def lying(self: Store, *given: Any) -> None:
-        add(self, *given)
-        if refusals and self._name != ":memory:":
-            refusals.pop()
-            raise LedgerError("disk I/O error")
-
-    monkeypatch.setattr(Store, "add", lying)
+    lie(monkeypatch)
     give(held, 15)
     assert held._shelf.spare is not None
     held._shed(held._shelf.spare, 0)

@@ -53,6 +53,19 @@ def fail(monkeypatch: pytest.MonkeyPatch, kind: type[LedgerError], times: int = 
     monkeypatch.setattr(Store, "add", failing)
 
 
+def lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the file take what is written next, and say that it did not; memory takes it too."""
+    add, refusals = Store.add, [True]
+
+    def lying(self: Store, *given: Any) -> None:
+        add(self, *given)
+        if refusals and self._name != ":memory:":
+            refusals.pop()
+            raise LedgerError("disk I/O error")
+
+    monkeypatch.setattr(Store, "add", lying)
+
+
 def test_verdicts_that_move_from_memory_to_the_file_are_seen_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
