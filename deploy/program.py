@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.release import PROJECT, shared_file
-from edge.config import PicameraConfig, VideoConfig
 from edge.errors import DeployError
+from edge.sections.cameras import PicameraConfig, VideoConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.config import CameraConfig
+    from edge.sections.cameras import CameraConfig
 
 REQUIREMENTS = "requirements-device.txt"
 REQUIREMENTS_WITH_CAMERA = "requirements-device-camera.txt"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy.release import UNIT, pack, shared_file
-from edge.config import PicameraConfig
+from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
     from deploy.device import Device

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from deploy.program import Program
     from deploy.provision import Survey
     from deploy.release import Release
-    from edge.config import Mqtt
     from edge.contract.messages import Event
+    from edge.sections.mqtt import Mqtt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from edge.mqtt.broker import CONNECT_SECONDS, log_in, log_out, make_client, sile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.config import Mqtt
+    from edge.sections.mqtt import Mqtt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

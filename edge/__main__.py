@@ -18,6 +18,7 @@ _EXAMPLES = """examples:
   edge-inspect demo                                   see it work, without camera or broker
   edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
   edge-inspect check --config device.toml --live      is this device ready?
+  edge-inspect baseline --config device.toml          learn what good parts look like here
   edge-inspect run --config device.toml               inspect until stopped
   edge-inspect ledger list --config device.toml       the last verdicts
 
@@ -60,6 +61,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from edge import check
 
         return check.run(arguments.config, live=arguments.live)
+    if arguments.command == "baseline":
+        from edge.guard import command
+
+        return command.run(arguments.config, arguments.frames, empty=arguments.empty)
     if arguments.command == "ledger":
         from edge import ledger_command
 
@@ -81,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     check = add_command(commands, "check", summary="validate configuration and bundle without starting")
     check.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
     check.add_argument("--live", action="store_true", help="also take a frame and log in to the broker")
+    baseline = add_command(commands, "baseline", summary="learn from the camera what frames of good parts look like")
+    baseline.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
+    baseline.add_argument("--frames", type=_count, default=50, metavar="N", help="of good parts, changed meanwhile")
+    baseline.add_argument("--empty", action="store_true", help="add the empty fixture, to tell it from other faults")
     ledger = add_command(commands, "ledger", summary="list, export or verify the verdicts on disk")
     if sys.argv[1:2] == ["ledger"]:  # A start of the daemon would pay for each of its parsers.
         from edge import ledger_command

@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 
 from edge import clock
 from edge.contract.messages import Alarm, Verdict
+from edge.decision import worst_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.contract.messages import Event
 
 
 class AlarmState:
-    """Follows the verdicts of the cameras: a DEFECT raises, the next PASS clears, UNKNOWN leaves it as it is."""
+    """Follows the verdicts of the cameras: a DEFECT raises, PASS of all regions clears, UNKNOWN leaves it as it is."""
 
     def __init__(self) -> None:
         self._active: dict[str, bool] = {}
 
-    def after(self, event: Event) -> Alarm | None:
-        """Return what to say of its camera after this verdict; None if that was said already."""
+    def after(self, events: Sequence[Event]) -> Alarm | None:
+        """Return what to say of a camera after the verdicts about one shot of it; None if that was said already."""
+        event = worst_of(events)
         if event.verdict is Verdict.UNKNOWN:
             return None
         active = event.verdict is Verdict.DEFECT

@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REOPEN_SECONDS = (0.5, 8.0)
+"""Before a camera that failed is opened again: doubled by each failure, from the first of these to the second."""
+CLOSE_SECONDS = 5.0
+"""For a camera that failed to close: one that does not keeps its hardware, until the process ends."""
+HANG_SECONDS = 40.0
+"""Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
+
+
+class Wish:
+    """For the first frame that is exposed at `instant`, on the monotonic clock, or later; `frame` once it came."""
+
+    def __init__(self, instant: float) -> None:
+        self.instant = instant
+        self.frame: Frame | BadFrame | None = None
+
 
 class Capture:
     """Opens and reads a camera in a thread of its own and hands over one frame at a time.
@@ -24,110 +39,207 @@ class Capture:
     waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
-    def __init__(self, open_camera: Callable[[], Camera]) -> None:
+    def __init__(self, open_camera: Callable[[], Camera], *, reopens: bool = False, on_demand: bool = False) -> None:
+        """Begin; `reopens`: a camera that is not there, or fails, is opened again and again, `trouble` says why.
+
+        `on_demand`: frames are not taken but expected; of what a live camera shows besides nothing is counted.
+        """
         self.captured = 0
         """Frames that the camera delivered; of those from before the first `take`, the newest only."""
         self.dropped = 0
         """Captured frames that a newer one overtook."""
+        self.failures = 0
+        """How often a camera that is opened again did not open, or failed."""
+        self.trouble = ""
+        """Why no frame comes at present, empty if they come."""
         self._open = open_camera
+        self._reopens = reopens
+        self._on_demand = on_demand
+        self._wishes: list[Wish] = []
         self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
         self._error: BaseException | None = None
         self._ended = False
         self._stopped = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
+        self._alive_at = time.monotonic()
+        """When the camera's thread last showed that it goes on."""
+        self._in_a_row = 0
+        """Failures without a frame between them."""
+        self.changed = threading.Condition()
+        """Held while frames and wishes are touched; hears of each frame and of each failure."""
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
     @property
     def ended(self) -> bool:
         """True when the camera has no more frames and the last one was taken; one that failed is for `take` to tell."""
-        with self._changed:
+        with self.changed:
             return self._ended and self._frame is None and self._error is None
 
     def wait_until_open(self) -> None:
-        """Return when the camera is open; raises CameraError if it does not open."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._camera is not None or self._ended)
+        """Return when the camera is open, or is to be opened again; raises CameraError if it does not open."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._camera is not None or self._ended or self.trouble)
             if self._camera is None and self._error is not None:
                 raise self._error
 
     def take(self, timeout: float) -> Frame | BadFrame | None:
         """Return the newest frame, waiting at most `timeout` seconds; None if none came.
 
-        Raises what the camera raised (CameraError), once the frames before it were taken.
+        Raises what the camera raised (CameraError), once the frames before it were taken, and if it hangs.
         """
-        with self._changed:
+        with self.changed:
             self._judging = True
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
+            self.changed.wait_for(lambda: self._frame is not None or self._ended, timeout)
             frame, self._frame = self._frame, None
-            if frame is None and self._error is not None:
-                raise self._error
-            self._changed.notify_all()
+            if frame is None:
+                self.check()
+            self.changed.notify_all()
         return frame
+
+    def expect(self, instant: float) -> Wish:
+        """Have a frame kept that is exposed then or later; of a camera that is not live the next one."""
+        wish = Wish(instant)
+        with self.changed:
+            self._wishes.append(wish)
+            self.changed.notify_all()
+        return wish
+
+    def forget(self, wish: Wish | None) -> None:
+        """Expect that frame no more."""
+        with self.changed:
+            self._wishes = [each for each in self._wishes if each is not wish]
 
     def leave(self, timeout: float) -> None:
         """Take nothing for `timeout` seconds: a camera that keeps pace waits, any other's frames are dropped.
 
         Raises what the camera raised (CameraError) at once; the frame before it counts as dropped.
         """
-        with self._changed:
+        with self.changed:
             self._judging = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._error is not None, timeout)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self._error is not None, timeout)
             if self._error is not None:
                 self.dropped += self._frame is not None
                 self._frame = None
-                raise self._error
+            self.check()
 
     def stop(self, timeout: float) -> bool:
         """Close the camera and wait for its thread; False if one still hangs after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self.changed:
             self._stopped = True
-            self._changed.notify_all()
-        closer = threading.Thread(target=self._close, name="camera-close", daemon=True)
-        closer.start()
-        for thread in (closer, self._thread):
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not closer.is_alive() and not self._thread.is_alive()
+            self.changed.notify_all()
+        is_closed = self._close(timeout)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return is_closed and not self._thread.is_alive()
 
-    def _close(self) -> None:
+    def check(self) -> None:
+        """Raise what the camera raised (CameraError), or that it hangs."""
+        if self._error is not None:
+            raise self._error
+        if self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
+            raise CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+
+    def _close(self, timeout: float) -> bool:
+        """Close the camera; False if that takes longer."""
+        closer = threading.Thread(target=self._try_to_close, name="camera-close", daemon=True)
+        closer.start()
+        closer.join(timeout)
+        return not closer.is_alive()
+
+    def _try_to_close(self) -> None:
         try:
-            if self._camera is not None:
-                self._camera.close()
+            if (camera := self._camera) is not None:
+                camera.close()
         except CameraError as error:
             log.warning("the camera did not close cleanly: %s", error)
 
-    def _read(self) -> None:
+    # --- the camera's thread
+
+    def _run(self) -> None:
         try:
-            camera = self._open()
-            with self._changed:
-                self._camera = camera
-                self._changed.notify_all()
-            if self._stopped:  # While it opened: `stop` had nothing to close yet.
-                self._close()
-            self._hand_over(camera)
+            while not self._serve():
+                pass
         except BaseException as error:  # noqa: BLE001 - whatever it is, `take` raises it in the judging thread
             self._error = error
         finally:
-            with self._changed:
+            with self.changed:
                 self._ended = True
-                self._changed.notify_all()
+                self.changed.notify_all()
+
+    def _serve(self) -> bool:
+        """Open the camera and hand over its frames; False: it failed, and is to be opened once more."""
+        try:
+            camera = self._open()
+            with self.changed:
+                self._camera = camera
+                self.changed.notify_all()
+            if self._stopped:  # While it opened: `stop` had nothing to close yet.
+                self._try_to_close()
+            self._hand_over(camera)
+        except CameraError as error:
+            if not self._reopens or self._stopped:
+                raise
+            self._lose(error)
+        else:
+            return True
+        return self._stopped
+
+    def _lose(self, error: CameraError) -> None:
+        """Let go of a camera that failed, and wait before it is opened again."""
+        if not self.trouble:
+            log.warning("%s; it is opened again and again", error)
+        if not self._close(CLOSE_SECONDS):
+            raise CameraError(f"{error}; nor does it close: a new start may free it") from error
+        first, longest = REOPEN_SECONDS
+        pause = min(longest, first * 2.0 ** min(self._in_a_row, 10))
+        self.failures += 1
+        self._in_a_row += 1
+        with self.changed:
+            self._camera = None
+            self.trouble = str(error)
+            self.changed.notify_all()
+            self._alive_at = time.monotonic()
+            self.changed.wait_for(lambda: self._stopped, pause)
+        self._alive_at = time.monotonic()
 
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
-            with self._changed:
-                if camera.keeps_pace:
-                    self._changed.wait_for(lambda: self._frame is None or self._stopped)
+            with self.changed:
+                if self._on_demand and not camera.live:
+                    self.changed.wait_for(lambda: any(self._open_wishes()) or self._stopped)
+                elif camera.keeps_pace:
+                    self.changed.wait_for(lambda: self._frame is None or self._stopped)
                 if self._stopped:
                     return
-                overtakes = self._frame is not None
-                if self._judging or not overtakes:  # What a live camera sees while the model loads is no part's loss.
-                    self.captured += 1
-                    self.dropped += overtakes
-                self._frame = frame
-                self._changed.notify_all()
-                if not camera.live:  # Only now does the next frame's time begin to run.
-                    self._changed.wait_for(lambda: self._judging or self._stopped)
+                if self._on_demand:
+                    self._grant(frame, is_live=camera.live)
+                else:
+                    self._put(frame)
+                self._note_alive()
+                if not (camera.live or self._on_demand):  # Only now does the next frame's time begin to run.
+                    self.changed.wait_for(lambda: self._judging or self._stopped)
+
+    def _put(self, frame: Frame | BadFrame) -> None:
+        overtakes = self._frame is not None
+        if self._judging or not overtakes:  # What a live camera sees while the model loads is no part's loss.
+            self.captured += 1
+            self.dropped += overtakes
+        self._frame = frame
+
+    def _grant(self, frame: Frame | BadFrame, *, is_live: bool) -> None:
+        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not is_live]
+        for each in granted if is_live else granted[:1]:
+            each.frame = frame
+        self.captured += bool(granted)
+
+    def _open_wishes(self) -> list[Wish]:
+        return [each for each in self._wishes if each.frame is None]
+
+    def _note_alive(self) -> None:
+        if self.trouble:
+            log.info("the camera gives frames again")
+        self.trouble, self._in_a_row, self._alive_at = "", 0, time.monotonic()
+        self.changed.notify_all()

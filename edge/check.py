@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from edge import config as configs
 from edge.camera import open_camera
@@ -14,21 +11,20 @@ from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
-from edge.contract.json import NOT_JSON
 from edge.contract.preprocess import Tiles
-from edge.errors import BundleError, CameraError, DamagedLedgerError, DataError, LedgerError
+from edge.errors import CameraError, DamagedLedgerError, DataError, LedgerError, RuntimeUnavailableError
+from edge.golden import EXPECTED, check_golden
 from edge.mqtt.broker import address, check_broker, make_client
 from edge.state import state_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.config import CameraConfig
-    from edge.contract.bundle import Bundle
+    from edge.sections.cameras import CameraConfig
 
 FRAME_SECONDS = 10.0
-GOLDEN = "golden/"
-EXPECTED = "golden/expected.json"
+ACCELERATOR_SECONDS = 60.0
+"""For three attempts to open it: one that hangs takes longer, and is reported as that."""
 
 
 def run(path: Path, *, live: bool) -> int:
@@ -44,6 +40,7 @@ def run(path: Path, *, live: bool) -> int:
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
     folder = state_dir(config)
     print(f"ok  ledger         {_ledger(folder)}")
+    print(f"ok  baseline       {_baseline(config, folder)}")
     classifier = Classifier(bundle, config.runtime, state_dir=folder)
     height, width = classifier.input_size
     tiles = bundle.manifest.preprocess.tiles
@@ -52,37 +49,22 @@ def run(path: Path, *, live: bool) -> int:
     print(f"ok  runtime        {classifier.engine}, {width}x{height} pixels{shown}")
     if EXPECTED in bundle.files:
         print(f"ok  golden frames  {check_golden(classifier, bundle)} give the expected scores")
+    _check_accelerator(classifier)
     if live:
         print(f"ok  camera         {_one_frame(config.camera)}")
         _check_broker(config)
     return 0
 
 
-def check_golden(classifier: Classifier, bundle: Bundle) -> int:
-    """Judge the bundle's golden frames on this device's runtime and return how many there are.
-
-    Raises BundleError if the frames are damaged, or a score is further off than the manifest's tolerance.
-    """
-    from edge.contract.pictures import load_picture
-
+def _check_accelerator(classifier: Classifier) -> None:
+    """Wait for the accelerator, if one is configured; raises RuntimeUnavailableError if it does not judge."""
     try:
-        expected = msgspec.json.decode(bundle.files[EXPECTED], type=dict[str, dict[str, float]])
-        frames = {name: load_picture(BytesIO(bundle.files[GOLDEN + name])) for name in expected}
-    except (*NOT_JSON, KeyError, DataError) as error:
-        raise BundleError(f"{EXPECTED}: golden frames that cannot be used ({error}); rebuild the bundle") from error
-    labels = [label.name for label in bundle.manifest.labels]
-    tolerance = bundle.manifest.golden_tolerance
-    for name, scores in expected.items():
-        if sorted(scores) != sorted(labels):
-            raise BundleError(f"{EXPECTED}: {name} does not have a score for each label; rebuild the bundle")
-        found = dict(zip(labels, classifier.classify(frames[name]).scores.tolist(), strict=True))
-        worst = max(abs(found[label] - scores[label]) for label in labels)
-        if not worst <= tolerance:  # Not `>`: a score that is not a number must fail too.
-            raise BundleError(
-                f"golden frame {name}: a score is {worst:.3g} off, more than {tolerance:g}; "
-                "this runtime computes the model wrongly: install another one"
-            )
-    return len(expected)
+        if classifier.accelerated is not None:
+            if trouble := classifier.accelerated.settle(ACCELERATOR_SECONDS):
+                raise RuntimeUnavailableError(trouble)
+            print("ok  accelerator    the Edge TPU gives the golden frames' expected scores")
+    finally:
+        classifier.close()
 
 
 def _ledger(folder: Path) -> str:
@@ -97,6 +79,18 @@ def _ledger(folder: Path) -> str:
             return f"verdicts up to {store.last}, {store.count_behind(store.marks.delivered)} wait for the broker"
     except DamagedLedgerError as error:
         raise LedgerError(f"{error}; the daemon's next start repairs it, and keeps the file beside it") from error
+
+
+def _baseline(config: configs.Config, folder: Path) -> str:
+    """Say what the guard compares frames with; raises DataError if it can compare none."""
+    from edge.guard.baseline_file import FILE, read
+
+    baseline = read(folder / FILE)
+    if baseline is None:
+        return f"none yet in {folder}: edge-inspect baseline takes one"
+    if reason := baseline.misfit(config.camera, config.guard.checks):
+        raise DataError(reason)
+    return f"{baseline.frames} frames of {baseline.width}x{baseline.height} pixels"
 
 
 def _one_frame(config: CameraConfig) -> str:

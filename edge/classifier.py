@@ -7,26 +7,30 @@ to one logit a class, all as the bundle declares. A graph of contract 3 gives `e
 
 from __future__ import annotations
 
+import copy
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edge import runtime
-from edge.config import Runtime
 from edge.contract.pooling import Mean, pool
 from edge.contract.preprocess import WHOLE_FRAME, preprocess
+from edge.engine import InProcess, Layout
 from edge.errors import BundleError
 from edge.record import Record
+from edge.sections.runtime import Runtime
 from edge.tensors import Tensor, require_quantized, the_input, the_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from edge.accelerator.accelerated import Accelerated
     from edge.contract.bundle import Bundle, Manifest
     from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation, Tiles
+    from edge.engine import Engine, Stored
     from edge.tensors import Outputs
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -58,7 +62,7 @@ class Classifier:
         """Probe the model in a child process, then load it.
 
         Raises BundleError for a model that does not fit its labels, tiles, pooling or contract,
-        RuntimeUnavailableError without a runtime.
+        RuntimeUnavailableError without a runtime. An accelerator is opened meanwhile; `accelerated` says how it fares.
         """
         settings = settings or Runtime()
         runtime.probe(bundle.model, bundle.model_sha256, settings, state_dir)
@@ -66,17 +70,27 @@ class Classifier:
         manifest = bundle.manifest
         self.bundle = bundle
         self.engine = opened.engine
-        self._interpreter = opened.interpreter
         self._input = the_input(opened.interpreter.get_input_details())
         self._outputs = the_outputs(opened.interpreter.get_output_details(), len(manifest.labels))
         self._pooled = _pooled_output(manifest, self._outputs)
         self._softmax = self._outputs.scores.is_softmax
         height, width = self.input_size
         self._canvas, corners = _layout(manifest.preprocess.tiles, height, width)
-        self._tiles = [(slice(top, top + height), slice(left, left + width)) for top, left in corners]
         self._cells = _cells(corners, self._input, self._outputs.logit_map)
-        self._kept = _kept_outputs(self._outputs, len(corners))
-        self._runs: list[dict[int, npt.NDArray[Any]]] | None = None
+        layout = Layout(taken=self._input, given=self._outputs.all, canvas=self._canvas, corners=tuple(corners))
+        cpu = InProcess(opened.interpreter, layout)
+        self._engine: Engine = cpu
+        self._given: Mapping[int, Stored] | None = None
+        self.accelerated: Accelerated | None = None
+        if settings.accelerator != "none":
+            from edge.accelerator.accelerated import accelerate
+
+            self._engine = self.accelerated = accelerate(cpu, bundle, settings, self._require_golden)
+
+    def close(self) -> None:
+        """End the accelerator's process, if there is one."""
+        if self.accelerated is not None:
+            self.accelerated.close()
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -96,9 +110,10 @@ class Classifier:
         region: Region = WHOLE_FRAME,
         rotate: Rotation = 0,
     ) -> Prediction:
-        """Preprocess one frame as the bundle says and run the model on it; raises ValueError as `preprocess`.
+        """Preprocess one frame as the bundle says and run the model on it.
 
-        A canvas, which `preprocess` made before, is taken as it is.
+        A canvas, which `preprocess` made before, is taken as it is. Raises ValueError as `preprocess`, and RuntimeError
+        if the model cannot be run.
         """
         started = time.perf_counter()
         height, width = self._canvas
@@ -112,8 +127,9 @@ class Classifier:
             rotate=rotate,
         )
         prepared = time.perf_counter()
-        self._run(canvas)
-        logits, scores = self._judge()
+        self._given = None  # Should this fail, there is no map of the frame before.
+        self._given = self._engine.run(self._stored(canvas))
+        logits, scores = self._judge(self._given)
         done = time.perf_counter()
         return Prediction(scores, logits, (prepared - started) * 1e3, (done - prepared) * 1e3)
 
@@ -124,7 +140,8 @@ class Classifier:
         first frame.
         """
         tensor = self._outputs.logit_map
-        return stitch(self._values(tensor), self._cells) if tensor and self._runs is not None else None
+        given = self._given
+        return stitch(tensor.real(given[tensor.index]), self._cells) if tensor and given is not None else None
 
     def embedding(self) -> Floats | None:
         """Return the last frame's features, float32 [d], averaged over places and tiles.
@@ -132,33 +149,29 @@ class Classifier:
         None if the model gives none, or before the first frame.
         """
         tensor = self._outputs.embedding
-        return pool(self._values(tensor), Mean()) if tensor and self._runs is not None else None
+        given = self._given
+        return pool(tensor.real(given[tensor.index]), Mean()) if tensor and given is not None else None
 
-    def _run(self, canvas: Pixels) -> None:
-        """Run the model on every tile; a view each, because copies of them all would be several times the canvas."""
-        stored = (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
-        runs = []
-        for rows, columns in self._tiles:
-            self._interpreter.set_tensor(self._input.index, stored[np.newaxis, rows, columns])
-            self._interpreter.invoke()
-            if self._kept:
-                runs.append({index: self._interpreter.get_tensor(index) for index in self._kept})
-        self._runs = runs
+    def _require_golden(self, engine: Engine) -> None:
+        """Raise BundleError unless an engine gives the golden frames' scores; called by the accelerator's thread."""
+        from edge.golden import check_golden
 
-    def _judge(self) -> tuple[Floats, Floats]:
+        beside = copy.copy(self)
+        beside._engine = engine  # noqa: SLF001 - its own copy
+        if not check_golden(beside, self.bundle):
+            raise BundleError("the bundle has no golden frames to try an accelerator by; rebuild it")
+
+    def _stored(self, canvas: Pixels) -> Stored:
+        return (canvas ^ _SIGN_BIT).view(np.int8) if self._input.dtype == np.int8 else canvas
+
+    def _judge(self, given: Mapping[int, Stored]) -> tuple[Floats, Floats]:
         """Return the logits and scores of the tiles that were run."""
-        values = self._values(self._pooled)
+        values = self._pooled.real(given[self._pooled.index])
         if self._softmax:
             return np.log(np.maximum(values[0], np.float32(1 / 512))), values[0]
         by_place = values if values.ndim == 2 else values.reshape(-1, values.shape[-1])  # noqa: PLR2004 - [tiles, n]
         logits = pool(by_place, self.bundle.manifest.pooling)
         return logits, softmax(logits / self.bundle.manifest.temperature)
-
-    def _values(self, tensor: Tensor) -> Floats:
-        """Return one output of all tiles, float32 [tiles, ...]."""
-        if not self._runs:
-            return tensor.real(self._interpreter.get_tensor(tensor.index))
-        return tensor.real(np.concatenate([run[tensor.index] for run in self._runs]))
 
 
 def softmax(logits: Floats) -> Floats:
@@ -198,14 +211,6 @@ def _pooled_output(manifest: Manifest, outputs: Outputs) -> Tensor:
         problem = f"the model has no logit map for pooling {pooling.__struct_config__.tag!r}"
         raise BundleError(f"{problem}; set pooling mean, or rebuild it with edge-train build")
     return require_quantized(outputs.logit_map, "logits by place")
-
-
-def _kept_outputs(outputs: Outputs, tiles: int) -> list[int]:
-    """Return the indices of the outputs to copy after each tile's run; of a lone tile the interpreter keeps them."""
-    if tiles == 1:
-        return []
-    every = (outputs.scores, outputs.logit_map, outputs.embedding)
-    return [tensor.index for tensor in every if tensor is not None]
 
 
 def _layout(tiles: Tiles, height: int, width: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:

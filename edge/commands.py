@@ -25,10 +25,14 @@ from edge.contract.commands import (
     Restart,
     Resume,
     Threshold,
+    Trigger,
 )
+from edge.decision import worst_of
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from edge.contract.messages import Event, Health, Model
     from edge.health import Tally
     from edge.judge import Judge
@@ -53,13 +57,17 @@ class Commands:
         publisher: Publisher,
         model: Model,
         pictures: bool,
+        fire: Callable[[str], object] | None = None,
     ) -> None:
-        """Take what commands reach; `pictures`: whether any are made."""
+        """Take what commands reach; `pictures`: whether any are made; `fire` a trigger by its name, None: none may."""
         self.paused = False
         self.restart = False
         """Whether the daemon is to end, and to be started anew by its service manager."""
         self.captures: dict[str, float] = {}
         """Transactions of `capture` that wait for a frame, and until when, on the monotonic clock."""
+        self._fired: dict[str, str] = {}
+        """Transactions of `trigger` that wait for a verdict, by the trigger's name."""
+        self._fire = fire
         self._settings = settings
         self._judge = judge
         self._tally = tally
@@ -79,18 +87,30 @@ class Commands:
             if isinstance(request, Capture):
                 self._expect_frame(request)
                 return None
+            if isinstance(request, Trigger):
+                self._expect_verdict(request)
+                return None
             data = self._do(request)
         except (ConfigError, OSError) as error:
             return Reply(transaction=request.transaction, status="failed", error=str(error))
         return Reply(transaction=request.transaction, status="ok", data=data)
 
-    def judged(self, event: Event, *, pictured: bool) -> list[Reply]:
-        """Return the answers to those who asked for this frame."""
+    def judged(self, events: Sequence[Event], *, pictured: bool) -> Iterator[tuple[str, Reply]]:
+        """Yield the answers to those who asked for this frame or fired this trigger, with their commands' names.
+
+        They name the worst verdict, and that of each region where there are several.
+        """
+        event = worst_of(events)
+        data: dict[str, Any] = {"event": event.id, "verdict": event.verdict}
+        if len(events) > 1:
+            data["regions"] = {each.region: each.verdict for each in events}
+        if (transaction := self._fired.pop(event.trigger, None)) is not None:
+            yield "trigger", Reply(transaction=transaction, status="ok", data=data)
         error = "" if pictured else f"no picture could be made of it: {event.reason or 'others are still being made'}"
-        data = {"event": event.id, "verdict": event.verdict}
         status: Literal["ok", "failed"] = "ok" if pictured else "failed"
         asked, self.captures = self.captures, {}
-        return [Reply(transaction=each, status=status, error=error, data=data) for each in asked]
+        for each in asked:
+            yield "capture", Reply(transaction=each, status=status, error=error, data=data)
 
     def given_up(self, now: float) -> list[Reply]:
         """Return the answers to those whom no frame came for."""
@@ -106,6 +126,13 @@ class Commands:
         if self.paused:
             raise ConfigError("nothing is judged while the device is paused; resume first")
         self.captures[request.transaction] = time.monotonic() + CAPTURE_SECONDS
+
+    def _expect_verdict(self, request: Trigger) -> None:
+        if self._fire is None:
+            raise ConfigError("this device is not triggered by command: trigger.kind is not mqtt")
+        name = f"mqtt-{request.transaction}"
+        self._fired[name] = request.transaction
+        self._fire(name)
 
     def _do(self, request: Request) -> dict[str, Any]:
         match request:

@@ -10,93 +10,36 @@ import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from edge.contract.names import NAME, CommandName, is_host
-from edge.contract.preprocess import WHOLE_FRAME, Region, Rotation
+from edge.contract.names import NAME, WHOLE_NAME, CommandName
 from edge.errors import ConfigError
-from edge.sections import Section, Sparkplug
-from edge.sections import doc as _doc
+from edge.regions import duplicate, places
+from edge.sections.base import Section, to_path
+from edge.sections.base import doc as _doc
+from edge.sections.cameras import CameraConfig, VideoConfig
+from edge.sections.guard import Guard
+from edge.sections.mqtt import Mqtt
+from edge.sections.outputs import OutputConfig
+from edge.sections.regions import RegionConfig
+from edge.sections.runtime import Runtime
+from edge.sections.sparkplug import Sparkplug
+from edge.sections.triggers import CommandConfig, FreeConfig, TriggerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_WHOLE_NAME = rf"^{NAME}\Z"
 _KEY_BYTES = 32
-LONGEST_PASSWORD = 10_000
-"""Characters; MQTT ends at 65,535 bytes."""
 
 
 class Device(Section, frozen=True, kw_only=True):
     """Who this device is: its topics are inspect/v1/<site>/<id>/..."""
 
-    site: Annotated[str, _doc("the plant or hall", pattern=_WHOLE_NAME)] = "default"
+    site: Annotated[str, _doc("the plant or hall", pattern=WHOLE_NAME)] = "default"
     id: Annotated[str, _doc("unique within the site; empty: the host's name")] = ""
-
-
-class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
-    name: Annotated[str, _doc("stands in every event", pattern=_WHOLE_NAME)] = "camera"
-    region: Annotated[Region, _doc("the part of the frame to judge, in fractions of its size")] = WHOLE_FRAME
-    rotate: Annotated[Rotation, _doc("degrees clockwise, to turn the part as in training")] = 0
-
-
-class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
-    """A Raspberry Pi camera through picamera2 (apt install python3-picamera2)."""
-
-    index: Annotated[int, _doc("which camera, as `rpicam-hello --list-cameras` counts", ge=0)] = 0
-    width: Annotated[int, _doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 1280
-    height: Annotated[int, _doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 720
-    rate: Annotated[float, _doc("frames per second", gt=0, le=240)] = 10.0
-    timeout_s: Annotated[float, _doc("without a frame for this long the camera counts as hung", gt=0, le=25)] = 5.0
-
-
-class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
-    """Pictures in a folder and its subfolders, in the order of their names."""
-
-    path: Annotated[Path, _doc("the folder; relative to this file's folder")]
-    rate: Annotated[
-        float,
-        _doc("pictures per second; 0: as fast as they are judged, so that none is dropped", ge=0, le=1000),
-    ] = 0.0
-    loop: Annotated[bool, _doc("begin again after the last picture; otherwise the daemon ends there")] = False
-
-
-class VideoConfig(_Camera, frozen=True, kw_only=True, tag="video"):
-    """A video file or a stream address that PyAV opens (pip install 'edge-inspect[camera]')."""
-
-    source: Annotated[
-        str, _doc("a file, relative to this file's folder, or an address such as rtsp://...", min_length=1)
-    ]
-    rate: Annotated[
-        float, _doc("frames per second of a file; 0: as fast as they are judged, none dropped", ge=0, le=1000)
-    ] = 0.0
-    loop: Annotated[bool, _doc("begin again after a file's last frame")] = False
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether `source` is an address, not a file."""
-        return "://" in self.source
-
-    def __post_init__(self) -> None:
-        """Refuse a source that no file can be called; raises ValueError."""
-        if not self.is_stream:
-            _path(Path(), self.source)
-
-
-class SyntheticConfig(_Camera, frozen=True, kw_only=True, tag="synthetic"):
-    """Rendered cutting inserts, for demonstrations and tests; an event's source begins with the truth."""
-
-    rate: Annotated[float, _doc("frames per second; 0: as fast as they are judged", ge=0, le=1000)] = 5.0
-    width: Annotated[int, _doc("pixels", ge=32, le=4096)] = 160
-    height: Annotated[int, _doc("pixels", ge=32, le=4096)] = 128
-    seed: Annotated[int, _doc("the same seed shows the same parts", ge=0)] = 1
-    frames: Annotated[int, _doc("stop after this many; 0: never", ge=0)] = 0
-
-
-CameraConfig: TypeAlias = PicameraConfig | FolderConfig | VideoConfig | SyntheticConfig
 
 
 class Decision(Section, frozen=True, kw_only=True):
@@ -113,35 +56,6 @@ class Decision(Section, frozen=True, kw_only=True):
         """Refuse votes that can never be reached; raises ValueError."""
         if self.votes > self.window:
             raise ValueError(f"votes {self.votes} can never be reached in a window of {self.window}")
-
-
-class Mqtt(Section, frozen=True, kw_only=True):
-    """The broker. A broker that is away is no reason to stop judging."""
-
-    host: Annotated[str, _doc("name or address", min_length=1, max_length=253)] = "localhost"
-    port: Annotated[int, _doc("1883 without TLS, 8883 with it, by custom", ge=1, le=65535)] = 1883
-    protocol: Annotated[Literal["5", "3.1.1"], _doc("the MQTT version the broker speaks")] = "5"
-    username: Annotated[str, _doc("empty: no login", max_length=1000)] = ""
-    password: Annotated[str, _doc("better kept in password_file", max_length=LONGEST_PASSWORD)] = ""
-    password_file: Annotated[Path | None, _doc("a file with the password on its first line")] = None
-    tls: Annotated[bool, _doc("encrypt, and check the broker's certificate and name")] = False
-    ca_file: Annotated[Path | None, _doc("PEM of the CA that signed the broker; left out: the system's")] = None
-    cert_file: Annotated[Path | None, _doc("PEM of this device's certificate, where the broker asks for one")] = None
-    key_file: Annotated[Path | None, _doc("PEM of its private key")] = None
-    keepalive_s: Annotated[int, _doc("a dead link is noticed after 1.5 times this many seconds", ge=5, le=3600)] = 30
-
-    def __post_init__(self) -> None:
-        """Refuse names that no resolver takes and combinations that would do less than asked; raises ValueError."""
-        if not is_host(self.host):
-            raise ValueError(f"host {self.host!r} is not a host name or address; the port is a key of its own")
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together: set both or neither")
-        if not self.tls and (self.ca_file or self.cert_file):
-            raise ValueError("ca_file and cert_file do nothing without tls = true")
-        if self.password and self.password_file:
-            raise ValueError("set password or password_file, not both")
-        if (self.password or self.password_file) and not self.username:
-            raise ValueError("a password needs a username")
 
 
 class Ledger(Section, frozen=True, kw_only=True):
@@ -172,15 +86,8 @@ class HomeAssistant(Section, frozen=True, kw_only=True):
     enabled: Annotated[bool, _doc("switched off again, the next start takes the introduction back")] = False
     prefix: Annotated[
         str,
-        _doc("Home Assistant's discovery prefix; the broker's rules name it too", pattern=_WHOLE_NAME),
+        _doc("Home Assistant's discovery prefix; the broker's rules name it too", pattern=WHOLE_NAME),
     ] = "homeassistant"
-
-
-class Runtime(Section, frozen=True, kw_only=True):
-    """The TFLite interpreter."""
-
-    engine: Annotated[Literal["auto", "litert", "tflite-runtime"], _doc("auto: LiteRT where it is installed")] = "auto"
-    threads: Annotated[int, _doc("more than 1 helps only on idle cores", ge=1, le=64)] = 1
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -198,6 +105,10 @@ class Config(Section, frozen=True, kw_only=True):
     health_every_s: Annotated[float, _doc("seconds between health messages", ge=0.1, le=3600)] = 10.0
     device: Device = Device()
     camera: CameraConfig
+    trigger: TriggerConfig = FreeConfig()
+    regions: Annotated[tuple[RegionConfig, ...], _doc("the parts of a frame that get verdicts; none: it is one")] = ()
+    outputs: Annotated[tuple[OutputConfig, ...], _doc("pins that verdicts switch")] = ()
+    guard: Guard = Guard()
     decision: Decision = Decision()
     mqtt: Mqtt = Mqtt()
     ledger: Ledger = Ledger()
@@ -207,7 +118,14 @@ class Config(Section, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
-        """Refuse trusted keys that could never have signed anything; raises ValueError."""
+        """Refuse what could never work: keys, names that are there twice, a trigger that nobody may pull.
+
+        Raises ValueError.
+        """
+        if twice := duplicate(places(self.regions)):
+            raise ValueError(f"regions: two are named {twice!r}")
+        if isinstance(self.trigger, CommandConfig) and "trigger" not in self.commands.allow:
+            raise ValueError("trigger.kind mqtt: nobody may trigger; add 'trigger' to commands.allow")
         for key in self.trusted_keys:
             try:
                 length = len(base64.b64decode(key, validate=True))
@@ -259,24 +177,15 @@ def _path_decoder(base: Path) -> Callable[[type, Any], Path]:
     def decode(_: type, value: Any) -> Path:
         if not isinstance(value, str):
             raise ValueError(f"{value!r} is not a path")  # noqa: TRY004 - msgspec reports ValueErrors only
-        return _path(base, value)
+        return to_path(base, value)
 
     return decode
-
-
-def _path(base: Path, text: str) -> Path:
-    if not text or "\0" in text:
-        raise ValueError(f"{text!r} is not a path")
-    try:
-        return base / Path(text).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{text!r} names no user of this device") from error
 
 
 def _with_video_path(config: Config, base: Path) -> Config:
     if not isinstance(config.camera, VideoConfig) or config.camera.is_stream:
         return config
-    camera = msgspec.structs.replace(config.camera, source=str(_path(base, config.camera.source)))
+    camera = msgspec.structs.replace(config.camera, source=str(to_path(base, config.camera.source)))
     return msgspec.structs.replace(config, camera=camera)
 
 

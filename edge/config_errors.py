@@ -54,6 +54,15 @@ def _unknown(table: dict[str, Any], kind: inspect.StructType, where: str) -> Ite
             yield f"unknown key {where}{_bare(key)}; {_nearest(key, [*known, *filter(None, [kind.tag_field])])}"
         elif isinstance(value, dict) and (inner := _chosen(known[key], value)) is not None:
             yield from _unknown(value, inner, f"{where}{key}.")
+        elif isinstance(value, list):
+            yield from _unknown_in_list(value, known[key], f"{where}{key}")
+
+
+def _unknown_in_list(items: list[Any], kind: inspect.Type, where: str) -> Iterator[str]:
+    item = next((option.item_type for option in _options(kind) if isinstance(option, inspect.VarTupleType)), None)
+    for number, value in enumerate(items):
+        if isinstance(value, dict) and _structs(item) and (inner := _chosen(item, value)) is not None:
+            yield from _unknown(value, inner, f"{where}[{number}].")
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -116,15 +125,22 @@ def _expected(kind: inspect.Type | None) -> str:
             words = f"a number{_limits(number)}"
         case inspect.LiteralType(values=values):
             words = "one of " + ", ".join(map(repr, values))
-        case inspect.VarTupleType(item_type=item):
-            words = f"an array, each item {_expected(item)}"
-        case inspect.TupleType(item_types=items):
-            words = f"an array of {len(items)}, each item {_expected(items[0])}"
+        case inspect.VarTupleType() | inspect.TupleType() | inspect.DictType() as container:
+            words = _expected_in(container)
         case inspect.StrType(pattern=None, min_length=shortest):
             words = "a text that is not empty" if shortest else "a text"
         case inspect.StrType():
             words = "letters, digits, _ and -, 64 at most"
     return words
+
+
+def _expected_in(container: inspect.VarTupleType | inspect.TupleType | inspect.DictType) -> str:
+    match container:
+        case inspect.DictType(value_type=value):
+            return f"a table, each value {_expected(value)}"
+        case inspect.TupleType(item_types=items):
+            return f"an array of {len(items)}, each item {_expected(items[0])}"
+    return f"an array, each item {_expected(container.item_type)}"
 
 
 def _limits(kind: inspect.IntType | inspect.FloatType) -> str:

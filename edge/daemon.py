@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
-from enum import StrEnum
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge.alarm import AlarmState
 from edge.capture import Capture
@@ -21,50 +22,32 @@ from edge.errors import BrokerError
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
-from edge.ledger.audit import audit_of
-from edge.record import Record
+from edge.line import End, Line, inspect
+from edge.outputs import Outputs
+from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
-from edge.supervision import notify
+from edge.supervision import Watchdog, notify
+from edge.trigger import open_trigger
+from edge.trigger.external import External
+from edge.trigger.journal import FILE, Journal
+from edge.trigger.unanswered import Unanswered
 
 if TYPE_CHECKING:
-    import threading
-
-    from edge.camera.base import BadFrame, Frame
     from edge.classifier import Classifier
     from edge.config import Config
-    from edge.contract.commands import Reply
+    from edge.guard.guard import Guard
     from edge.health import Counters
+    from edge.trigger.base import Trigger
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.1
-"""How often a loop without frames looks at the stop flag and the health clock."""
 CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
 PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
-
-
-class End(StrEnum):
-    """Why the line ends, as its status says."""
-
-    STOPPED = "stopped"
-    NO_MORE_FRAMES = "the camera has no more frames"
-    RESTART = "restarted by command"
-
-
-class Line(Record, frozen=True, kw_only=True):
-    """The stages of one inspection line, open and ready."""
-
-    capture: Capture
-    judge: Judge
-    sinks: Sinks
-    alarms: AlarmState
-    tally: Tally
-    commands: Commands
 
 
 def run(config: Config) -> int:
@@ -104,68 +87,22 @@ def run(config: Config) -> int:
     return RESTART if end is End.RESTART else 0
 
 
-def inspect(line: Line, stop: threading.Event) -> End:
-    """Judge frames until `stop` is set, the camera ends or a command wants it. Feeds the watchdog by frames."""
-    while not stop.is_set():
-        _obey(line)
-        if line.commands.restart:
-            return End.RESTART
-        if line.commands.paused:
-            line.capture.leave(POLL_SECONDS)
-            notify("WATCHDOG=1")  # Nothing hangs: somebody wants it so, and the status says it.
-        elif (frame := line.capture.take(POLL_SECONDS)) is not None:
-            _judge(line, frame)
-        if line.capture.ended:
-            return End.NO_MORE_FRAMES
-        line.sinks.report_trouble()
-        if line.tally.due:
-            line.sinks.publisher.retain("health", line.tally.report())
-    return End.STOPPED
-
-
-def _judge(line: Line, frame: Frame | BadFrame) -> None:
-    event, sinks = line.judge.judge(frame), line.sinks
-    sinks.ledger.append(event)
-    if (alarm := line.alarms.after(event)) is not None:
-        sinks.publisher.retain(f"alarm/{event.camera}", alarm)
-    if sinks.evidence is not None:
-        asked = bool(line.commands.captures)
-        pictured = sinks.evidence.take(event, frame, asked=asked)
-        for reply in line.commands.judged(event, pictured=pictured) if asked else ():
-            _answer(line, "capture", reply)
-    line.tally.count(event)
-    notify("WATCHDOG=1")
-
-
-def _obey(line: Line) -> None:
-    requests = line.sinks.publisher.intake.requests
-    while not requests.empty():
-        name, request = requests.get()
-        if (reply := line.commands.obey(name, request)) is not None:
-            _answer(line, name, reply)
-    for reply in line.commands.given_up(time.monotonic()):
-        _answer(line, "capture", reply)
-
-
-def _answer(line: Line, name: str, reply: Reply) -> None:
-    line.sinks.ledger.record(audit_of(name, reply, reply.status, line.sinks.publisher.boot_id))
-    line.sinks.publisher.reply(name, reply)
-
-
 def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     from edge.camera import open_camera
 
     config = settings.config
-    capture = Capture(partial(open_camera, config.camera))  # First: it opens, slowly or never, while the model loads.
+    on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
+    # First: it opens, slowly or never, while the model loads.
+    capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live, on_demand=on_demand)
     line: Line | None = None
     try:
-        line = _open(settings, capture, sinks)
-        capture.wait_until_open()
-        gc.freeze()  # What is there now stays: no collection needs to look through it again.
-        gc.enable()
-        signals.only_set()
-        notify("READY=1")
-        return inspect(line, signals.stop)
+        with ExitStack() as stack:
+            line = _open(settings, capture, sinks, stack)
+            gc.freeze()  # What is there now stays: no collection needs to look through it again.
+            gc.enable()
+            signals.only_set()
+            notify("READY=1")
+            return inspect(line, signals.stop)
     finally:
         signals.only_set()
         if not capture.stop(CAMERA_STOP_SECONDS):
@@ -174,24 +111,48 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
             sinks.publisher.retain("health", line.tally.report())
 
 
-def _open(settings: Settings, capture: Capture, sinks: Sinks) -> Line:
+def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) -> Line:
+    """Open all stages but the camera, which opens by itself; `stack` closes them."""
+    config = settings.config
+    outputs = Outputs(config.outputs)
+    stack.callback(outputs.close)
+    classifier = _load(settings)
+    stack.callback(classifier.close)
+    capture.wait_until_open()
+    journal = _journal(settings, sinks)
+    trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
+    line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
+    unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
+    return msgspec.structs.replace(line, outputs=outputs, unanswered=unanswered)
+
+
+def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
+    """Return the journal of triggers, where there are any from outside or an earlier life left some."""
+    path = state_dir(settings.config) / FILE
+    if not (isinstance(settings.config.trigger, GpioConfig | CommandConfig) or path.exists()):
+        return None
+    journal = Journal(path, sinks.publisher.boot_id)
+    sinks.publisher.report("triggers", journal.trouble)
+    return journal
+
+
+def _load(settings: Settings) -> Classifier:
     from edge.classifier import Classifier
     from edge.contract import bundle as bundles
 
     config = settings.config
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    classifier = Classifier(bundle, config.runtime, state_dir=state_dir(config))
-    return join(classifier, settings, capture=capture, sinks=sinks)
+    return Classifier(bundle, config.runtime, state_dir=state_dir(config))
 
 
-def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks: Sinks) -> Line:
+def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigger: Trigger, sinks: Sinks) -> Line:
     """Return the line of these stages, and have the device introduce itself to the broker."""
     from edge import introduction
 
     config, publisher = settings.config, sinks.publisher
     boot_id = publisher.boot_id
-    judge = Judge(classifier, config, boot_id)
-    tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, sinks))
+    judge = Judge(classifier, config, boot_id, _guard(config))
+    tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, classifier, sinks))
     model = introduction.model(classifier.bundle, boot_id)
     publisher.retain("info", introduction.info(config, classifier, boot_id))
     publisher.retain("model", model)
@@ -203,19 +164,35 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, sinks:
         publisher=publisher,
         model=model,
         pictures=sinks.evidence is not None,
+        fire=trigger.fire if isinstance(config.trigger, CommandConfig) and isinstance(trigger, External) else None,
     )
     commands.tell()
+    publisher.intake.on_request = trigger.wake
     return Line(
         capture=capture,
+        trigger=trigger,
+        unanswered=None,
+        accelerated=classifier.accelerated,
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),
         tally=tally,
+        watchdog=Watchdog(),
+        outputs=Outputs(()),
         commands=commands,
     )
 
 
-def _counters(capture: Capture, sinks: Sinks) -> Counters:
+def _guard(config: Config) -> Guard | None:
+    """Return who says whether a frame is fit; None: files, of which nobody took a baseline, are as they are."""
+    from edge.guard.baseline_file import FILE as BASELINE
+    from edge.guard.guard import open_guard
+
+    folder = state_dir(config)
+    return open_guard(config, folder) if config.camera.is_live or (folder / BASELINE).exists() else None
+
+
+def _counters(capture: Capture, classifier: Classifier, sinks: Sinks) -> Counters:
     return {
         "frames_captured": capture.captured,
         "frames_dropped": capture.dropped,
@@ -226,4 +203,5 @@ def _counters(capture: Capture, sinks: Sinks) -> Counters:
         "commands_overlooked": sinks.publisher.intake.overlooked,
         "commands_refused": sinks.publisher.intake.refused,
         "connections_failed": sinks.publisher.failed,
+        "accelerator": classifier.accelerated.health() if classifier.accelerated is not None else None,
     }

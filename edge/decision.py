@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge.contract.bundle import Label, Thresholds
+    from edge.contract.messages import Event
 
 NO_MAJORITY = "the last frames do not agree"
+WORST_FIRST = (Verdict.DEFECT, Verdict.UNKNOWN, Verdict.PASS)
 
 
 class Decision(Record, frozen=True):
@@ -51,13 +53,16 @@ def _best(verdict: Verdict, scores: Sequence[float], labels: Sequence[Label], re
     return Decision(verdict, labels[best].name, float(scores[best]), reason)
 
 
+def worst_of(events: Sequence[Event]) -> Event:
+    """Return the first with the worst verdict."""
+    return min(events, key=lambda event: WORST_FIRST.index(event.verdict))
+
+
 class Smoother:
     """N of M: the verdict that at least `votes` of the last `window` frames gave, the worst first.
 
     While no verdict has that many, the answer is UNKNOWN: a part is never passed for lack of frames.
     """
-
-    _WORST_FIRST = (Verdict.DEFECT, Verdict.UNKNOWN, Verdict.PASS)
 
     def __init__(self, votes: int, window: int) -> None:
         self._votes = votes
@@ -67,4 +72,4 @@ class Smoother:
         """Add one frame's verdict and return the camera's."""
         self._last.append(verdict)
         counts = Counter(self._last)
-        return next((v for v in self._WORST_FIRST if counts[v] >= self._votes), Verdict.UNKNOWN)
+        return next((v for v in WORST_FIRST if counts[v] >= self._votes), Verdict.UNKNOWN)

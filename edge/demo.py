@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.command import ended_as_interrupted
-from edge.config import Mqtt
 from edge.contract.messages import MESSAGES, Event, Message
 from edge.errors import BrokerError, DataError, RuntimeUnavailableError, by_exit_code
+from edge.sections.mqtt import Mqtt
 
 if TYPE_CHECKING:
     import argparse

@@ -5,6 +5,8 @@
     ├── BundleError (ValueError)     4  a model bundle is missing, damaged or not for this version
     ├── CameraError (OSError)        5  a camera is not there or stopped answering
     ├── RuntimeUnavailableError      6  no interpreter, or it cannot be tried now
+    │   └── AcceleratorError            the accelerator, or the process that runs it, failed
+    │       └── LateError               it did not answer in time
     ├── BrokerError (OSError)        7  the MQTT broker is unreachable or refuses us
     ├── DataError (ValueError)       8  a picture or a data set cannot be used
     ├── DeployError (RuntimeError)   9  a device did not come back with what was pushed
@@ -49,6 +51,14 @@ class RuntimeUnavailableError(InspectError, RuntimeError):
     """No TFLite interpreter can run this model on this machine."""
 
     exit_code = 6
+
+
+class AcceleratorError(RuntimeUnavailableError):
+    """The accelerator, or the process that runs it, failed: the CPU can stand in."""
+
+
+class LateError(AcceleratorError):
+    """The process that runs the accelerator did not answer in time."""
 
 
 class BrokerError(InspectError, OSError):

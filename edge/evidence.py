@@ -11,17 +11,20 @@ from math import inf
 from queue import Full, Queue
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edge.album import Picture
 from edge.camera.base import BadFrame
 from edge.contract.messages import Verdict
+from edge.contract.preprocess import crop
 from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.camera.base import Frame
-    from edge.contract.messages import Event
-    from edge.contract.preprocess import ChannelOrder, Pixels
+    from edge.contract.preprocess import ChannelOrder, Pixels, Region, Rotation
+    from edge.judge import Judged
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,11 @@ class _Shot(Record, frozen=True):
     order: ChannelOrder
 
 
+def as_judged(pixels: Pixels, area: Region, rotate: Rotation) -> Pixels:
+    """Return what the model saw of a frame, before it was made smaller: a picture to learn from. A view."""
+    return np.rot90(crop(pixels, area), -rotate // 90)
+
+
 def to_jpeg(pixels: Pixels, order: ChannelOrder) -> bytes:
     """Return uint8 pixels [h, w] or [h, w, 3] as a JPEG of LARGEST bytes at most: quality gives way, then size."""
     from PIL import Image
@@ -58,8 +66,9 @@ def to_jpeg(pixels: Pixels, order: ChannelOrder) -> bytes:
 class Evidence:
     """Takes frames that were judged, and keeps pictures of those that somebody will want to see."""
 
-    def __init__(self, keep: Callable[[Picture, bytes], None]) -> None:
-        """Begin; `keep` gets each picture's JPEG, in a thread of its own."""
+    def __init__(self, keep: Callable[[Picture, bytes], None], rotate: Rotation = 0) -> None:
+        """Begin; `keep` gets each picture's JPEG, turned clockwise by `rotate` degrees, in a thread of its own."""
+        self._rotate = rotate
         self.skipped = 0
         """Frames that were not pictured because others were still being made."""
         self._keep = keep
@@ -69,15 +78,17 @@ class Evidence:
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
         self._thread.start()
 
-    def take(self, event: Event, frame: Frame | BadFrame, *, asked: bool = False) -> bool:
-        """Picture a frame that was judged, if its verdict wants it or somebody asked; never waits.
+    def take(self, judged: Judged, frame: Frame | BadFrame, *, asked: bool = False) -> bool:
+        """Picture what was judged of a frame, if its verdict wants it or somebody asked; never waits.
 
         Returns whether there will be a picture.
         """
+        event = judged.event
         if isinstance(frame, BadFrame) or not (self._is_wanted(event.verdict) or asked):
             return False
         try:
-            self._shots.put_nowait(_Shot(Picture(event.id, event.verdict), frame.pixels, frame.order))
+            pixels = as_judged(frame.pixels, judged.area, self._rotate)
+            self._shots.put_nowait(_Shot(Picture(event.id, event.verdict), pixels, frame.order))
         except Full:
             self.skipped += 1
             return False

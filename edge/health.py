@@ -12,7 +12,7 @@ from edge.contract.messages import Health
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.contract.messages import Event, Verdict
+    from edge.contract.messages import Accelerator, Event, Verdict
 
 
 class Counters(TypedDict):
@@ -27,6 +27,7 @@ class Counters(TypedDict):
     commands_overlooked: int
     commands_refused: int
     connections_failed: int
+    accelerator: Accelerator | None
 
 
 class Tally:
@@ -38,13 +39,15 @@ class Tally:
         self.every = every_s
         """Seconds between health messages."""
         self._started = self._last = time.monotonic()
+        self._frames = 0
         self._verdicts: Counter[Verdict] = Counter()
         self._latencies: list[float] = []
 
-    def count(self, event: Event) -> None:
-        """Add one verdict."""
-        self._verdicts[event.verdict] += 1
-        self._latencies.append(event.latency_ms.total)
+    def count(self, events: Sequence[Event]) -> None:
+        """Add the verdicts about one frame."""
+        self._frames += 1
+        self._verdicts.update(event.verdict for event in events)
+        self._latencies.append(events[-1].latency_ms.total)
 
     @property
     def due(self) -> bool:
@@ -65,7 +68,7 @@ class Tally:
             boot_id=self._boot_id,
             time=clock.now(),
             uptime_s=round(instant - self._started, 3),
-            frames_judged=self._verdicts.total(),
+            frames_judged=self._frames,
             fps=round(len(self._latencies) / max(instant - self._last, 1e-3), 2),
             verdicts=dict(self._verdicts),
             latency_ms={f"p{p}": _percentile(self._latencies, p) for p in (50, 95)} if self._latencies else {},

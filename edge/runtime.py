@@ -14,10 +14,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge.config import Runtime
 from edge.contract import storage
 from edge.errors import BundleError, RuntimeUnavailableError, by_exit_code
 from edge.record import Record
+from edge.sections.runtime import Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def open_interpreter(model: bytes, settings: Runtime) -> Opened:
 
     Raises BundleError if the runtime refuses the model, RuntimeUnavailableError if there is no runtime.
     """
-    name, module = _find(settings.engine)
+    name, module = find_engine(settings.engine)
     try:
         interpreter = module.Interpreter(model_content=model, num_threads=settings.threads)
         interpreter.allocate_tensors()
@@ -148,7 +148,8 @@ def version(engine: str) -> str:
     return f"{_PACKAGES[engine]} {getattr(package, '__version__', 'of unknown version')}"
 
 
-def _find(engine: str) -> tuple[str, Any]:
+def find_engine(engine: str) -> tuple[str, Any]:
+    """Import a runtime and return its name and its interpreter's module; raises RuntimeUnavailableError."""
     wanted = tuple(_MODULES) if engine == "auto" else (engine,)
     for name in wanted:
         try:

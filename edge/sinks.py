@@ -49,7 +49,8 @@ class Sinks(Record, frozen=True, kw_only=True):
         self.ledger.start(self._written)
 
     def report_trouble(self) -> None:
-        """Have the status say what is wrong with any of them; raises what ended the publisher."""
+        """Have the status say what is wrong with any of them; raises what ended one of their threads."""
+        self.ledger.check()
         self.publisher.report("ledger", self.ledger.trouble)
         if self.sparkplug is not None:
             self.publisher.report("sparkplug", self.sparkplug.trouble())
@@ -109,7 +110,7 @@ def _evidence(config: Config, album: Album, publisher: Publisher) -> Evidence | 
         if album.add(picture, jpeg):
             publisher.pictured(picture)
 
-    return Evidence(keep)
+    return Evidence(keep, config.camera.rotate)
 
 
 def _sparkplug(config: Config, ledger: Ledger, folder: Path) -> Node | None:

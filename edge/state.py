@@ -30,6 +30,18 @@ def state_dir(config: Config) -> Path:
     return folder
 
 
+def daemons_state(config: Config) -> Path:
+    """Return the folder that the daemon will have, for whoever leaves something there for it.
+
+    Raises ConfigError if it cannot be made, or this user may not write there.
+    """
+    ours = config.state_dir or "STATE_DIRECTORY" in os.environ or not OF_THE_SERVICE.is_dir()
+    folder = state_dir(config) if ours else OF_THE_SERVICE
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise ConfigError(f"the folder {folder} is not this user's to write in; use sudo, or set another state_dir")
+    return folder
+
+
 def find_state(config: Config, name: str) -> Path:
     """Return where the daemon's file of this name is, for whoever is not the daemon; no folder is made.
 

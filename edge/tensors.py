@@ -58,6 +58,11 @@ class Outputs(Record, frozen=True):
     logit_map: Tensor | None
     embedding: Tensor | None
 
+    @property
+    def all(self) -> tuple[Tensor, ...]:
+        """Those that there are."""
+        return tuple(tensor for tensor in (self.scores, self.logit_map, self.embedding) if tensor is not None)
+
 
 def the_input(details: Sequence[dict[str, Any]]) -> Tensor:
     """Return the one picture that a model takes; raises BundleError if it takes anything else."""

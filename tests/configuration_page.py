@@ -43,7 +43,15 @@ id = "lathe-7"
 [camera]
 kind = "folder"
 path = "pictures"
-region = { x = 0.25, y = 0.0, width = 0.5, height = 1.0 }
+
+[[regions]]
+name = "left"
+width = 0.5
+
+[[regions]]
+name = "right"
+x = 0.5
+width = 0.5
 
 [decision]
 votes = 3
@@ -72,6 +80,8 @@ def _sections(kinds: dict[str, Any]) -> Iterator[str]:
     for name, field in whole["properties"].items():
         if "discriminator" in field:
             yield from _alternatives(name, field["discriminator"]["mapping"], kinds)
+        elif (inner := _target(field.get("items", {}), kinds)) is not None:
+            yield from _section(f"`[[{name}]]`", inner["description"], inner, inner["properties"])
         elif (inner := _target(field, kinds)) is not None:
             yield from _section(f"`[{name}]`", inner["description"], inner, inner["properties"])
 
@@ -105,7 +115,7 @@ def _plain(struct: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
     return {
         key: field
         for key, field in struct["properties"].items()
-        if "discriminator" not in field and _target(field, kinds) is None
+        if "discriminator" not in field and _target(field, kinds) is None and "$ref" not in field.get("items", {})
     }
 
 
@@ -118,8 +128,6 @@ def _default(field: dict[str, Any]) -> str:
     value = field["default"]
     if value is None:
         return "left out"
-    if "$ref" in field:
-        return "the whole frame"
     return f"`{json.dumps(value)}`"
 
 
@@ -128,9 +136,13 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(f"`{json.dumps(value)}`" for value in field["enum"])
     if "anyOf" in field:
         return _type(next(option for option in field["anyOf"] if option.get("type") != "null"))
-    if "$ref" in field:
-        return "table: x, y, width, height"
-    words = {"number": "number", "integer": "whole number", "boolean": "true or false", "array": "list of texts"}
+    words = {
+        "number": "number",
+        "integer": "whole number",
+        "boolean": "true or false",
+        "array": "list of texts",
+        "object": "table",
+    }
     word: str = words.get(field["type"]) or field.get("format", "text")
     return word + _limits(field)
 

@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from accelerators import Standin
+
 PROJECT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 DEMO_BUNDLE = PROJECT / "edge" / "demo_bundle"
@@ -204,6 +206,23 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_parts import save_weights
 
     return save_weights(tmp_path_factory.mktemp("weights") / "tiny.weights.h5")
+
+
+@pytest.fixture(scope="session")
+def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands in for an Edge TPU's library."""
+    from accelerators import compile_standin
+
+    return compile_standin(tmp_path_factory.mktemp("standin"))
+
+
+@pytest.fixture
+def standin(standin_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """The same, behaving well."""
+    from accelerators import Standin
+
+    monkeypatch.setenv("STANDIN_EDGETPU", str(tmp_path / "behaves"))
+    return Standin(standin_library, tmp_path / "behaves")
 
 
 @pytest.fixture

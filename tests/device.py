@@ -21,18 +21,27 @@ def write_config(path: Path, *, bundle: Path, camera: Table, mqtt: Table, **more
     plain = {
         "bundle": str(bundle),
         "state_dir": "state",
-        **{key: value for key, value in more.items() if not isinstance(value, dict)},
+        **{key: value for key, value in more.items() if not isinstance(value, dict) and not _is_tables(value)},
     }
     tables = {"device": {"site": "test", "id": "dut"}, "camera": camera, "mqtt": mqtt}
     tables |= {key: value for key, value in more.items() if isinstance(value, dict)}
     lines = [_line(key, value) for key, value in plain.items()]
     for name, table in tables.items():
         lines += [f"[{name}]", *(_line(key, value) for key, value in table.items())]
+    for name, items in more.items():
+        for item in items if _is_tables(items) else ():
+            lines += [f"[[{name}]]", *(_line(key, value) for key, value in item.items())]
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path
 
 
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+
+
 def _line(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{key} = {{ {', '.join(_line(*item) for item in value.items())} }}"
     return f"{key} = {json.dumps(value)}"
 
 

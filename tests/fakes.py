@@ -30,6 +30,8 @@ class PiCameras:
         self.closed = 0
         self.in_use = False
         self.connected = True
+        self.frozen = self.covered = False
+        """Whether the sensor gives the same picture again and again, or sees nothing: for who shows its pictures."""
         self.stopping = threading.Event()
         self._stop_works = threading.Event()
         self._stop_works.set()
@@ -48,6 +50,26 @@ class PiCameras:
         self.connected = True
         for camera in self._cameras:
             camera._deliver()
+
+    def freeze(self) -> None:
+        """Have the sensor repeat itself, as after a glitch of its supply."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Have it see again."""
+        self.frozen = False
+
+    def cover(self) -> None:
+        """Put the lens cap on."""
+        self.covered = True
+
+    def uncover(self) -> None:
+        """Take it off."""
+        self.covered = False
+
+    def add(self) -> None:
+        """Connect one more camera."""
+        self.count += 1
 
     def jam(self) -> None:
         """From now on stopping the camera blocks, as after a crash of its driver."""

@@ -75,7 +75,7 @@ def main() -> None:
             case ["defect"]:
                 verdict = event(verdict=Verdict.DEFECT)
                 ledger.append(verdict)
-                alarm = alarms.after(verdict)
+                alarm = alarms.after([verdict])
                 assert alarm is not None
                 publisher.retain(f"alarm/{verdict.camera}", alarm)
             case ["delivered"]:

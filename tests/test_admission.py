@@ -18,13 +18,13 @@ from jsonschema import Draft202012Validator
 from paho.mqtt.enums import CallbackAPIVersion
 from test_homeassistant import configured
 
-from edge.config import Mqtt
 from edge.contract.commands import COMMANDS, LARGEST, Config, Reply, Request
 from edge.contract.names import CommandName
 from edge.errors import ConfigError
 from edge.mqtt.admission import BURST, PER_SECOND, Admission, Overlooked, Refused, Repeated
 from edge.mqtt.connection import Asked, Connected, Connection, Identity, Reached, Will
 from edge.mqtt.link import Heard, Link
+from edge.sections.mqtt import Mqtt
 from edge.settings import Settings
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from spark_host import GROUP, HOST, SparkHost
 from test_messages import EXAMPLES, FORMATS
 
 from edge import evidence
-from edge.config import Mqtt
 from edge.contract import asyncapi, commands, messages
 from edge.contract.commands import COMMANDS, Reply
 from edge.contract.elsewhere import PLACES
 from edge.mqtt import manner
+from edge.sections.mqtt import Mqtt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

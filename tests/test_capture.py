@@ -13,8 +13,8 @@ from PIL import Image
 from edge.camera.base import Frame
 from edge.camera.folder import FolderCamera
 from edge.capture import Capture
-from edge.config import FolderConfig
 from edge.errors import CameraError
+from edge.sections.cameras import FolderConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

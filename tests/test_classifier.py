@@ -14,12 +14,12 @@ from hypothesis.extra import numpy as arrays
 
 from edge import runtime
 from edge.classifier import Classifier, Floats, softmax
-from edge.config import Runtime
 from edge.contract import bundle
 from edge.contract.bundle import Bundle, Label
 from edge.contract.pictures import load_picture
 from edge.contract.preprocess import Region, preprocess
 from edge.errors import BundleError
+from edge.sections.runtime import Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,11 +15,11 @@ from tiny_models import patch_model
 
 from edge import runtime
 from edge.classifier import Classifier, softmax, stitch
-from edge.config import Runtime
 from edge.contract.bundle import MODEL, Bundle, Manifest
 from edge.contract.pooling import LogSumExp, Mean, Pooling, TopK
 from edge.contract.preprocess import PreprocessSpec, Region, ResizeMode, Tiles, preprocess
 from edge.errors import BundleError
+from edge.sections.runtime import Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -108,7 +108,7 @@ def test_check_finds_a_flipped_bit(demo_bundle: Path, tmp_path: Path) -> None:
     assert_one_clear_line(run_inspect("check", "--config", config), 4, "model.tflite", "damaged")
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["once"], ["check"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["once"], ["check"], ["baseline"], ["demo"]])
 def test_help_lists_the_exit_codes(command: list[str]) -> None:
     """Every command explains itself and its exit codes, without loading a model."""
     done = run_inspect(*command, "--help")

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import config
-from edge.config import Config, FolderConfig, PicameraConfig, Region, SyntheticConfig, VideoConfig
+from edge.config import Config
 from edge.errors import ConfigError
+from edge.sections.cameras import FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.sections.regions import RegionConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +67,6 @@ def test_a_full_file_is_read() -> None:
             height = 480
             rate = 5
             rotate = 270
-            region = {{ x = 0.25, width = 0.5 }}
             [decision]
             threshold = 0.3
             votes = 2
@@ -80,6 +81,12 @@ def test_a_full_file_is_read() -> None:
             ca_file = "ca.pem"
             cert_file = "c.pem"
             key_file = "~/k.pem"
+            [[regions]]
+            name = "tray"
+            x = 0.25
+            width = 0.5
+            rows = 2
+            labels = {{ worn = "PASS" }}
             [runtime]
             engine = "litert"
             threads = 4
@@ -91,7 +98,8 @@ def test_a_full_file_is_read() -> None:
     assert found.state_dir == Path("/var/lib/line")
     assert found.health_every_s == 2.0
     assert (found.device.site, found.device.id) == ("hall-2", "lathe_7")
-    assert found.camera == PicameraConfig(width=640, height=480, rate=5, rotate=270, region=Region(x=0.25, width=0.5))
+    assert found.camera == PicameraConfig(width=640, height=480, rate=5, rotate=270)
+    assert found.regions == (RegionConfig(name="tray", x=0.25, width=0.5, rows=2, labels={"worn": "PASS"}),)
     assert (found.decision.threshold, found.decision.votes, found.decision.window) == (0.3, 2, 3)
     assert found.mqtt.password_file == Path("/etc/line/secret")
     assert found.mqtt.key_file == Path.home() / "k.pem"
@@ -116,17 +124,17 @@ def test_each_kind_of_camera_is_read() -> None:
         ({"bundel": 1}, "unknown key bundel; did you mean bundle?"),
         ({"mqtt": {"pasword": "x"}}, "unknown key mqtt.pasword; did you mean password?"),
         ({"camera": FOLDER | {"lop": True}}, "unknown key camera.lop; did you mean loop?"),
-        ({"camera": FOLDER | {"region": {"widht": 1}}}, "unknown key camera.region.widht; did you mean width?"),
+        ({"regions": [{"name": "a"}, {"name": "b", "widht": 1}]}, "unknown key regions[1].widht; did you mean width?"),
         ({"camera": {"knd": "folder", "kind": "folder", "path": "p"}}, "unknown key camera.knd; did you mean kind?"),
         (
             {"camera": FOLDER | {"height": 480}},
-            "unknown key camera.height; known are: name, region, rotate, path, rate, loop, kind",
+            "unknown key camera.height; known are: name, rotate, path, rate, loop, kind",
         ),
         ({"device": {"x\ny": 1}}, "unknown key device.'x\\ny'; known are: site, id"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(sections: dict[str, Any], message: str) -> None:
-    """At the top, in a table, in a camera of its kind and in its region: the nearest key, or else all of them."""
+    """At the top, in a table, in a camera of its kind and in a region: the nearest key, or else all of them."""
     assert refusal(**sections) == message
 
 
@@ -164,14 +172,6 @@ def test_an_unknown_key_names_the_nearest(sections: dict[str, Any], message: str
         ({"camera": FOLDER | {"rate": -1}}, "camera.rate is -1: expected a number at least 0 and at most 1000"),
         ({"camera": FOLDER | {"rate": "fast"}}, "camera.rate is 'fast': expected a number at least 0 and at most 1000"),
         ({"camera": FOLDER | {"rotate": 45}}, "camera.rotate is 45: expected one of 0, 90, 180, 270"),
-        ({"camera": FOLDER | {"region": [0, 0, 1, 1]}}, "camera.region is [0, 0, 1, 1]: expected a table"),
-        (
-            {"camera": FOLDER | {"region": {"x": 0.5}}},
-            (
-                "camera.region: x 0.5, y 0, width 1, height 1 leaves the frame: "
-                "x + width and y + height must stay within 0-1"
-            ),
-        ),
         (
             {"camera": {"kind": "picamera2", "width": 65}},
             "camera.width is 65: expected a whole number at least 64 and at most 8192 and a multiple of 2",

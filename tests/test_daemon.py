@@ -110,7 +110,7 @@ def test_order_survives_a_broker_restart(tmp_path: Path, demo_bundle: Path) -> N
 def test_systemd_hears_ready_progress_and_stopping(
     tmp_path: Path, broker: Broker, demo_bundle: Path, pictures: Path
 ) -> None:
-    """The service manager hears READY with all stages open, WATCHDOG for each judged frame, STOPPING."""
+    """The service manager hears READY with all stages open, WATCHDOG while the line turns, STOPPING."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind(str(tmp_path / "notify"))
         notifications.settimeout(30)
@@ -120,7 +120,8 @@ def test_systemd_hears_ready_progress_and_stopping(
             while heard[-1] != b"STOPPING=1":
                 heard.append(notifications.recv(64))
             end(daemon)
-    assert heard == [b"READY=1", *[b"WATCHDOG=1"] * 30, b"STOPPING=1"]
+    assert (heard[0], heard[-1]) == (b"READY=1", b"STOPPING=1")
+    assert set(heard[1:-1]) == {b"WATCHDOG=1"}
 
 
 def test_systemd_waits_for_the_last_verdicts(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:

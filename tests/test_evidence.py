@@ -18,8 +18,10 @@ from PIL import Image
 from edge.album import FOLDER, Album, Picture
 from edge.camera.base import Frame
 from edge.contract.messages import Verdict
+from edge.contract.preprocess import WHOLE_FRAME, Region
 from edge.contract.ulid import new_ulid
-from edge.evidence import LARGEST, Evidence, to_jpeg
+from edge.evidence import LARGEST, Evidence, as_judged, to_jpeg
+from edge.judge import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,14 @@ def test_colours_are_the_frames_own() -> None:
     assert np.array_equal(np.asarray(one), np.asarray(other))
     assert one.getpixel((5, 5))[0] > 200
     assert Image.open(BytesIO(to_jpeg(red[..., 0], "RGB"))).mode == "L"
+
+
+def test_a_picture_shows_what_was_judged() -> None:
+    """Of the frame its region alone, turned as for the model: a picture to learn from."""
+    frame = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    shown = as_judged(frame, Region(0.5, 0.0, 0.5, 0.5), 90)
+    assert np.array_equal(shown, np.rot90(frame[:2, 3:], -1))
+    assert np.array_equal(as_judged(frame, WHOLE_FRAME, 0), frame)
 
 
 def picture(verdict: Verdict) -> Picture:
@@ -168,7 +178,7 @@ def test_an_end_finishes_the_pictures_that_were_begun() -> None:
 
     evidence = Evidence(keep)
     frame = Frame(number=1, source="1", exposed=0.0, pixels=np.zeros((720, 1280, 3), np.uint8))
-    taken = [evidence.take(event(seq, Verdict.DEFECT), frame) for seq in range(3)]
+    taken = [evidence.take(Judged(event(seq, Verdict.DEFECT), WHOLE_FRAME), frame) for seq in range(3)]
     evidence.stop(20)
     assert len(kept) == sum(taken)
     assert evidence.skipped == 1

@@ -13,8 +13,8 @@ from PIL import Image
 
 from edge.camera import open_camera
 from edge.camera.base import BadFrame, Frame
-from edge.config import FolderConfig
 from edge.errors import CameraError
+from edge.sections.cameras import FolderConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,15 +27,16 @@ MAY_IMPORT = {
         "edge.config_errors",
         "edge.decision",
         "edge.runtime",
+        "edge.sections",
         "edge.synthetic",
         *CONTRACT,
     },
     # It reads the file that it sends, and logs in to the broker as the device does.
-    "deploy": {"deploy", "edge.config", "edge.mqtt.broker", *CONTRACT},
+    "deploy": {"deploy", "edge.config", "edge.sections", "edge.mqtt.broker", *CONTRACT},
 }
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
-    *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "av"},
+    *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "gpiozero", "av"},
     *{"google"},
     *{"rich", "amqtt"},
     *{"pyarrow"},
@@ -43,7 +44,18 @@ ON_THE_DEVICE = {
 """The core install; then what a device has if it needs it; protobuf, for Sparkplug; the demo's; a workstation's, for
 a device's ledger."""
 LATE = (
-    *("tensorflow", "keras", "PIL", "paho", "cryptography", "picamera2", "av", "ai_edge_litert", "tflite_runtime"),
+    *(
+        "tensorflow",
+        "keras",
+        "PIL",
+        "paho",
+        "cryptography",
+        "picamera2",
+        "gpiozero",
+        "av",
+        "ai_edge_litert",
+        "tflite_runtime",
+    ),
     *("google", "pyarrow"),
 )
 """What no start needs before its stage opens."""
@@ -93,6 +105,7 @@ def test_device_uses_only_its_own_packages() -> None:
     [
         "edge.daemon",
         "edge.config, edge.runtime, edge.classifier, edge.decision, edge.camera.picamera, edge.camera.video",
+        "edge.accelerator.accelerated, edge.accelerator.worker, edge.heat",
         "edge.contract.bundle, edge.contract.messages, edge.contract.pictures, edge.contract.signing",
     ],
 )

@@ -12,10 +12,11 @@ from edge import config as configs
 from edge.camera.base import BadFrame, Frame
 from edge.classifier import Classifier
 from edge.contract import bundle as bundles
-from edge.contract.messages import Verdict
+from edge.contract.messages import Event, Verdict
 from edge.contract.ulid import new_ulid
 from edge.decision import NO_MAJORITY
 from edge.judge import Judge
+from edge.trigger.base import Shot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,16 +33,23 @@ def judge_with(classifier: Classifier, tmp_path: Path, **decision: object) -> Ju
     return Judge(classifier, configs.parse(table, tmp_path / "device.toml"), new_ulid())
 
 
-def frame(number: int = 1, shape: tuple[int, ...] = (40, 60, 3)) -> Frame:
+def judged(judge: Judge, shot: Shot) -> Event:
+    """Return the one event of a device without regions."""
+    (found,) = judge.judge(shot)
+    return found.event
+
+
+def shot(number: int = 1, shape: tuple[int, ...] = (40, 60, 3)) -> Shot:
     pixels = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
-    return Frame(number, f"frame-{number}", time.monotonic(), pixels)
+    return Shot(f"trigger-{number}", Frame(number, f"frame-{number}", time.monotonic(), pixels))
 
 
 def test_events_say_what_they_judge(classifier: Classifier, tmp_path: Path) -> None:
-    """Events repeat their frame's source, and their scores are the label's side of 1; the ledger numbers them."""
+    """Events repeat their trigger and their frame's source; their scores sum to 1, and the ledger numbers them."""
     judge = judge_with(classifier, tmp_path)
-    events = [judge.judge(frame(number)) for number in range(1, 4)]
+    events = [judged(judge, shot(number)) for number in range(1, 4)]
     assert [event.seq for event in events] == [0, 0, 0]
+    assert [event.trigger for event in events] == ["trigger-1", "trigger-2", "trigger-3"]
     assert [event.source for event in events] == ["frame-1", "frame-2", "frame-3"]
     for event in events:
         assert sum(event.scores.values()) == pytest.approx(1, abs=1e-4)
@@ -54,7 +62,7 @@ def test_events_say_what_they_judge(classifier: Classifier, tmp_path: Path) -> N
 
 def test_the_threshold_of_the_configuration_decides(classifier: Classifier, tmp_path: Path) -> None:
     """The same frame is DEFECT under a threshold of nearly 0, and stands in the event with it."""
-    event = judge_with(classifier, tmp_path, threshold=1e-9).judge(frame())
+    event = judged(judge_with(classifier, tmp_path, threshold=1e-9), shot())
     assert event.verdict == Verdict.DEFECT
     assert event.threshold == 1e-9
     assert event.label != "intact"
@@ -65,7 +73,7 @@ def test_a_frame_that_cannot_be_judged_is_unknown(
     classifier: Classifier, tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     """A frame of a shape no model takes ends as UNKNOWN with its reason, not as an exception."""
-    event = judge_with(classifier, tmp_path).judge(frame(shape=shape))
+    event = judged(judge_with(classifier, tmp_path), shot(shape=shape))
     assert event.verdict == Verdict.UNKNOWN
     assert str(list(shape)) in event.reason
     assert event.label is None
@@ -74,14 +82,16 @@ def test_a_frame_that_cannot_be_judged_is_unknown(
 
 def test_a_bad_frame_is_unknown_with_its_reason(classifier: Classifier, tmp_path: Path) -> None:
     """A damaged picture is an event of its own."""
-    event = judge_with(classifier, tmp_path).judge(BadFrame(1, "x.png", time.monotonic(), "x.png: damaged"))
+    event = judged(
+        judge_with(classifier, tmp_path), Shot("free-1", BadFrame(1, "x.png", time.monotonic(), "x.png: damaged"))
+    )
     assert (event.verdict, event.reason) == (Verdict.UNKNOWN, "x.png: damaged")
 
 
 def test_smoothing_waits_for_enough_frames(classifier: Classifier, tmp_path: Path) -> None:
     """With 2 of 3, the first defect frame alone is UNKNOWN, the second makes the camera's verdict DEFECT."""
     judge = judge_with(classifier, tmp_path, threshold=1e-9, votes=2, window=3)
-    events = [judge.judge(frame(number)) for number in (1, 2)]
+    events = [judged(judge, shot(number)) for number in (1, 2)]
     assert [event.frame_verdict for event in events] == [Verdict.DEFECT, Verdict.DEFECT]
     assert [event.verdict for event in events] == [Verdict.UNKNOWN, Verdict.DEFECT]
     assert [event.reason for event in events] == [NO_MAJORITY, ""]

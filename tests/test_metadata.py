@@ -19,12 +19,12 @@ from flatbuffers.table import Table
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge.config import Runtime
 from edge.contract import bundle as bundles
 from edge.contract.pooling import TopK
 from edge.contract.preprocess import PreprocessSpec, Tiles
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
+from edge.sections.runtime import Runtime
 from edge.synthetic import render
 from training.int8 import metadata, sigmoid
 from training.int8.sigmoid import Sigmoid

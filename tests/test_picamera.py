@@ -19,8 +19,8 @@ from fakes import FakePicamera2, FakeRequest, PiCameras
 
 from edge.camera import open_camera
 from edge.camera.picamera import Picamera
-from edge.config import PicameraConfig
 from edge.errors import CameraError
+from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
     from edge.contract.preprocess import Pixels

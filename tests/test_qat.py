@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tiny_parts import make_folder, read_folder
 
-from edge.config import Runtime
 from edge.errors import BundleError, InspectError, RuntimeUnavailableError
 from edge.runtime import open_interpreter
+from edge.sections.runtime import Runtime
 from training import backend, cache
 from training.int8 import flatbuffer, gate, qat
 from training.recipe import Augmentation, Model, Recipe

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_parts import make_folder, read_folder
 
-from edge.config import Runtime
 from edge.errors import BundleError
 from edge.runtime import open_interpreter
+from edge.sections.runtime import Runtime
 from training import backend
 from training.recipe import Model, Recipe
 

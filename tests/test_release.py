@@ -20,9 +20,9 @@ from rigs import locked
 from deploy.device import Access
 from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, build_wheel, program
 from deploy.release import BUNDLE_ON_DEVICE, CONFIG, assemble, pack
-from edge.config import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DeployError
+from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
 
 CAMERA = '[camera]\nkind = "synthetic"\n'
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge import runtime
-from edge.config import Runtime
 from edge.contract import bundle
 from edge.errors import BundleError, RuntimeUnavailableError
+from edge.sections.runtime import Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path

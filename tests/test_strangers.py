@@ -16,9 +16,9 @@ from shipped import client, credentials, listen, log_in, operator, say, shipped_
 from test_publisher import Line, wait_for_text
 
 from deploy.certificates import Authority
-from edge.config import Mqtt
 from edge.mqtt import link
 from edge.mqtt.broker import hung_up, unreachable
+from edge.sections.mqtt import Mqtt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

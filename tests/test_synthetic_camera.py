@@ -11,7 +11,7 @@ import pytest
 
 from edge.camera import open_camera
 from edge.camera.base import Frame
-from edge.config import SyntheticConfig
+from edge.sections.cameras import SyntheticConfig
 from edge.synthetic import render, truth
 
 

@@ -15,11 +15,11 @@ from recorder import Recorder
 from tiny_models import patch_model
 
 from edge import runtime
-from edge.config import Runtime
 from edge.contract import bundle as bundles
 from edge.contract.pooling import LogSumExp, TopK
 from edge.contract.preprocess import PreprocessSpec, Tiles
 from edge.decision import decide
+from edge.sections.runtime import Runtime
 from edge.synthetic import render
 
 if TYPE_CHECKING:

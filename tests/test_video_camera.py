@@ -14,8 +14,8 @@ import pytest
 
 from edge.camera import open_camera, video
 from edge.camera.base import BadFrame, Frame
-from edge.config import VideoConfig
 from edge.errors import CameraError
+from edge.sections.cameras import VideoConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +186,7 @@ def test_a_stream_that_ends_is_a_camera_error(tmp_path: Path) -> None:
 
 def test_a_stream_that_falls_silent_is_a_camera_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that stays open but sends nothing fails after its time-out."""
-    monkeypatch.setattr(video, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(video, "STREAM_SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(video, "OPEN_SECONDS", 2.0)
     port, release = serve_once(film(tmp_path / "a.ts", [RED] * 200, codec="mpeg2video").read_bytes(), hang=True)
     with pytest.raises(CameraError, match=r"camera\.source .*: cannot be (opened|read on)"):

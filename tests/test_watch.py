@@ -13,10 +13,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from recorder import await_arrival
 
 from deploy.watch import Watch
-from edge.config import Mqtt
 from edge.contract.messages import Event, Latency, Status, Verdict, encode
 from edge.contract.ulid import new_ulid
 from edge.errors import BrokerError
+from edge.sections.mqtt import Mqtt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

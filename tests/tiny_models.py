@@ -65,6 +65,17 @@ class _Writer:
         )
         return output
 
+    def custom(self, name: str, taken: int, output: int) -> int:
+        """Add an operator that is none of the runtime's own, and return its output's number."""
+        code = tflite.BuiltinOperator.CUSTOM
+        made = self._made.CreateString(name)
+        self._codes.append(
+            self._table("OperatorCode", DeprecatedBuiltinCode=code, BuiltinCode=code, CustomCode=made, Version=1)
+        )
+        ends = {"Inputs": self._numbers([taken]), "Outputs": self._numbers([output])}
+        self._operators.append(self._table("Operator", OpcodeIndex=len(self._codes) - 1, **ends))
+        return output
+
     def finish(self, taken: int, given: Sequence[int]) -> bytes:
         """Return the file."""
         graph = self._table(
@@ -104,12 +115,19 @@ class _Writer:
 
 
 def patch_model(  # noqa: PLR0913 - each is one thing that models differ in
-    height: int, width: int, cell: int, *, kind: str = "INT8", outputs: int = 3, softmax: bool = False
+    height: int,
+    width: int,
+    cell: int,
+    *,
+    kind: str = "INT8",
+    outputs: int = 3,
+    softmax: bool = False,
+    custom: str = "",
 ) -> bytes:
     """Write a model of LABELS labels that sees each cell of so many pixels by itself, so that tiles change nothing.
 
     `kind` is the input's, INT8 or UINT8; of contract 3's three `outputs` a model of 1 gives the last alone, the
-    logits, or with `softmax` scores.
+    logits, or with `softmax` scores. An operator called `custom` passes the pixels on, if it is named.
     """
     w = _Writer()
     rng = np.random.default_rng(cell)
@@ -117,6 +135,9 @@ def patch_model(  # noqa: PLR0913 - each is one thing that models differ in
     if kind == "UINT8":
         pixels = w.tensor("INT8", (1, height, width, 3), (INPUT_STEP, 0))
         w.operator("QUANTIZE", 1, [taken], pixels, QuantizeOptions={})
+    if custom:
+        passed = w.tensor("INT8", (1, height, width, 3), (INPUT_STEP, 0))
+        pixels = w.custom(custom, pixels, passed)
     weights = rng.integers(-127, 128, (LABELS, cell, cell, 3), np.int8)
     kernel = w.tensor("INT8", weights.shape, (1 / (127 * cell), 0), weights)
     bias = w.tensor("INT32", (LABELS,), (INPUT_STEP / (127 * cell), 0), np.zeros(LABELS, np.int32))

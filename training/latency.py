@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edge.config import Runtime
 from edge.runtime import open_interpreter
+from edge.sections.runtime import Runtime
 from training import backend, progress
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.config import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
 
 if TYPE_CHECKING:
     from edge.camera.base import Camera

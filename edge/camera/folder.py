@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge.config import FolderConfig
+    from edge.sections.cameras import FolderConfig
 
 
 class FolderCamera:

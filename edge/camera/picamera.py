@@ -13,7 +13,7 @@ from edge.errors import CameraError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.config import PicameraConfig
+    from edge.sections.cameras import PicameraConfig
 
 RGB_BYTES = "BGR888"
 """picamera2 names the packed formats backwards: this one lies in memory as R, G, B."""

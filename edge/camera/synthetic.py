@@ -13,7 +13,7 @@ from edge.synthetic import render
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.config import SyntheticConfig
+    from edge.sections.cameras import SyntheticConfig
 
 
 class SyntheticCamera:

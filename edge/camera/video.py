@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 from edge.camera.base import BadFrame, Frame
 from edge.camera.pace import Pacer
 from edge.errors import CameraError
+from edge.sections.cameras import STREAM_SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.config import VideoConfig
+    from edge.sections.cameras import VideoConfig
 
 OPEN_SECONDS = 10.0
 """A stream that has not shown what it is by then is unreachable."""
-READ_SECONDS = 5.0
-"""A stream that stays silent for so long has stopped; `close` may have to wait as long for it."""
 
 
 class VideoCamera:
@@ -55,7 +54,7 @@ class VideoCamera:
             self._container = self._open()
 
     def close(self) -> None:
-        """End `frames` after the frame or packet it waits for; from any thread."""
+        """End `frames` after the frame or packet it waits for, STREAM_SILENCE_SECONDS at most; from any thread."""
         self._pacer.stop()
 
     def _open(self) -> Any:
@@ -67,7 +66,7 @@ class VideoCamera:
             container = self._av.open(
                 source if self._config.is_stream else f"file:{source}",
                 options=options,
-                timeout=(OPEN_SECONDS, READ_SECONDS),
+                timeout=(OPEN_SECONDS, STREAM_SILENCE_SECONDS),
             )
         except (self._av.FFmpegError, UnicodeDecodeError) as error:  # the latter: its title is not UTF-8
             reason = getattr(error, "strerror", error)

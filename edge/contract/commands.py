@@ -42,6 +42,13 @@ class Capture(Request, frozen=True, kw_only=True):
     """Judge the next frame, and publish its picture whatever the verdict is."""
 
 
+class Trigger(Request, frozen=True, kw_only=True):
+    """Judge the part that is before the camera now, where `trigger.kind` is mqtt; answered when the verdict is there.
+
+    `data.event` is the verdict's id, `data.verdict` what it says.
+    """
+
+
 class Pause(Request, frozen=True, kw_only=True):
     """Judge nothing until `resume` or the next start."""
 
@@ -115,6 +122,7 @@ COMMANDS: dict[str, type[Request]] = {
     "health": AskHealth,
     "model": AskModel,
     "restart": Restart,
+    "trigger": Trigger,
 }
 
 

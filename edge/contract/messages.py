@@ -146,6 +146,19 @@ class Settings(Message, frozen=True, kw_only=True):
     time: Time
 
 
+class Accelerator(Message, frozen=True, kw_only=True):
+    """How the accelerator fares, counted since the daemon's start."""
+
+    kind: Literal["edgetpu"]
+    state: Annotated[
+        Literal["opening", "accelerated", "cpu"],
+        _doc("opening: the CPU judges until it was first tried; cpu: it failed, `status` says why, and is tried again"),
+    ]
+    failures: Annotated[Count, _doc("of invokes, and of attempts to open it")]
+    invokes: Annotated[Count, _doc("canvases that it answered for: the CPU judged all others")]
+    temperature_c: Annotated[float | None, _doc("of the chip, in degrees Celsius; null: it has no sensor (USB)")]
+
+
 class Health(Message, frozen=True, kw_only=True):
     """`health`: retained; how it fares, counted since the daemon's start."""
 
@@ -166,6 +179,7 @@ class Health(Message, frozen=True, kw_only=True):
     commands_refused: Annotated[Count, _doc("requests that were not obeyed: not allowed, not valid, or retained")]
     connections_failed: Annotated[Count, _doc("attempts to reach the broker that were in vain, or refused")]
     rss_mib: Annotated[float, msgspec.Meta(ge=0)]
+    accelerator: Annotated[Accelerator | None, _doc("null: none is configured")] = None
 
 
 MESSAGES: dict[str, type[Message]] = {

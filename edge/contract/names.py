@@ -8,11 +8,23 @@ from typing import Literal, TypeAlias
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Names become topic levels: no slash, no wildcard, no space."""
+WHOLE_NAME = rf"^{NAME}\Z"
+"""For texts of a configuration file."""
 NAME_PATTERN = f"^{NAME}$"
 """The same for JSON Schemas, whose $ matches at the very end only; Python's would let a line's end through."""
 
 CommandName: TypeAlias = Literal[
-    "capture", "pause", "resume", "threshold", "config", "history", "replay", "health", "model", "restart"
+    "capture",
+    "pause",
+    "resume",
+    "threshold",
+    "config",
+    "history",
+    "replay",
+    "health",
+    "model",
+    "restart",
+    "trigger",
 ]
 """What may be asked of a device; edge.contract.commands has what each takes."""
 

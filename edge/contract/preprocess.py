@@ -149,17 +149,18 @@ def preprocess(  # noqa: PLR0913 - the arguments are the contract
     Returns contiguous uint8 [height, width, 3]; a whole frame of just that size, RGB and not rotated, comes back
     as it is. Raises ValueError for another dtype or shape.
     """
-    _require_picture(pixels)
+    require_picture(pixels)
     if rotate in (90, 270):
         height, width = width, height
-    part = _crop(pixels, region)
+    part = crop(pixels, region)
     if spec.mode == "centre-crop":
         part = _centre_crop(part, width / height)
     fit = _letterbox if spec.mode == "letterbox" else _resize
     return _finish(fit(part, height, width), order, rotate)
 
 
-def _require_picture(pixels: Pixels) -> None:
+def require_picture(pixels: Pixels) -> None:
+    """Raise ValueError for what is not uint8 [h, w], [h, w, 1] or [h, w, 3], or has no pixels."""
     grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)  # noqa: PLR2004 - axes
     colour = pixels.ndim == 3 and pixels.shape[2] == CHANNELS  # noqa: PLR2004
     if pixels.dtype != np.uint8 or not (grey or colour) or 0 in pixels.shape:
@@ -168,7 +169,8 @@ def _require_picture(pixels: Pixels) -> None:
         )
 
 
-def _crop(pixels: Pixels, region: Region) -> Pixels:
+def crop(pixels: Pixels, region: Region) -> Pixels:
+    """Return a region of a picture, [h, w, ...], at least a pixel: a view."""
     if region == WHOLE_FRAME:
         return pixels
     rows, columns = pixels.shape[:2]

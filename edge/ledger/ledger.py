@@ -110,9 +110,13 @@ class Ledger:
 
     def append(self, event: Event) -> None:
         """Take a verdict; it gets the next number when it is written. Raises what ended the writer, if that ended."""
+        self.check()
+        self._pending.add(event)
+
+    def check(self) -> None:
+        """Raise what ended the writer, if that ended."""
         if self._error is not None:
             raise self._error
-        self._pending.add(event)
 
     def record(self, audit: Audit) -> None:
         """Take the record of a command; it is written with the next verdicts, or in IDLE_SECONDS."""
@@ -137,6 +141,10 @@ class Ledger:
     def doubt(self) -> str:
         """Why what `look` and `newest` do not find may be there nevertheless; empty if it is not."""
         return self._stores.doubt
+
+    def hurry(self) -> None:
+        """Have what was appended written now: somebody waits for it."""
+        self._pending.wake()
 
     def flush(self, timeout: float) -> None:
         """Have everything that was appended written, waiting this long at most."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PER_SECOND = 5.0
 BURST = 20
 """So many requests are looked at in a second, and so many at once; the rest gets no answer."""
+_TRIGGERED = 10
+"""Times as many, where each part is a request."""
 _REMEMBERED = 200
 """Requests that are not obeyed twice: a broker may deliver one twice."""
 _KEPT_BYTES = 256 << 10
@@ -57,7 +59,8 @@ class Admission:
         """By name and transaction, as JSON; empty: it is not kept; None: the request is being obeyed."""
         self._bytes = 0
         """Of all answers."""
-        self._tokens = float(BURST)
+        self._times = _TRIGGERED if "trigger" in allowed else 1
+        self._tokens = float(BURST * self._times)
         self._at: float | None = None
 
     def look(self, asked: Asked, now: float) -> Found:
@@ -113,7 +116,7 @@ class Admission:
 
     def _has_token(self, now: float) -> bool:
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
-        self._tokens = min(float(BURST), self._tokens + passed * PER_SECOND)
+        self._tokens = min(float(BURST * self._times), self._tokens + passed * PER_SECOND * self._times)
         self._at = now
         if self._tokens < 1:
             return False

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.config import LONGEST_PASSWORD
 from edge.errors import BrokerError, ConfigError
+from edge.sections.mqtt import LONGEST_PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge.config import Config, Mqtt
+    from edge.config import Config
+    from edge.sections.mqtt import Mqtt
 
 CONNECT_SECONDS = 5.0
 _LOGIN = "mqtt.username and the password"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import paho.mqtt.client as paho
 
-    from edge.config import Mqtt
     from edge.mqtt.manner import Manner
+    from edge.sections.mqtt import Mqtt
 
 _MOST_ASKED = 50
 """Requests in the inbox."""

@@ -13,7 +13,7 @@ from edge.mqtt.admission import Admission, Overlooked, Refused, Repeated
 from edge.mqtt.history import Histories
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from edge.ledger.audit import Outcome
     from edge.ledger.ledger import Ledger
@@ -30,6 +30,8 @@ class Intake:
         """Take in the commands that are allowed, by their names."""
         self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
         """What may be obeyed: name and request; each wants an answer."""
+        self.on_request: Callable[[], None] = lambda: None
+        """Called when there is one."""
         self.overlooked = 0
         """Requests that were not even looked at: there were too many."""
         self.refused = 0
@@ -66,6 +68,7 @@ class Intake:
                 self._look_up(asked.name, found)
             case Request():
                 self.requests.put((asked.name, found))
+                self.on_request()
             case Refused(reply):
                 self.refused += 1
                 log.warning("command %.60r refused: %s", asked.name, reply.error)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import paho.mqtt.client as paho
 
-    from edge.config import Mqtt
     from edge.mqtt.manner import Manner
+    from edge.sections.mqtt import Mqtt
 
 RECONNECT_SECONDS = (1.0, 30.0)
 """Before another attempt: doubled by each failure, from the first of these to the second. A connection on which the

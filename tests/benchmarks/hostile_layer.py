@@ -16,8 +16,8 @@ import numpy as np
 from builds import NEU, weights
 from limits import Line
 
-from edge.config import Runtime
 from edge.runtime import open_interpreter
+from edge.sections.runtime import Runtime
 from training import backend
 from training.data import dataset, split
 from training.keys import identity_of, key_of

@@ -20,15 +20,17 @@ from edge.classifier import Classifier
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import preprocess
 from edge.contract.ulid import new_ulid
-from edge.daemon import inspect, join
+from edge.daemon import join
 from edge.errors import BrokerError
 from edge.ledger.ledger import Ledger
 from edge.ledger.retention import Retention
+from edge.line import inspect
 from edge.mqtt.discovery import Discovery
 from edge.mqtt.publisher import Publisher
 from edge.runtime import open_interpreter
 from edge.settings import Settings
 from edge.sinks import Sinks
+from edge.trigger.free import FreeRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +138,8 @@ class Bench:
         camera = Repeating(pixels, count, rate)
         self._classifier.cpu = 0.0
         with self._sinks() as (settings, sinks):
-            line = join(self._classifier, settings, capture=Capture(lambda: camera), sinks=sinks)
+            capture = Capture(lambda: camera)
+            line = join(self._classifier, settings, capture=capture, trigger=FreeRunning(capture), sinks=sinks)
             cpu, started = _cpu(), time.perf_counter()
             inspect(line, threading.Event())
             seconds, judge = time.perf_counter() - started, _cpu()["judge"]

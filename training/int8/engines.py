@@ -13,9 +13,9 @@ import numpy as np
 import edge
 from edge import runtime
 from edge.classifier import softmax
-from edge.config import Runtime
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, InspectError, RuntimeUnavailableError
+from edge.sections.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

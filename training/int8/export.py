@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge.classifier import Classifier
-from edge.config import Runtime
 from edge.errors import InspectError, RuntimeUnavailableError
+from edge.sections.runtime import Runtime
 from training import backend
 from training.evaluation.evaluate import int8_logits
 from training.int8 import engines, flatbuffer, gate, qat, quantize

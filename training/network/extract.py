@@ -18,9 +18,9 @@ import tensorflow as tf
 from msgspec.structs import replace
 
 import edge
-from edge.config import Runtime
 from edge.contract.pooling import Mean
 from edge.runtime import open_interpreter, version
+from edge.sections.runtime import Runtime
 from training import backend
 from training.network.model import Floats, normalise
 

@@ -1,23 +1,14 @@
-"""What each table of the configuration file is made of, and those tables that edge/config.py has no room for."""
+"""The table [sparkplug]."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
+from edge.sections.base import Section, doc
 
 _LEVEL = re.compile(r"[^+/#\x00-\x1f\x7f]{1,100}")
 """A Sparkplug id is one level of a topic: all but + / # may be in it (tck-id-topic-structure-namespace-valid-...)."""
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The base of every table in the file."""
-
-
-def doc(text: str, **limits: Any) -> msgspec.Meta:
-    """Describe a key, and limit its values."""
-    return msgspec.Meta(description=text, **limits)
 
 
 class Sparkplug(Section, frozen=True, kw_only=True):

@@ -1,0 +1,123 @@
+"""Looks at each frame before it is judged."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.errors import DataError
+from edge.guard import baseline_file
+from edge.guard.fitness import Fitness
+from edge.guard.measures import measure
+from edge.guard.scene import Scene
+from edge.sections.cameras import FolderConfig, SyntheticConfig, VideoConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge.camera.base import Frame
+    from edge.config import Config
+    from edge.guard.baseline import Baseline
+    from edge.guard.measures import Floats, Measures
+    from edge.sections.cameras import CameraConfig
+    from edge.sections.guard import Guard as Rules
+
+ALL_OF_IT = 0.999
+"""The share of a frame, 0-1, that must be dark, or bright, for it to show nothing: a hot pixel is no picture."""
+FROZEN_AFTER = 3
+"""Equal pictures in a row, at least."""
+KEY_FRAME_SECONDS = 10.0
+"""No camera's encoder lets a stream's viewers wait longer for a picture that is encoded anew."""
+
+
+def open_guard(config: Config, folder: Path) -> Guard:
+    """Return the guard of the configured camera, with the baseline of a state folder, if one was taken.
+
+    A baseline that cannot be used raises nothing: whoever took one relies on it, so no frame is fit until it is
+    mended, and each says why.
+    """
+    still_s = may_be_still_s(config.camera)
+    try:
+        baseline = baseline_file.read(folder / baseline_file.FILE)
+    except DataError as error:
+        return Guard(config.guard, None, still_s=still_s, trouble=str(error))
+    if baseline is None:
+        return Guard(config.guard, None, still_s=still_s)
+    return Guard(config.guard, baseline, still_s=still_s, trouble=baseline.misfit(config.camera, config.guard.checks))
+
+
+def may_be_still_s(camera: CameraConfig) -> float:
+    """Return for how many seconds a camera that works may show equal pictures; recorded ones may for ever.
+
+    A sensor's noise lets no two be equal. A stream's encoder repeats what hardly changed, until its next key frame.
+    """
+    if isinstance(camera, VideoConfig) and camera.is_stream:
+        return KEY_FRAME_SECONDS
+    return math.inf if isinstance(camera, FolderConfig | VideoConfig | SyntheticConfig) else 0.0
+
+
+class Guard:
+    """Inspects the frames of one camera in turn; without a baseline, only for what needs none."""
+
+    def __init__(self, rules: Rules, baseline: Baseline | None, *, still_s: float, trouble: str = "") -> None:
+        """`still_s`: for how long equal pictures are right; `trouble`: why no frame can be fit, whatever it shows."""
+        self._checks = frozenset(rules.checks)
+        self._baseline = baseline
+        self._trouble = trouble
+        watched = "frozen" in self._checks and still_s < math.inf
+        self._stillness = _Stillness(still_s) if watched else None
+        self._scene = Scene(baseline, rules) if baseline and not trouble else None
+
+    def inspect(self, frame: Frame) -> Fitness:
+        """Say whether a frame is fit to be judged; it raises nothing, and what is no picture is not fit."""
+        try:
+            measures = measure(frame.pixels, frame.order)
+        except ValueError as error:
+            return Fitness(str(error))
+        if reason := self._trouble or next(self._blind(frame, measures), ""):
+            return Fitness(reason)
+        if self._scene is None or self._baseline is None:
+            return Fitness()
+        if reason := self._baseline.other_size(*frame.pixels.shape[:2]):
+            return Fitness(reason)
+        return self._scene.judge(measures)
+
+    def _blind(self, frame: Frame, measures: Measures) -> Iterator[str]:
+        """Yield what is wrong whatever the camera should see."""
+        frozen = self._stillness is not None and self._stillness.lasts(frame, measures.picture)
+        if "light" in self._checks and measures.dark >= ALL_OF_IT:
+            yield "the picture is black"
+        if "light" in self._checks and measures.bright >= ALL_OF_IT:
+            yield "the picture is white"
+        if frozen:
+            yield "the camera is frozen: it shows the same picture again and again"
+
+
+class _Stillness:
+    """Notices that pictures are equal, down to the last bit, and for too long."""
+
+    def __init__(self, still_s: float) -> None:
+        self._still_s = still_s
+        self._small: Floats | None = None
+        self._sum: int | None = None
+        self._count = 0
+        self._since = 0.0
+
+    def lasts(self, frame: Frame, small: Floats) -> bool:
+        """Add a frame with its small copy, and say whether the camera is frozen.
+
+        All of a frame is summed only where the small copy is the same, which a moving or noisy picture's never is: so
+        the first of a row is taken at its small copy's word.
+        """
+        same = self._small is not None and np.array_equal(self._small, small)
+        total = zlib.crc32(np.ascontiguousarray(frame.pixels).data) if same else None
+        if same and self._sum in (None, total):
+            self._count += 1
+        else:
+            self._count, self._since = 1, frame.exposed
+        self._small, self._sum = small, total
+        return self._count >= FROZEN_AFTER and frame.exposed - self._since >= self._still_s

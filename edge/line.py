@@ -1,0 +1,146 @@
+"""The inspection line: one trigger after the other becomes its verdicts, and what is asked of the device is obeyed.
+
+Nothing here waits for a disk or a broker.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from edge.decision import worst_of
+from edge.ledger.audit import audit_of
+from edge.record import Record
+
+if TYPE_CHECKING:
+    import threading
+
+    from edge.accelerator.accelerated import Accelerated
+    from edge.alarm import AlarmState
+    from edge.capture import Capture
+    from edge.commands import Commands
+    from edge.contract.commands import Reply
+    from edge.health import Tally
+    from edge.judge import Judge
+    from edge.outputs import Outputs
+    from edge.sinks import Sinks
+    from edge.supervision import Watchdog
+    from edge.trigger.base import Shot, Trigger
+    from edge.trigger.unanswered import Unanswered
+
+POLL_SECONDS = 0.1
+"""How often a loop without frames looks at the stop flag and the health clock."""
+KEPT_SECONDS = 0.005
+"""The same while somebody waits for a verdict to be on the disk."""
+
+
+class End(StrEnum):
+    """Why the line ends, as its status says."""
+
+    STOPPED = "stopped"
+    NO_MORE_FRAMES = "the camera has no more frames"
+    RESTART = "restarted by command"
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """The stages of one inspection line, open and ready."""
+
+    capture: Capture
+    trigger: Trigger
+    unanswered: Unanswered | None
+    """None: nothing triggers from outside, nor did in an earlier life."""
+    accelerated: Accelerated | None
+    """None: the CPU judges, and is to."""
+    judge: Judge
+    sinks: Sinks
+    alarms: AlarmState
+    tally: Tally
+    watchdog: Watchdog
+    outputs: Outputs
+    commands: Commands
+
+
+def inspect(line: Line, stop: threading.Event) -> End:
+    """Judge until `stop` is set, the camera ends or a command wants it. Feeds the watchdog at each turn."""
+    try:
+        while not stop.is_set():
+            if (end := _step(line)) is not None:
+                return end
+        return End.STOPPED
+    finally:
+        for shot in line.trigger.give_up("the device stopped"):
+            _judge(line, shot)
+
+
+def _step(line: Line) -> End | None:
+    _obey(line)
+    if line.commands.restart:
+        return End.RESTART
+    if line.commands.paused:
+        if (shot := line.trigger.leave(POLL_SECONDS)) is not None:
+            _judge(line, shot)
+    elif (shot := line.trigger.next(_patience(line))) is not None:
+        _judge(line, shot)
+    if line.trigger.ended:
+        return End.NO_MORE_FRAMES
+    if line.unanswered is not None:
+        _answer_left(line, line.unanswered)
+    line.sinks.publisher.report("camera", line.capture.trouble or line.judge.maintenance)
+    if line.accelerated is not None:
+        line.sinks.publisher.report("accelerator", line.accelerated.trouble)
+    line.sinks.report_trouble()
+    line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
+    if line.tally.due:
+        line.sinks.publisher.retain("health", line.tally.report())
+    return None
+
+
+def _patience(line: Line) -> float:
+    return KEPT_SECONDS if line.unanswered is not None and line.unanswered.waiting else POLL_SECONDS
+
+
+def _answer_left(line: Line, unanswered: Unanswered) -> None:
+    """Let go of triggers that have their verdicts, and give those of a life that was killed theirs."""
+    for name, reply in unanswered.settle():
+        _answer(line, name, reply)
+    for shot in unanswered.take_left():
+        for each in unanswered.without_known(line.judge.judge(shot)):
+            line.sinks.ledger.append(each.event)
+
+
+def _judge(line: Line, shot: Shot) -> None:
+    judged, sinks = line.judge.judge(shot), line.sinks
+    if not judged:
+        return
+    events = [each.event for each in judged]
+    line.outputs.show(worst_of(events).verdict, shot.frame.exposed)  # First: a gate may be near.
+    for event in events:
+        sinks.ledger.append(event)
+    if (alarm := line.alarms.after(events)) is not None:
+        sinks.publisher.retain(f"alarm/{events[0].camera}", alarm)
+    asked = bool(line.commands.captures)
+    evidence = sinks.evidence
+    pictured = [evidence is not None and evidence.take(each, shot.frame, asked=asked) for each in judged]
+    answers = list(line.commands.judged(events, pictured=all(pictured)))
+    line.tally.count(events)
+    if line.unanswered is not None:
+        line.unanswered.judged(shot.trigger, answers)
+    else:
+        for name, reply in answers:
+            _answer(line, name, reply)
+
+
+def _obey(line: Line) -> None:
+    requests = line.sinks.publisher.intake.requests
+    while not requests.empty():
+        name, request = requests.get()
+        if (reply := line.commands.obey(name, request)) is not None:
+            _answer(line, name, reply)
+    for reply in line.commands.given_up(time.monotonic()):
+        _answer(line, "capture", reply)
+
+
+def _answer(line: Line, name: str, reply: Reply) -> None:
+    line.sinks.ledger.record(audit_of(name, reply, reply.status, line.sinks.publisher.boot_id))
+    line.sinks.publisher.reply(name, reply)

@@ -1,0 +1,104 @@
+"""Pins that verdicts switch: each at its own time after the exposure, by one thread."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import ConfigError
+from edge.gpio import import_gpiozero, line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge.contract.messages import Verdict
+    from edge.sections.outputs import OutputConfig
+
+log = logging.getLogger(__name__)
+
+LATE_SECONDS = 0.005
+"""Beyond its time by more than this a switch counts as late."""
+
+
+class Schedule:
+    """Does things at their times, in a thread of its own. Times are seconds on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="outputs", daemon=True)
+        self._thread.start()
+
+    def at(self, instant: float, act: Callable[[], None]) -> None:
+        """Do something at this time, or at once if that is past."""
+        with self._changed:
+            heapq.heappush(self._due, (instant, next(self._numbers), act))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Do nothing any more."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (act := self._next()) is not None:
+            act()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._is_over:
+                left = self._due[0][0] - time.monotonic() if self._due else None
+                if left is not None and left <= 0:
+                    return heapq.heappop(self._due)[2]
+                self._changed.wait(left)
+        return None
+
+
+class Outputs:
+    """The configured pins. One thread tells it of verdicts."""
+
+    def __init__(self, configs: Sequence[OutputConfig]) -> None:
+        """Open the pins at their safe levels; raises ConfigError without gpiozero, or for one that cannot be used."""
+        self.late = 0
+        """Switches that came after their time: the verdict took longer than the delay."""
+        self._pins = [(config, _opened(config)) for config in configs]
+        self._schedule = Schedule() if configs else None
+
+    def show(self, verdict: Verdict, exposed: float) -> None:
+        """Switch the pins by the verdict about a frame, as long after its exposure as each is to be."""
+        if self._schedule is None:
+            return
+        for config, pin in self._pins:
+            due = exposed + config.delay_ms / 1e3
+            if verdict in config.verdicts:
+                self.late += bool(config.delay_ms) and time.monotonic() > due + LATE_SECONDS
+                self._schedule.at(due, pin.on)
+                if config.pulse_ms:
+                    self._schedule.at(max(due, time.monotonic()) + config.pulse_ms / 1e3, pin.off)
+            elif not config.pulse_ms:
+                self._schedule.at(due, pin.off)
+
+    def close(self) -> None:
+        """Leave each pin at its safe level."""
+        if self._schedule is not None:
+            self._schedule.close()
+        for config, pin in self._pins:
+            pin.value = config.safe
+            # Its level stays when the process has ended, so far as the kernel's driver lets it; `close` would let go.
+
+
+def _opened(config: OutputConfig) -> Any:
+    gpiozero = import_gpiozero("outputs")
+    try:
+        return gpiozero.DigitalOutputDevice(config.pin, active_high=config.active_high, initial_value=config.safe)
+    except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
+        remedy = "is it a pin's name, free, and this user in the group gpio?"
+        raise ConfigError(f"outputs: pin {config.pin!r} cannot be used ({line_of(error)}); {remedy}") from error

@@ -1,0 +1,105 @@
+"""The table [camera]: one of these kinds."""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from edge.contract.names import WHOLE_NAME
+from edge.contract.preprocess import Rotation
+from edge.sections.base import Section, doc, to_path
+
+STREAM_SILENCE_SECONDS = 5.0
+"""A stream that stays silent for so long has stopped."""
+
+
+class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
+    name: Annotated[str, doc("stands in every event", pattern=WHOLE_NAME)] = "camera"
+    rotate: Annotated[Rotation, doc("degrees clockwise, to turn the part as in training")] = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it shows what is before it now: if it fails it is opened again, while files end the daemon."""
+        return False
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds without a frame after which a part may have passed unseen."""
+        return inf
+
+
+class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
+    """A Raspberry Pi camera through picamera2 (apt install python3-picamera2)."""
+
+    index: Annotated[int, doc("which camera, as `rpicam-hello --list-cameras` counts", ge=0)] = 0
+    width: Annotated[int, doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 1280
+    height: Annotated[int, doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 720
+    rate: Annotated[float, doc("frames per second", gt=0, le=240)] = 10.0
+    timeout_s: Annotated[float, doc("without a frame for this long the camera counts as hung", gt=0, le=25)] = 5.0
+
+    @property
+    def is_live(self) -> bool:
+        """As in _Camera."""
+        return True
+
+    @property
+    def silence_s(self) -> float:
+        """As in _Camera."""
+        return self.timeout_s + 1  # The camera itself says first that it hangs.
+
+
+class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
+    """Pictures in a folder and its subfolders, in the order of their names."""
+
+    path: Annotated[Path, doc("the folder; relative to this file's folder")]
+    rate: Annotated[
+        float,
+        doc("pictures per second; 0: as fast as they are judged, so that none is dropped", ge=0, le=1000),
+    ] = 0.0
+    loop: Annotated[bool, doc("begin again after the last picture; otherwise the daemon ends there")] = False
+
+
+class VideoConfig(_Camera, frozen=True, kw_only=True, tag="video"):
+    """A video file or a stream address that PyAV opens (pip install 'edge-inspect[camera]')."""
+
+    source: Annotated[
+        str, doc("a file, relative to this file's folder, or an address such as rtsp://...", min_length=1)
+    ]
+    rate: Annotated[
+        float, doc("frames per second of a file; 0: as fast as they are judged, none dropped", ge=0, le=1000)
+    ] = 0.0
+    loop: Annotated[bool, doc("begin again after a file's last frame")] = False
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether `source` is an address, not a file."""
+        return "://" in self.source
+
+    @property
+    def is_live(self) -> bool:
+        """As in _Camera."""
+        return self.is_stream
+
+    @property
+    def silence_s(self) -> float:
+        """As in _Camera."""
+        return STREAM_SILENCE_SECONDS + 1 if self.is_stream else inf
+
+    def __post_init__(self) -> None:
+        """Refuse a source that no file can be called; raises ValueError."""
+        if not self.is_stream:
+            to_path(Path(), self.source)
+
+
+class SyntheticConfig(_Camera, frozen=True, kw_only=True, tag="synthetic"):
+    """Rendered cutting inserts, for demonstrations and tests; an event's source begins with the truth."""
+
+    rate: Annotated[float, doc("frames per second; 0: as fast as they are judged", ge=0, le=1000)] = 5.0
+    width: Annotated[int, doc("pixels", ge=32, le=4096)] = 160
+    height: Annotated[int, doc("pixels", ge=32, le=4096)] = 128
+    seed: Annotated[int, doc("the same seed shows the same parts", ge=0)] = 1
+    frames: Annotated[int, doc("stop after this many; 0: never", ge=0)] = 0
+
+
+CameraConfig: TypeAlias = PicameraConfig | FolderConfig | VideoConfig | SyntheticConfig

@@ -1,0 +1,64 @@
+"""A pin of the Raspberry Pi as trigger, and a light that flashes for the exposure, through the system's gpiozero."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import ConfigError
+from edge.gpio import import_gpiozero, line_of
+
+if TYPE_CHECKING:
+    from edge.sections.triggers import GpioConfig
+    from edge.trigger.external import External
+
+
+class Pin:
+    """Fires a trigger at each edge of a pin, until it is closed."""
+
+    def __init__(self, config: GpioConfig, trigger: External) -> None:
+        """Listen to the pin; raises ConfigError without gpiozero, or for a pin that cannot be used."""
+        self._delay = config.delay_ms / 1e3
+        self._flash = config.strobe_ms / 1e3
+        self._trigger = trigger
+        gpiozero = import_gpiozero("trigger.kind gpio")
+        try:
+            self._light = gpiozero.DigitalOutputDevice(config.strobe_pin) if config.strobe_pin else None
+            self._pin = _listen(gpiozero, config)
+        except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
+            remedy = "is it a pin's name, free, and this user in the group gpio?"
+            raise ConfigError(f"trigger.pin {config.pin!r} cannot be used ({line_of(error)}); {remedy}") from error
+        # With a pull-up gpiozero calls the low level active.
+        if (config.edge == "rising") is (config.pull != "up"):
+            self._pin.when_activated = self._fire
+        else:
+            self._pin.when_deactivated = self._fire
+
+    def close(self) -> None:
+        """Listen no more, and leave the light switched off."""
+        self._pin.close()
+        if self._light is not None:
+            self._light.close()
+
+    def _fire(self) -> None:
+        self._trigger.fire()
+        if self._light is not None:
+            self._light_up_after(self._delay)
+
+    def _light_up_after(self, delay: float) -> None:
+        if delay:
+            timer = threading.Timer(delay, self._light_up_after, (0.0,))
+            timer.daemon = True
+            timer.start()
+        elif self._light is not None:
+            self._light.blink(on_time=self._flash, off_time=0, n=1)
+
+
+def _listen(gpiozero: Any, config: GpioConfig) -> Any:
+    pulled = {"up": True, "down": False, "none": None}[config.pull]
+    return gpiozero.DigitalInputDevice(
+        config.pin,
+        pull_up=pulled,
+        active_state=True if pulled is None else None,
+        bounce_time=config.debounce_ms / 1e3 or None,
+    )

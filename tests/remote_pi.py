@@ -1,0 +1,85 @@
+"""A pretended Raspberry Pi's cameras within the real daemon's process, driven from the test's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fakes import PiCameras
+
+from edge.synthetic import render
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from fakes import FakeRequest
+
+    from edge.contract.preprocess import Pixels
+
+_ADDRESS = "REMOTE_PI"
+_MODULE = "import remote_pi, sys\nsys.modules[__name__] = remote_pi.serve()\n"
+_WIDTH, _HEIGHT = 160, 128
+
+
+class RemotePi:
+    """What a test does to the cameras of the daemon that gets this environment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Put a module named picamera2 where only that daemon finds it."""
+        self._address = folder / "pi"
+        (folder / "site").mkdir()
+        (folder / "site" / "picamera2.py").write_text(_MODULE)
+        here = str(Path(__file__).parent)
+        path = os.pathsep.join([str(folder / "site"), here, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.environment = {"PYTHONPATH": path, _ADDRESS: str(self._address)}
+        self.camera = {"kind": "picamera2", "width": _WIDTH, "height": _HEIGHT, "rate": 20.0, "timeout_s": 0.5}
+
+    def do(self, verb: str) -> None:
+        """Do something to the cameras, by the name of PiCameras' method; returns when it is done."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.connect(str(self._address))
+            link.sendall(verb.encode())
+            link.shutdown(socket.SHUT_WR)
+            assert link.recv(10) == b"done"
+
+
+def serve() -> ModuleType:
+    """Return the module picamera2, and let a test drive its cameras."""
+    pi = PiCameras()
+    part = np.asarray(render(1, 0, height=_HEIGHT, width=_WIDTH).pixels)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(os.environ[_ADDRESS])
+    server.listen()
+    threading.Thread(target=_listen, args=(pi, server), daemon=True).start()
+    module = pi.module()
+    module.Picamera2.capture_request = _at_a_rate(pi, part, module.Picamera2.capture_request)
+    return module
+
+
+def _listen(pi: PiCameras, server: socket.socket) -> None:
+    while True:
+        link, _ = server.accept()
+        with link:
+            getattr(pi, link.recv(100).decode())()
+            link.sendall(b"done")
+
+
+def _at_a_rate(pi: PiCameras, part: Pixels, capture: Any) -> Any:
+    """Have frames take the time that a real sensor takes, and no two be equal unless it is frozen."""
+    dice = np.random.default_rng(1)
+
+    def paced(camera: Any, wait: float | None = None) -> FakeRequest:
+        period, _ = camera.camera_config["controls"]["FrameDurationLimits"]
+        time.sleep(period / 1e6)
+        if not pi.frozen:
+            light = 0 if pi.covered else part.astype(np.int16)
+            pi.show(np.clip(light + dice.integers(-2, 3, part.shape), 0, 255).astype(np.uint8))
+        request: FakeRequest = capture(camera, wait)
+        return request
+
+    return paced

@@ -1,0 +1,100 @@
+"""Pins that verdicts switch: which, when, and how they are left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from spark_host import until
+
+from edge.contract.messages import Verdict
+from edge.errors import ConfigError
+from edge.outputs import Outputs, Schedule
+from edge.sections.outputs import OutputConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install gpiozero")
+
+GATE, GOOD = 22, 23
+
+
+@pytest.fixture(autouse=True)
+def pins() -> Iterator[Any]:
+    """Return pretended pins, gpiozero's own."""
+    from gpiozero.pins.mock import MockFactory
+
+    factory = gpiozero.Device.pin_factory = MockFactory()
+    yield factory
+    factory.reset()
+    gpiozero.Device.pin_factory = None
+
+
+def levels(pins: Any, number: int) -> list[bool]:
+    """Return a pin's levels since it was opened, each that differs from the one before."""
+    states = [bool(state.state) for state in pins.pin(number).states]
+    return [now for before, now in zip([None, *states], states, strict=False) if now != before]
+
+
+def test_a_gate_opens_for_a_defect_at_its_time(pins: Any) -> None:
+    """As long after the exposure as the part takes to it, for as long as it needs; for no other verdict."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), delay_ms=150, pulse_ms=30)])
+    exposed = time.monotonic()
+    outputs.show(Verdict.PASS, exposed)
+    outputs.show(Verdict.DEFECT, exposed)
+    assert levels(pins, GATE) == [False], "not at once"
+    until(lambda: levels(pins, GATE) == [False, True, False])
+    times = [state.timestamp for state in pins.pin(GATE).states][-2:]
+    assert times[1] >= 0.025, "it closed too soon"
+    assert time.monotonic() - exposed >= 0.18
+    assert outputs.late == 0
+    outputs.close()
+
+
+def test_a_level_stays_until_the_next_verdict(pins: Any) -> None:
+    """Without a pulse's length the pin says what the last verdict was; on may be the low level."""
+    outputs = Outputs([OutputConfig(pin=str(GOOD), verdicts=(Verdict.PASS,), pulse_ms=0, active_high=False)])
+    assert pins.pin(GOOD).state, "off before the first verdict"
+    for verdict, is_on in ((Verdict.PASS, True), (Verdict.PASS, True), (Verdict.UNKNOWN, False), (Verdict.PASS, True)):
+        outputs.show(verdict, time.monotonic())
+        until(lambda on=is_on: bool(pins.pin(GOOD).state) is not on)
+    outputs.close()
+    assert pins.pin(GOOD).state, "off after the end"
+
+
+def test_an_end_leaves_the_safe_level(pins: Any) -> None:
+    """A gate that is to be open while nobody judges is, before the first verdict and after the end, pulses or not."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.PASS,), pulse_ms=0, safe=True)])
+    assert pins.pin(GATE).state
+    outputs.show(Verdict.DEFECT, time.monotonic())
+    until(lambda: not pins.pin(GATE).state)
+    outputs.show(Verdict.DEFECT, time.monotonic() + 60)
+    outputs.close()
+    assert pins.pin(GATE).state
+
+
+def test_a_verdict_that_comes_too_late_for_its_gate_is_counted(pins: Any) -> None:
+    """It is switched at once: better late than never, but somebody has to know."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), delay_ms=50)])
+    outputs.show(Verdict.DEFECT, time.monotonic() - 1)
+    until(lambda: bool(pins.pin(GATE).state) or levels(pins, GATE)[1:] == [True, False])
+    assert outputs.late == 1
+    outputs.close()
+
+
+def test_a_pin_that_cannot_be_is_refused() -> None:
+    """With one line that names it and the remedy."""
+    with pytest.raises(ConfigError, match=r"outputs: pin 'GPIO999' cannot be used .*; is it a pin's name"):
+        Outputs([OutputConfig(pin="GPIO999", verdicts=(Verdict.DEFECT,))])
+
+
+def test_what_is_due_is_done_in_its_order() -> None:
+    """Whichever was asked for first; and nothing after the end."""
+    done, schedule, now = [], Schedule(), time.monotonic()
+    for name, delay in (("c", 0.09), ("a", 0.03), ("b", 0.06), ("never", 60.0)):
+        schedule.at(now + delay, lambda name=name: done.append(name))
+    until(lambda: len(done) == 3)
+    schedule.close()
+    assert done == ["a", "b", "c"]
