@@ -10,6 +10,7 @@ from edge.camera import open_camera
 from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.classifier import Classifier
+from edge.command import add_config
 from edge.contract import bundle as bundles
 from edge.contract.preprocess import Tiles
 from edge.errors import CameraError, DamagedLedgerError, DataError, LedgerError, RuntimeUnavailableError
@@ -18,6 +19,7 @@ from edge.mqtt.broker import address, check_broker, make_client
 from edge.state import state_dir
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
     from edge.sections.cameras import CameraConfig
@@ -27,7 +29,19 @@ ACCELERATOR_SECONDS = 60.0
 """For three attempts to open it: one that hangs takes longer, and is reported as that."""
 
 
-def run(path: Path, *, live: bool) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what this command takes."""
+    add_config(parser)
+    parser.add_argument("--live", action="store_true", help="also take a frame and log in to the broker")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at all parts; returns 0, or raises as `check`."""
+    check(arguments.config, live=arguments.live)
+    return 0
+
+
+def check(path: Path, *, live: bool) -> None:
     """Print a line for each part that is in order; the first that is not is raised as its InspectError."""
     config = configs.load(path)
     make_client(config.mqtt, config.device.id)  # Reads the files that [mqtt] names.
@@ -53,7 +67,6 @@ def run(path: Path, *, live: bool) -> int:
     if live:
         print(f"ok  camera         {_one_frame(config.camera)}")
         _check_broker(config)
-    return 0
 
 
 def _check_accelerator(classifier: Classifier) -> None:

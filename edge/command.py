@@ -120,6 +120,18 @@ def add_command(
     )
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the device's configuration."""
+    parser.add_argument("--config", type=to_path, required=True, metavar="FILE", help="the device's TOML file")
+
+
+def to_count(text: str) -> int:
+    """Read an argument that is a number from 0; raises ArgumentTypeError, which argparse tells."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return int(text)
+
+
 def to_path(text: str) -> Path:
     """Read an argument that is a path; the empty one, which would mean the working folder, is refused."""
     if not text:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.command import ended_as_interrupted
+from edge.command import ended_as_interrupted, to_count, to_path
 from edge.contract.messages import MESSAGES, Event, Message
 from edge.errors import BrokerError, DataError, RuntimeUnavailableError, by_exit_code
 from edge.sections.mqtt import Mqtt
@@ -46,6 +46,14 @@ class _Broker:
     command: list[str]
     protocol: str
     name: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what this command takes."""
+    parser.add_argument("--frames", type=to_path, metavar="DIR", help="judge these pictures instead of rendered ones")
+    parser.add_argument("--bundle", type=to_path, metavar="BUNDLE", help="instead of the built-in demo bundle")
+    parser.add_argument("--count", type=to_count, default=0, metavar="N", help="stop after N verdicts (0: never)")
+    parser.add_argument("--picture", type=to_path, metavar="FILE", help="save the last table as an SVG picture")
 
 
 def run(arguments: argparse.Namespace) -> int:

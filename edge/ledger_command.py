@@ -53,10 +53,10 @@ many as 20 at once and one a minute; the rest is counted (overlooked). The newes
 """
 
 
-def add_actions(ledger: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own commands to its parser."""
-    ledger.epilog = _EXAMPLES + EXIT_CODES
-    actions = ledger.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser.epilog = _EXAMPLES + EXIT_CODES
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = add_command(actions, "list", summary="print the newest verdicts, the last one last", examples=_LIST)
     _add_selection(listing)
     _add_table(listing, "verdicts", 20)

@@ -7,23 +7,31 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from edge.classifier import Classifier
+from edge.command import to_path
 from edge.contract import bundle as bundles
 from edge.contract.pictures import list_pictures, load_picture
 from edge.decision import decide
 from edge.errors import DataError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SCORE_DIGITS = 6
 
 
-def run(bundle: Path, images: Iterable[Path]) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what this command takes."""
+    parser.add_argument("--bundle", type=to_path, required=True, metavar="BUNDLE", help="a bundle folder or zip")
+    parser.add_argument("images", type=to_path, nargs="+", metavar="IMAGE", help="a picture, or a folder of them")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Print a verdict for each picture; returns 0, or DataError's exit code if one could not be judged."""
-    classifier = Classifier(bundles.read(bundle))
+    classifier = Classifier(bundles.read(arguments.bundle))
     failed = False
-    for path in _expand(images):
+    for path in _expand(arguments.images):
         line = judge_picture(classifier, path)
         failed = failed or "error" in line
         print(json.dumps(line), flush=True)

@@ -188,11 +188,11 @@ def test_the_check_command_asks_the_accelerator(
         f'[runtime]\naccelerator = "edgetpu"\nlibrary = "{standin.library}"\n'
     )
     if how == "works":
-        assert check.run(config, live=False) == 0
+        check.check(config, live=False)
         assert "ok  accelerator    the Edge TPU gives the golden frames' expected scores" in capsys.readouterr().out
     else:
         with pytest.raises(RuntimeUnavailableError, match="the CPU judges: no Edge TPU answers"):
-            check.run(config, live=False)
+            check.check(config, live=False)
     assert children() == {}
 
 

@@ -147,7 +147,7 @@ def test_a_camera_is_left_to_settle_and_a_frozen_one_refused(tmp_path: Path, mon
     config = write_config(tmp_path / "device.toml", bundle=tmp_path, camera=camera, mqtt={})
     began = time.monotonic()
     with pytest.raises(DataError, match="the camera is frozen"):
-        command.run(config, 12, empty=False)
+        command.learn(config, 12, empty=False)
     assert time.monotonic() - began >= command.SETTLING_SECONDS
     assert pi.closed == 1
 

@@ -12,6 +12,7 @@ from edge import config as configs
 from edge.camera import open_camera
 from edge.camera.base import BadFrame
 from edge.capture import Capture
+from edge.command import add_config, to_count
 from edge.errors import CameraError, DataError
 from edge.guard import baseline_file
 from edge.guard.baseline import FEWEST, MOST, PLACED
@@ -20,6 +21,7 @@ from edge.guard.lesson import Lesson
 from edge.state import daemons_state
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -32,7 +34,20 @@ SETTLING_SECONDS = 2.0
 """What a camera shows while its exposure and white balance still find their levels is not learned from."""
 
 
-def run(path: Path, frames: int, *, empty: bool) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what this command takes."""
+    add_config(parser)
+    parser.add_argument("--frames", type=to_count, default=50, metavar="N", help="of good parts, changed meanwhile")
+    parser.add_argument("--empty", action="store_true", help="add the empty fixture, to tell it from other faults")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Learn, and return 0; raises as `learn`."""
+    learn(arguments.config, arguments.frames, empty=arguments.empty)
+    return 0
+
+
+def learn(path: Path, frames: int, *, empty: bool) -> None:
     """Take frames of good parts, or of the empty fixture, keep what they teach for the daemon, and print it.
 
     Raises DataError, one line, for frames that teach nothing, CameraError if none come, and OSError if the baseline
@@ -48,7 +63,6 @@ def run(path: Path, frames: int, *, empty: bool) -> int:
     _keep(file, baseline)
     print("\n".join(_table(baseline, config)))
     print(f"kept in {file}; the daemon's next start uses it")
-    return 0
 
 
 def _before(file: Path, config: Config) -> Baseline:
