@@ -78,6 +78,7 @@ def _step(line: Line) -> End | None:
     if line.commands.restart:
         return End.RESTART
     if line.commands.paused:
+        line.outputs.rest()
         if (shot := line.trigger.leave(POLL_SECONDS)) is not None:
             _judge(line, shot)
     elif (shot := line.trigger.next(_patience(line))) is not None:

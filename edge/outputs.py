@@ -86,6 +86,14 @@ class Outputs:
             elif not config.pulse_ms:
                 self._schedule.at(due, pin.off)
 
+    def rest(self) -> None:
+        """Put what stays until the next verdict at its safe level: for a while there will be none."""
+        if self._schedule is None:
+            return
+        for config, pin in self._pins:
+            if not config.pulse_ms:
+                self._schedule.at(time.monotonic(), pin.on if config.safe else pin.off)
+
     def close(self) -> None:
         """Leave each pin at its safe level."""
         if self._schedule is not None:

@@ -75,6 +75,17 @@ def test_an_end_leaves_the_safe_level(pins: Any) -> None:
     assert pins.pin(GATE).state
 
 
+def test_a_pause_leaves_no_gate_open(pins: Any) -> None:
+    """What stays until the next verdict goes to its safe level when there will be none for a while."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.PASS,), pulse_ms=0)])
+    outputs.show(Verdict.PASS, time.monotonic())
+    until(lambda: bool(pins.pin(GATE).state))
+    outputs.rest()
+    until(lambda: not pins.pin(GATE).state)
+    outputs.close()
+    assert levels(pins, GATE) == [False, True, False]
+
+
 def test_a_verdict_that_comes_too_late_for_its_gate_is_counted(pins: Any) -> None:
     """It is switched at once: better late than never, but somebody has to know."""
     outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), delay_ms=50)])
