@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from types import ModuleType
 
 Config = dict[str, Any]
 """A camera's configuration: streams `main` and `lores` (format, size, stride) or None, and much else."""
@@ -98,14 +97,32 @@ class Mapper(Protocol):
         """Map it until the context ends; `write`: the caller will write into it."""
 
 
+class Platform(Protocol):
+    """Who processes the pictures: VC4 up to Raspberry Pi 4, PISP since 5."""
+
+    PISP: object
+
+
+class ColorSpace(Protocol):
+    """The class libcamera.ColorSpace."""
+
+    def Sycc(self) -> object:  # noqa: N802 - its name
+        """Return JPEG's: BT.601 in its full range."""
+
+
+class Libcamera(Protocol):
+    """The module libcamera, as picamera2 has it."""
+
+    ColorSpace: ColorSpace
+
+
 class Module(Protocol):
     """The module itself."""
 
     Picamera2: Opener
     MappedArray: Mapper
-    Platform: Any
-    """VC4 up to Raspberry Pi 4, PISP since 5."""
-    libcamera: ModuleType
+    Platform: Platform
+    libcamera: Libcamera
 
 
 class IMX708(Protocol):
