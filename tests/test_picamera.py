@@ -50,6 +50,14 @@ def test_frames_are_rgb_without_the_padding(pi: PiCameras) -> None:
     assert 0 <= time.monotonic() - frame.exposed < 5
 
 
+def test_a_frame_is_as_old_as_the_begin_of_its_light(pi: PiCameras) -> None:
+    """Its time is before its read-out by its exposure: what moved into view since the begin is not wholly in it."""
+    assert pi.connected
+    long = PicameraConfig(width=96, height=64, exposure_us=100_000)
+    frame = next(Picamera(long).frames())
+    assert time.monotonic() - frame.exposed >= 0.0999
+
+
 def test_frames_outlive_the_camera_buffers(pi: PiCameras) -> None:
     """More frames than the camera has buffers come, each its own copy, each buffer given back."""
     pi.show(coloured())

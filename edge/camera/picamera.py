@@ -85,9 +85,10 @@ class Picamera:
     def _capture(self) -> Frame | BadFrame | None:
         """Return the next frame, None when closed."""
         with self._busy, as_camera_error(self._name, "fails", "restart the device"):
+            if self._closed.is_set():
+                return None
             self._loans.collect()
-            request = None if self._closed.is_set() else self._request()
-            if request is None:
+            if (request := self._request()) is None:
                 return None
             self._loans.collect()  # What was given back meanwhile makes room for this one.
             with ExitStack() as held:
