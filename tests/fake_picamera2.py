@@ -110,6 +110,9 @@ class FakePicamera2:
     def start(self) -> None:
         """Begin to deliver, with the controls that were set."""
         self._fixed = dict(self._controls)
+        for switch, kept in (("AeEnable", ("ExposureTime", "AnalogueGain")), ("AwbEnable", ("ColourGains",))):
+            if self._fixed.get(switch) is False:  # Of one start's controls it may be the last to be looked at.
+                self._fixed = {name: value for name, value in self._fixed.items() if name not in kept}
         self.started = True
 
     def capture_request(self, wait: float | None = None) -> FakeRequest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge.record import Record
+from edge.sections.cameras import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,15 +62,22 @@ def locks(config: PicameraConfig) -> list[Lock]:
 
 
 def to_set(fixed: list[Lock]) -> dict[str, Any]:
-    """Return the controls that fix them, and that switch off what would change them again."""
+    """Return the controls that fix them.
+
+    A fixed exposure, gain or white balance switches its automatic off by itself. To switch that off in so many words
+    at the start (AeEnable, AwbEnable) can keep what it had before instead: libcamera leaves their order open.
+    """
     controls: dict[str, Any] = {lock.control: lock.wanted if len(lock.wanted) > 1 else lock.wanted[0] for lock in fixed}
-    if {"ExposureTime", "AnalogueGain"} <= controls.keys():
-        controls["AeEnable"] = False
-    if "ColourGains" in controls:
-        controls["AwbEnable"] = False
-    if "LensPosition" in controls:
-        controls["AfMode"] = MANUAL_FOCUS
-    return controls
+    return controls | ({"AfMode": MANUAL_FOCUS} if "LensPosition" in controls else {})
+
+
+def rate_refusal(rate: float, offered: Mapping[str, tuple[Any, Any, Any]]) -> str:
+    """Say why a camera cannot give so many frames per second, by its controls; empty: it can, nearly."""
+    least, most, _ = offered["FrameDurationLimits"]
+    slowest, fastest = MICROSECONDS / most, MICROSECONDS / least
+    if slowest * (1 - SHARE) <= rate <= fastest * (1 + SHARE):
+        return ""
+    return f"camera.rate {rate:g}: this camera gives {slowest:.4g} to {fastest:.4g} frames per second at this size"
 
 
 def refusals(fixed: list[Lock], offered: Mapping[str, tuple[Any, Any, Any]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from edge.camera import pi_controls
 from edge.errors import CameraError
 from edge.record import Record
+from edge.sections.cameras import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,8 @@ def open_camera(config: PicameraConfig, name: str) -> Opened:
         lores = _lores(config, module)
         camera = _open_with_hdr(config, module.Picamera2, name)
         undone.callback(camera.close)
-        _start(camera, _configuration(config, module, camera, lores), fixed)
+        camera.configure(_configuration(config, module, camera, lores))
+        _start(camera, config.rate, fixed)
         _check(camera, [main] if lores is None else [main, lores], name)
         undone.pop_all()
     return Opened(camera, module.MappedArray, main, lores, fixed)
@@ -100,7 +102,7 @@ def _is_pi_5(module: Module) -> bool:
 def _configuration(config: PicameraConfig, module: Module, camera: Picamera2, lores: Stream | None) -> Config:
     if config.hdr == "isp" and not _is_pi_5(module):
         raise CameraError('camera.hdr "isp": only a Raspberry Pi 5 has it; leave camera.hdr out')
-    period = round(1e6 / config.rate)
+    period = round(MICROSECONDS / config.rate)
     # Only planes depend on it: YUV's colours, which libcamera would choose by the size of `main`.
     colours = module.libcamera.ColorSpace.Sycc() if lores is not None and lores.form == YUV_PLANES else None
     return camera.create_video_configuration(
@@ -112,11 +114,10 @@ def _configuration(config: PicameraConfig, module: Module, camera: Picamera2, lo
     )
 
 
-def _start(camera: Picamera2, configuration: Config, fixed: list[Lock]) -> None:
-    """Configure, and start with the fixed values: they hold from the first frame on."""
-    camera.configure(configuration)
-    # Only now: the mode decides on the limits.
-    if problem := next(pi_controls.refusals(fixed, camera.camera_controls), ""):
+def _start(camera: Picamera2, rate: float, fixed: list[Lock]) -> None:
+    """Start a configured camera with the fixed values: they hold from the first frame on."""
+    offered = camera.camera_controls  # Only now: the mode decides on the limits.
+    if problem := pi_controls.rate_refusal(rate, offered) or next(pi_controls.refusals(fixed, offered), ""):
         raise CameraError(problem)
     camera.set_controls(pi_controls.to_set(fixed))
     camera.start()

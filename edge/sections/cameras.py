@@ -60,14 +60,14 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
         Annotated[int, Meta(ge=1)] | None,
         doc("microseconds of light, fixed, a frame's time at most; left out: automatic"),
     ] = None
-    gain: Annotated[
-        Annotated[float, Meta(ge=1, le=1000)] | None, doc("of the sensor, analogue, fixed; left out: automatic")
-    ] = None
+    gain: Annotated[Annotated[float, Meta(ge=1)] | None, doc("of the sensor, analogue, fixed; left out: automatic")] = (
+        None
+    )
     white_balance: Annotated[
         tuple[Gain, Gain] | None, doc("gains of red and blue, fixed, such as [1.9, 1.6]; left out: automatic")
     ] = None
     focus: Annotated[
-        Annotated[float, Meta(ge=0, le=100)] | None,
+        Annotated[float, Meta(ge=0)] | None,
         doc("dioptres, fixed: 1 / metres to the part, 0 is far away; left out: the lens stays where it is"),
     ] = None
     hdr: Annotated[
