@@ -167,3 +167,28 @@ def test_a_frame_of_another_mode_is_a_camera_error(pi: PiCameras) -> None:
     camera.close()
     pi.show(coloured())
     np.testing.assert_array_equal(next(Picamera(SMALL).frames()).pixels, coloured())
+
+
+def test_a_driver_that_fails_to_close_says_so(pi: PiCameras, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words come in one line, with the remedy."""
+
+    def fail(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    camera = Picamera(SMALL)
+    assert pi.connected
+    monkeypatch.setattr("fake_picamera2.FakePicamera2.close", fail)
+    with pytest.raises(CameraError, match=r"does not close \(\[Errno 5\] Input/output error\); restart the device"):
+        camera.close()
+
+
+def test_a_camera_that_fails_to_start_is_let_go_of(pi: PiCameras, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its driver throws at the start is one line, and another program can have it."""
+
+    def fail(_: object) -> None:
+        raise ValueError("Broken\npipe")
+
+    monkeypatch.setattr("fake_picamera2.FakePicamera2.start", fail)
+    with pytest.raises(CameraError, match=r"^camera\.index 0: refuses its settings \(Broken pipe\); change what"):
+        Picamera(SMALL)
+    assert pi.closed == 1

@@ -80,7 +80,8 @@ def test_what_is_lost_while_it_runs_is_no_silent_pass(pi: PiCameras) -> None:
     [
         ({"gain": 16.5}, r"camera\.gain 16\.5: this camera takes 1 to 16$"),
         ({"exposure_us": 13}, r"camera\.exposure_us 13: this camera takes 14 to 112015443$"),
-        ({"rate": 127.0}, r"camera\.rate 127: this camera gives 0\.004537 to 120 frames per second at this size$"),
+        ({"rate": 127.0}, r"camera\.rate 127: this camera gives at most 120 frames per second at this size$"),
+        ({"rate": 0.004}, r"camera\.rate 0\.004: this camera gives at least 0\.004537 frames per second"),
         ({"focus": 15.5}, r"camera\.focus 15\.5: this camera takes 0 to 15$"),
     ],
 )

@@ -22,7 +22,7 @@ MANUAL_FOCUS = 0
 SHARE = 0.05
 """By which a value may differ: a sensor has whole lines of light, and few steps where its gain is high."""
 EXPOSURE_STEP, FOCUS_STEP = 40.0, 0.05
-"""By which a small value may differ: microseconds, the time of a line; dioptres, a third of a lens's step."""
+"""By which a small value may differ: microseconds, about a line's time; dioptres, less than modules of a kind do."""
 
 
 class Lock(Record, frozen=True):
@@ -73,11 +73,13 @@ def to_set(fixed: list[Lock]) -> dict[str, Any]:
 
 def rate_refusal(rate: float, offered: Mapping[str, tuple[Any, Any, Any]]) -> str:
     """Say why a camera cannot give so many frames per second, by its controls; empty: it can, nearly."""
-    least, most, _ = offered["FrameDurationLimits"]
-    slowest, fastest = MICROSECONDS / most, MICROSECONDS / least
-    if slowest * (1 - SHARE) <= rate <= fastest * (1 + SHARE):
-        return ""
-    return f"camera.rate {rate:g}: this camera gives {slowest:.4g} to {fastest:.4g} frames per second at this size"
+    shortest, longest, _ = offered["FrameDurationLimits"]
+    taken, words = MICROSECONDS / rate, ""
+    if taken < shortest * (1 - SHARE):
+        words = f"at most {MICROSECONDS / shortest:.4g}"
+    elif taken > longest * (1 + SHARE):
+        words = f"at least {MICROSECONDS / longest:.4g}"
+    return words and f"camera.rate {rate:g}: this camera gives {words} frames per second at this size"
 
 
 def refusals(fixed: list[Lock], offered: Mapping[str, tuple[Any, Any, Any]]) -> Iterator[str]:

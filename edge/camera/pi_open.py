@@ -72,7 +72,7 @@ def root(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def open_camera(config: PicameraConfig, name: str) -> Opened:
+def start_camera(config: PicameraConfig, name: str) -> Opened:
     """Open, configure and start; raises CameraError, which begins with `name` or the key that is to blame."""
     module = _picamera2()
     main = Stream("main", RGB_BYTES, (config.width, config.height))
@@ -137,14 +137,14 @@ def _open_with_hdr(config: PicameraConfig, opener: Opener, name: str) -> Picamer
         infos = opener.global_camera_info()
     if config.index >= len(infos):
         raise CameraError(f"{name}: not among this device's {len(infos)} cameras; see rpicam-hello --list-cameras")
-    model, number = str(infos[config.index]["Model"]), int(infos[config.index]["Num"])
+    model = str(infos[config.index].get("Model"))
     has_hdr, wanted = model.startswith("imx708"), config.hdr == "sensor"
     if wanted and not has_hdr:
         raise CameraError(f'camera.hdr "sensor": only Camera Module 3 has it, not {model}; leave camera.hdr out')
     camera = _open(opener, config.index, name)
     if has_hdr and (camera.sensor_resolution == SENSOR_HDR_SIZE) != wanted:
         camera.close()
-        _switch_sensor_hdr(number, enable=wanted)
+        _switch_sensor_hdr(infos[config.index]["Num"], enable=wanted)
         camera = _open(opener, config.index, name)
         if (camera.sensor_resolution == SENSOR_HDR_SIZE) != wanted:
             camera.close()

@@ -13,7 +13,7 @@ import numpy as np
 from edge.camera.base import BadFrame, Frame
 from edge.camera.loans import Loans
 from edge.camera.pi_controls import departures
-from edge.camera.pi_open import YUV_PLANES, as_camera_error, open_camera
+from edge.camera.pi_open import YUV_PLANES, as_camera_error, start_camera
 from edge.camera.yuv import to_rgb
 from edge.errors import CameraError
 
@@ -53,7 +53,7 @@ class Picamera:
         self._shown = self._wrong = 0
         self._closed = threading.Event()
         self._busy = threading.Lock()
-        self._opened = open_camera(config, self._name)
+        self._opened = start_camera(config, self._name)
         self._camera = self._opened.camera
         self._loans = Loans(self._copy_main)
 
@@ -73,10 +73,10 @@ class Picamera:
         if self._closed.is_set():
             return
         self._closed.set()
-        while not self._busy.acquire(timeout=CANCEL_SECONDS):
-            self._camera.cancel_all_and_flush()
-        self._busy.release()  # at once: `frames` takes nothing any more, and must not wait for a hung driver
         with as_camera_error(self._name, "does not close", "restart the device"):
+            while not self._busy.acquire(timeout=CANCEL_SECONDS):
+                self._camera.cancel_all_and_flush()
+            self._busy.release()  # at once: `frames` takes nothing any more, and must not wait for a hung driver
             try:
                 self._loans.settle()
             finally:
