@@ -57,6 +57,22 @@ def test_however_frames_come_and_go(steps: list[str]) -> None:
     assert all(picture().tolist() == [number] * 3 for number, picture in held)
 
 
+def test_nothing_is_copied_for_frames_that_come_and_go() -> None:
+    """Thousands of frames of which nobody wants the whole picture cost not one copy of it."""
+    copies: list[object] = []
+
+    def copy(request: object) -> Pixels:
+        copies.append(request)
+        return np.zeros(3, np.uint8)
+
+    loans, last = Loans(copy), None
+    for _ in range(1000):
+        loans.collect()
+        last = loans.lend(Buffer(1))
+    assert last is not None
+    assert copies == []
+
+
 def test_a_frame_that_is_forgotten_calls_no_driver() -> None:
     """Whoever drops the last reference, even the garbage collector within the driver's lock, only leaves a note."""
     loans, buffer, driver = lending(), Buffer(1), threading.Lock()

@@ -108,6 +108,16 @@ def test_the_hdr_of_a_pi_5(pi: PiCameras) -> None:
     assert frame.reason == 'camera.hdr "isp": nothing says that the picture was taken so'
 
 
+def test_only_frames_in_a_row_are_too_many(pi: PiCameras) -> None:
+    """One right frame between them, and the camera goes on."""
+    frames = Picamera(config(hdr="isp")).frames()
+    for _ in range(3):
+        pi.has_hdr_tuning = False
+        assert all(isinstance(frame, BadFrame) for frame in islice(frames, MOST_WRONG - 1))
+        pi.has_hdr_tuning = True
+        assert isinstance(next(frames), Frame)
+
+
 def test_the_hdr_of_the_chip_needs_a_pi_5(monkeypatch: pytest.MonkeyPatch) -> None:
     """An older Raspberry Pi refuses it in one line, and lets go of the camera."""
     pi = connect(monkeypatch, PiCameras(is_pi_5=False))
@@ -195,6 +205,13 @@ def test_limits_may_be_given_for_each_value() -> None:
     assert list(pi_controls.refusals(fixed, {"ColourGains": one})) == []
     (words,) = pi_controls.refusals(fixed, {"ColourGains": each})
     assert words == "camera.white_balance [1.9, 1.6]: this camera takes 0 to 1.7"
+
+
+def test_what_is_set_is_what_is_fixed() -> None:
+    """Each value under libcamera's name, and a lens that is told where to stand is told not to look for it itself."""
+    expected = {"ExposureTime": 4000, "AnalogueGain": 2.0, "ColourGains": (1.9, 1.6), "LensPosition": 8.0, "AfMode": 0}
+    assert pi_controls.to_set(pi_controls.locks(config(**FIXED))) == expected
+    assert pi_controls.to_set(pi_controls.locks(config(hdr="isp"))) == {"HdrMode": 3}
 
 
 def test_nothing_configured_fixes_nothing() -> None:
