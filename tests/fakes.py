@@ -99,6 +99,14 @@ class PiCameras:
         for camera in self._cameras:
             camera._halve()
 
+    def break_down(self) -> None:
+        """Have the driver fail at every frame, as when the bus to the sensor is disturbed."""
+        self.fault = OSError(5, "Input/output error")
+
+    def mend(self) -> None:
+        """Have it work again."""
+        self.fault = None
+
     def add(self) -> None:
         """Connect one more camera."""
         self.count += 1

@@ -27,6 +27,7 @@ def judged(recorder: Recorder, behind: int) -> bool:
 @pytest.mark.parametrize(
     "fault",
     [
+        ("break_down mend", "fails ([Errno 5] Input/output error)", "restart the device"),
         ("slip", "camera.exposure_us 4000: the picture was taken with 9994", "20 times in a row"),
         ("halve", "gives 80x64 BGR888 instead of 160x128 BGR888", "something changed its mode"),
     ],
@@ -35,7 +36,8 @@ def test_a_camera_that_does_otherwise(
     tmp_path: Path, broker: Broker, demo_bundle: Path, fault: tuple[str, str, str]
 ) -> None:
     """No part is judged by such a picture: verdicts and status say why, and the camera, opened anew, is right again."""
-    (verb, words, reason), pi = fault, RemotePi(tmp_path)
+    (verbs, words, reason), pi = fault, RemotePi(tmp_path)
+    verb, *end = verbs.split()
     camera = pi.camera | FIXED
     config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt={"port": broker.port})
     with Recorder(broker.port) as recorder, running_daemon(config, pi.environment) as daemon:
@@ -44,6 +46,8 @@ def test_a_camera_that_does_otherwise(
         recorder.wait(lambda r: any(words in event["reason"] for event in r.named("event")))
         assert reason in recorder.wait_for_status("degraded")["reason"]
         before = len(recorder.named("event"))
+        for each in end:
+            pi.do(each)
         recorder.wait(lambda r: judged(r, before))
         recorder.wait_for_status("online")
         stop(daemon)
