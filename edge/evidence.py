@@ -17,6 +17,7 @@ from edge.album import Picture
 from edge.camera.base import BadFrame
 from edge.contract.messages import Verdict
 from edge.contract.preprocess import crop
+from edge.errors import CameraError
 from edge.record import Record
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Evidence:
         """Begin; `keep` gets each picture's JPEG, turned clockwise by `rotate` degrees, in a thread of its own."""
         self._rotate = rotate
         self.skipped = 0
-        """Frames that were not pictured because others were still being made."""
+        """Frames that were to be pictured and were not: others were still being made, or it cannot be."""
         self._keep = keep
         self._unknown_at = -inf
         self._shots: Queue[_Shot | None] = Queue(_WAITING)
@@ -87,10 +88,14 @@ class Evidence:
         if isinstance(frame, BadFrame) or not (self._is_wanted(event.verdict) or asked):
             return False
         try:
-            pixels = as_judged(frame.pixels, judged.area, self._rotate)
+            pixels = as_judged(frame.picture(), judged.area, self._rotate)
             self._shots.put_nowait(_Shot(Picture(event.id, event.verdict), pixels, frame.order))
         except Full:
             self.skipped += 1
+            return False
+        except CameraError as error:
+            self.skipped += 1
+            log.warning("no picture of %s: %s", event.id, error)
             return False
         return True
 

@@ -136,6 +136,8 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(f"`{json.dumps(value)}`" for value in field["enum"])
     if "anyOf" in field:
         return _type(next(option for option in field["anyOf"] if option.get("type") != "null"))
+    if "prefixItems" in field:
+        return f"list of {len(field['prefixItems'])} numbers"
     words = {
         "number": "number",
         "integer": "whole number",

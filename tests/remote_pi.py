@@ -17,7 +17,7 @@ from edge.synthetic import render
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from fakes import FakeRequest
+    from fake_picamera2 import FakeRequest
 
     from edge.contract.preprocess import Pixels
 

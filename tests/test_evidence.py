@@ -20,12 +20,15 @@ from edge.camera.base import Frame
 from edge.contract.messages import Verdict
 from edge.contract.preprocess import WHOLE_FRAME, Region
 from edge.contract.ulid import new_ulid
+from edge.errors import CameraError
 from edge.evidence import LARGEST, Evidence, as_judged, to_jpeg
 from edge.judge import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from edge.contract.preprocess import Pixels
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (720, 1280), (3000, 4000)])
@@ -181,4 +184,21 @@ def test_an_end_finishes_the_pictures_that_were_begun() -> None:
     taken = [evidence.take(Judged(event(seq, Verdict.DEFECT), WHOLE_FRAME), frame) for seq in range(3)]
     evidence.stop(20)
     assert len(kept) == sum(taken)
+    assert evidence.skipped == 1
+
+
+def test_the_larger_picture_is_kept_where_there_is_one() -> None:
+    """Of the same region; of a frame whose camera cannot give it any more there is none, and that is counted."""
+    kept: list[tuple[int, int]] = []
+    evidence = Evidence(lambda _, jpeg: kept.append(Image.open(BytesIO(jpeg)).size))
+    small, whole = np.zeros((60, 80, 3), np.uint8), np.zeros((600, 800, 3), np.uint8)
+
+    def gone() -> Pixels:
+        raise CameraError("camera.index 0: its picture cannot be read; restart the device")
+
+    judged = Judged(event(1, Verdict.DEFECT), Region(0.5, 0.0, 0.5, 1.0))
+    frames = [Frame(1, "1", 0.0, small, larger=larger) for larger in (lambda: whole, gone, None)]
+    assert [evidence.take(judged, frame) for frame in frames] == [True, False, True]
+    evidence.stop(20)
+    assert kept == [(400, 600), (40, 60)]
     assert evidence.skipped == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge.contract.preprocess import ChannelOrder, Pixels
 
@@ -22,7 +22,17 @@ class Frame(Record, frozen=True):
     exposed: float
     """time.monotonic() seconds of the exposure (for a file: of its reading)."""
     pixels: Pixels
+    """What is judged."""
     order: ChannelOrder = "RGB"
+    larger: Callable[[], Pixels] | None = None
+    """Gives the same view of the same exposure with more pixels, in the same order; None: there is none."""
+
+    def picture(self) -> Pixels:
+        """Return what to keep of it: the larger picture, where there is one. It belongs to the receiver.
+
+        Raises CameraError if the camera cannot give it any more.
+        """
+        return self.pixels if self.larger is None else self.larger()
 
 
 class BadFrame(Record, frozen=True):

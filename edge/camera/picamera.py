@@ -5,26 +5,43 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, cast
 
-from edge.camera.base import Frame
+import numpy as np
+
+from edge.camera.base import BadFrame, Frame
+from edge.camera.loans import Loans
+from edge.camera.pi_controls import departures
+from edge.camera.pi_open import YUV_PLANES, as_camera_error, start_camera
+from edge.camera.yuv import to_rgb
 from edge.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.camera.loans import Request
+    from edge.camera.pi_open import Stream
+    from edge.camera.picamera2_api import CompletedRequest
+    from edge.contract.preprocess import Pixels
     from edge.sections.cameras import PicameraConfig
 
-RGB_BYTES = "BGR888"
-"""picamera2 names the packed formats backwards: this one lies in memory as R, G, B."""
 CANCEL_SECONDS = 0.05
 """How often `close` cancels what `frames` waits for, until it lets go of the camera."""
+MOST_WRONG = 20
+"""Frames in a row that were not taken as configured: a lens takes some of them to move; then nothing but a new start
+of the camera may help."""
 
 
 class Picamera:
-    """Delivers the main stream's frames, copied out of the camera's buffers; a frame's source is its number.
+    """Delivers the `lores` stream's frames, if it is configured, else the `main` stream's; a source is its number.
 
-    Raises CameraError on creation without picamera2, without that camera, or if it refuses its settings.
+    What is judged is copied out of the camera's buffer. A `main` picture that goes with a `lores` one stays there
+    until somebody asks for it, so that a part that passes costs no copy of it; see Loans.
+
+    A frame that was not taken with the exposure, gain, white balance, focus or HDR of the configuration is a BadFrame:
+    its pixels may look right, and pass. Raises CameraError on creation without picamera2, without that camera, or if it
+    refuses its settings.
     """
 
     keeps_pace = False
@@ -33,13 +50,18 @@ class Picamera:
     def __init__(self, config: PicameraConfig) -> None:
         self._name = f"camera.index {config.index}"
         self._timeout = config.timeout_s
-        self._shown = 0
+        self._shown = self._wrong = 0
         self._closed = threading.Event()
         self._busy = threading.Lock()
-        self._camera = _open(config, self._name)
+        self._opened = start_camera(config, self._name)
+        self._camera = self._opened.camera
+        self._loans = Loans(self._copy_main)
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield frames until the camera is closed. Raises CameraError if none comes within `timeout_s`."""
+    def frames(self) -> Iterator[Frame | BadFrame]:
+        """Yield frames until the camera is closed.
+
+        Raises CameraError if none comes within `timeout_s`, the driver fails, or MOST_WRONG of them were taken wrongly.
+        """
         while (frame := self._capture()) is not None:
             yield frame
 
@@ -51,26 +73,29 @@ class Picamera:
         if self._closed.is_set():
             return
         self._closed.set()
-        while not self._busy.acquire(timeout=CANCEL_SECONDS):
-            self._camera.cancel_all_and_flush()
-        self._busy.release()  # at once: `frames` takes nothing any more, and must not wait for a hung driver
-        try:
-            self._camera.close()
-        except RuntimeError as error:
-            raise CameraError(f"{self._name}: does not close ({_root(error)}); restart the device") from error
-
-    def _capture(self) -> Frame | None:
-        """Return the next frame, None when closed."""
-        with self._busy:
-            request = None if self._closed.is_set() else self._request()
-            if request is None:
-                return None
+        with as_camera_error(self._name, "does not close", "restart the device"):
+            while not self._busy.acquire(timeout=CANCEL_SECONDS):
+                self._camera.cancel_all_and_flush()
+            self._busy.release()  # at once: `frames` takes nothing any more, and must not wait for a hung driver
             try:
-                return self._copy(request)
+                self._loans.settle()
             finally:
-                request.release()
+                self._camera.close()
 
-    def _request(self) -> Any:
+    def _capture(self) -> Frame | BadFrame | None:
+        """Return the next frame, None when closed."""
+        with self._busy, as_camera_error(self._name, "fails", "restart the device"):
+            if self._closed.is_set():
+                return None
+            self._loans.collect()
+            if (request := self._request()) is None:
+                return None
+            self._loans.collect()  # What was given back meanwhile makes room for this one.
+            with ExitStack() as held:
+                held.callback(request.release)
+                return self._frame(request, held)
+
+    def _request(self) -> CompletedRequest | None:
         try:
             return self._camera.capture_request(wait=self._timeout)
         except TimeoutError as error:
@@ -80,70 +105,46 @@ class Picamera:
         except CancelledError:
             return None  # by close()
 
-    def _copy(self, request: Any) -> Frame:
-        taken = request.get_metadata().get("SensorTimestamp")
-        now = time.monotonic()
-        # Nanoseconds since boot: Linux counts time.monotonic() from there too, unless it was suspended.
-        exposed = min(taken / 1e9, now) if taken else now
+    def _frame(self, request: CompletedRequest, held: ExitStack) -> Frame | BadFrame:
+        """Make a frame of a request, which is released when `held` ends, if that still holds it."""
+        told = request.get_metadata()
         self._shown += 1
-        return Frame(self._shown, str(self._shown), exposed, request.make_array("main"))
+        stamp = self._shown, str(self._shown), _exposed(told)
+        if problem := next(departures(self._opened.fixed, told), ""):
+            return self._bad(stamp, problem)
+        self._wrong = 0
+        if (lores := self._opened.lores) is None:
+            return Frame(*stamp, self._copy_main(request))
+        pixels = self._copy(request, lores)
+        held.pop_all()
+        return Frame(*stamp, pixels, larger=self._loans.lend(request))
+
+    def _bad(self, stamp: tuple[int, str, float], problem: str) -> BadFrame:
+        self._wrong += 1
+        if self._wrong >= MOST_WRONG:
+            raise CameraError(f"{problem}, {MOST_WRONG} times in a row; configure what the camera can, or leave it out")
+        return BadFrame(*stamp, problem)
+
+    def _copy_main(self, request: Request) -> Pixels:
+        return self._copy(cast("CompletedRequest", request), self._opened.main)
+
+    def _copy(self, request: CompletedRequest, stream: Stream) -> Pixels:
+        """Copy a picture out of its buffer, which the camera overwrites once it has it back; raises CameraError."""
+        with as_camera_error(self._name, "its picture cannot be read", "restart the device"):
+            if problem := stream.refuses(request.config):
+                raise CameraError(f"{self._name}: {problem}: something changed its mode; is another program using it?")
+            with self._opened.mapped(request, stream.name, write=False) as mapped:
+                if stream.form == YUV_PLANES:
+                    return to_rgb(mapped.array, *stream.size)
+                return np.array(mapped.array)
 
 
-def _open(config: PicameraConfig, name: str) -> Any:
-    driver = _picamera2().Picamera2
-    found = len(driver.global_camera_info())
-    if config.index >= found:
-        raise CameraError(f"{name}: not among this device's {found} cameras; see rpicam-hello --list-cameras")
-    try:
-        camera = driver(config.index)
-    except RuntimeError as error:
-        remedy = "does another program use it?"
-        raise CameraError(f"{name}: cannot be opened ({_root(error)}); {remedy}") from error
-    try:
-        granted = _start(camera, config)
-    except RuntimeError as error:
-        camera.close()
-        raise CameraError(f"{name}: refuses its settings ({_root(error)})") from error
-    wanted = _described(RGB_BYTES, (config.width, config.height))
-    if granted != wanted:
-        camera.close()
-        raise CameraError(f"{name}: gives {granted} instead of {wanted}; change camera.width and camera.height")
-    return camera
+def _exposed(told: dict[str, Any]) -> float:
+    """Return when a frame's exposure began, in time.monotonic() seconds: Linux counts both from the boot.
 
-
-def _start(camera: Any, config: PicameraConfig) -> str:
-    """Configure and start; describe what libcamera made of the wish."""
-    period = round(1e6 / config.rate)
-    camera.configure(
-        camera.create_video_configuration(
-            main={"format": RGB_BYTES, "size": (config.width, config.height)},
-            controls={"FrameDurationLimits": (period, period)},
-        )
-    )
-    camera.start()
-    main = camera.camera_configuration()["main"]
-    return _described(main["format"], main["size"])
-
-
-def _described(form: str, size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]} {form}"
-
-
-def _picamera2() -> Any:
-    try:
-        import picamera2
-    except ModuleNotFoundError as error:
-        remedy = "apt install python3-picamera2 and a venv with --system-site-packages"
-        raise CameraError(f"camera.kind picamera2: {error}; it needs {remedy}") from error
-    except (ImportError, ValueError) as error:
-        # ValueError: an extension that was built for another numpy than the one in this environment.
-        remedy = "install the numpy that requirements-device.txt names"
-        raise CameraError(f"camera.kind picamera2 does not load ({_root(error)}); {remedy}") from error
-    return picamera2
-
-
-def _root(error: BaseException) -> str:
-    """Return the first cause's words, on one line: picamera2 wraps it in sentences about itself."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    A frame's SensorTimestamp, in nanoseconds, is when its first line was read: at its exposure's end. (Only while a
+    computer is suspended do the two clocks part.)
+    """
+    now = time.monotonic()
+    read = told.get("SensorTimestamp")
+    return now if read is None else min(read / 1e9 - told.get("ExposureTime", 0) / 1e6, now)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from math import inf
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
 
 from edge.contract.names import WHOLE_NAME
 from edge.contract.preprocess import Rotation
 from edge.sections.base import Section, doc, to_path
 
+Gain: TypeAlias = Annotated[float, Meta(gt=0, le=32)]
+Hdr: TypeAlias = Literal["off", "sensor", "isp"]
+SMALLEST = 64
+"""Pixels a side of a picture."""
+MICROSECONDS = 1e6
+"""Of a second."""
 STREAM_SILENCE_SECONDS = 5.0
 """A stream that stays silent for so long has stopped."""
 
@@ -33,10 +41,55 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
     """A Raspberry Pi camera through picamera2 (apt install python3-picamera2)."""
 
     index: Annotated[int, doc("which camera, as `rpicam-hello --list-cameras` counts", ge=0)] = 0
-    width: Annotated[int, doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 1280
-    height: Annotated[int, doc("pixels, even", ge=64, le=8192, multiple_of=2)] = 720
+    width: Annotated[int, doc("pixels, even", ge=SMALLEST, le=8192, multiple_of=2)] = 1280
+    height: Annotated[int, doc("pixels, even", ge=SMALLEST, le=8192, multiple_of=2)] = 720
     rate: Annotated[float, doc("frames per second", gt=0, le=240)] = 10.0
     timeout_s: Annotated[float, doc("without a frame for this long the camera counts as hung", gt=0, le=25)] = 5.0
+    lores_width: Annotated[
+        int,
+        doc(
+            "pixels, even: the camera's processor makes this smaller picture, which is judged, and the whole one is "
+            "kept as evidence; it resizes otherwise than training does, so scores move: try it with known parts first; "
+            "0: the whole picture is judged",
+            ge=0,
+            le=8192,
+            multiple_of=2,
+        ),
+    ] = 0
+    exposure_us: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        doc("microseconds of light, fixed, a frame's time at most; left out: automatic"),
+    ] = None
+    gain: Annotated[Annotated[float, Meta(ge=1)] | None, doc("of the sensor, analogue, fixed; left out: automatic")] = (
+        None
+    )
+    white_balance: Annotated[
+        tuple[Gain, Gain] | None, doc("gains of red and blue, fixed, such as [1.9, 1.6]; left out: automatic")
+    ] = None
+    focus: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        doc("dioptres, fixed: 1 / metres to the part, 0 is far away; left out: the lens stays where it is"),
+    ] = None
+    hdr: Annotated[
+        Hdr, doc("`sensor`: Camera Module 3's own, up to 2304x1296; `isp`: a Raspberry Pi 5's, of any sensor")
+    ] = "off"
+
+    def __post_init__(self) -> None:
+        """Refuse a judged picture that is larger than the whole, and an exposure that is longer than a frame's time.
+
+        Raises ValueError.
+        """
+        if self.lores_width and not SMALLEST <= self.lores_width <= self.width:
+            limits = f"0, or {SMALLEST} to width, {self.width}"
+            raise ValueError(f"lores_width is {self.lores_width}: expected {limits}")
+        if self.exposure_us is not None and self.exposure_us * self.rate > MICROSECONDS:
+            longest = int(MICROSECONDS / self.rate)
+            raise ValueError(f"exposure_us is {self.exposure_us}: expected at most {longest} at rate {self.rate:g}")
+
+    @property
+    def lores_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of what is judged, in the whole picture's proportions; the height is even."""
+        return self.lores_width, max(2, 2 * round(self.lores_width * self.height / self.width / 2))
 
     @property
     def is_live(self) -> bool:
