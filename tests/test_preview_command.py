@@ -20,6 +20,7 @@ from remote_pi import RemotePi
 from test_baseline_command import station
 
 from edge.ledger.ledger import FILE as LEDGER
+from edge.settings import FILE as SETTINGS
 
 if TYPE_CHECKING:
     from conftest import Broker
@@ -54,6 +55,17 @@ def test_it_shows_and_judges_and_keeps_nothing(tmp_path: Path, demo_bundle: Path
         image = Image.open(BytesIO(ask(preview.port, "/frame.jpg").body))
         assert image.size == (160, 128)
     assert [each.name for each in tmp_path.iterdir()] == ["device.toml"]
+
+
+def test_it_judges_by_what_counts_now(tmp_path: Path, demo_bundle: Path) -> None:
+    """A threshold that was set from afar decides, and each frame by itself, though the device asks for N of M."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / SETTINGS).write_text('{"decision.threshold": 1e-9}')
+    config = config_for(tmp_path, demo_bundle, SYNTHETIC, decision={"votes": 50, "window": 50})
+    with running_preview(config) as preview:
+        (spot,) = wait_for(preview.port, is_judged)["spots"]
+    assert (spot["name"], spot["opinion"]["verdict"], spot["opinion"]["reason"]) == ("whole", "DEFECT", "")
+    assert [each.name for each in (tmp_path / "state").iterdir()] == [SETTINGS]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

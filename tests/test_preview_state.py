@@ -7,6 +7,7 @@ import math
 import threading
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,7 +25,7 @@ from edge.guard.fitness import Fitness
 from edge.preview import server
 from edge.preview.figures import Focus
 from edge.preview.state import Camera, Opinion, Opinions, State, View, compose
-from edge.preview.watch import Watcher
+from edge.preview.watch import Watcher, watch
 from edge.regions import places
 from edge.sections.regions import RegionConfig
 
@@ -116,6 +117,18 @@ def test_the_picture_is_the_frame_turned(tmp_path: Path, shape: tuple[int, ...],
     wanted = np.flip(bright) if shape[2:] == (3,) else bright
     assert np.abs(upright[3, 3] - wanted).max() < 12
     assert np.abs(upright[-3, -3] - 40).max() < 12
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)])
+def test_what_is_no_picture_is_told(tmp_path: Path, pixels: Any) -> None:
+    """A driver that gives something else ends nothing: the reason stands in place of the picture."""
+    board = board_for(tmp_path)
+    frames = iter([Frame(1, "1", 0.0, pixels), None, None])
+    capture = SimpleNamespace(take=lambda _: next(frames), captured=1, trouble="")
+    with pytest.raises(StopIteration):
+        watch(capture, None, board)  # type: ignore[arg-type]
+    assert "a frame must be uint8" in board.state().camera.trouble
+    assert board.state().picture is None
 
 
 def test_a_newer_picture_is_waited_for(tmp_path: Path) -> None:
