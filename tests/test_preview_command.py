@@ -19,7 +19,9 @@ from previewing import TRAY, ask, running_preview, state, wait_for
 from remote_pi import RemotePi
 from test_baseline_command import station
 
+from edge.config import parse
 from edge.ledger.ledger import FILE as LEDGER
+from edge.preview import command
 from edge.settings import FILE as SETTINGS
 
 if TYPE_CHECKING:
@@ -66,6 +68,23 @@ def test_it_judges_by_what_counts_now(tmp_path: Path, demo_bundle: Path) -> None
         (spot,) = wait_for(preview.port, is_judged)["spots"]
     assert (spot["name"], spot["opinion"]["verdict"], spot["opinion"]["reason"]) == ("whole", "DEFECT", "")
     assert [each.name for each in (tmp_path / "state").iterdir()] == [SETTINGS]
+
+
+def test_each_file_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a configured folder it may be the user's or the service's, whichever has the file; none is made."""
+    own, service = tmp_path / "home" / "edge-inspect", tmp_path / "service"
+    monkeypatch.setenv("XDG_STATE_HOME", str(own.parent))
+    monkeypatch.setattr("edge.state.OF_THE_SERVICE", service)
+    monkeypatch.setattr(command, "OF_THE_SERVICE", service)
+    config = parse({"bundle": "b", "camera": {"kind": "synthetic"}}, tmp_path / "device.toml")
+    assert command._folder_of(config, SETTINGS) == service
+    assert list(tmp_path.iterdir()) == []
+    service.mkdir()
+    (service / SETTINGS).touch()
+    assert command._folder_of(config, SETTINGS) == service
+    own.mkdir(parents=True)
+    (own / LEDGER).touch()
+    assert [command._folder_of(config, name) for name in (SETTINGS, LEDGER)] == [service, own]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

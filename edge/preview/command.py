@@ -24,6 +24,7 @@ from edge.preview.opinions import judging
 from edge.preview.server import serving
 from edge.preview.watch import RATE, watch
 from edge.sections.cameras import SyntheticConfig
+from edge.settings import FILE as SETTINGS
 from edge.settings import Settings
 from edge.state import OF_THE_SERVICE, find_state
 
@@ -62,8 +63,7 @@ def preview(config: Config, port: int) -> None:
 
     Raises CameraError for a camera that fails for good or that the daemon has, ConfigError for a port that is in use.
     """
-    folder = _state_of(config, BASELINE) or config.state_dir or OF_THE_SERVICE  # There is none in these either.
-    settings = Settings(config, folder)
+    settings = Settings(config, _folder_of(config, SETTINGS))
     if settings.trouble:
         log.warning("%s", settings.trouble)
     config = msgspec.structs.replace(settings.config, camera=_endless(config.camera))
@@ -74,7 +74,9 @@ def preview(config: Config, port: int) -> None:
         stack.callback(_close, capture, config)
         capture.wait_until_open()
         if capture.trouble and _daemon_runs(config):
-            raise CameraError(f"{capture.trouble}; the daemon has it: stop that first, systemctl stop edge-inspect")
+            remedy = "the daemon runs and may have it: stop that first, systemctl stop edge-inspect"
+            raise CameraError(f"{capture.trouble}; {remedy}")
+        folder = _folder_of(config, BASELINE)
         stack.enter_context(judging(config, guard_for(config, folder), board))
         print(_invitation(port), flush=True)
         watch(capture, guard_for(config, folder), board)
@@ -90,12 +92,12 @@ def _endless(camera: CameraConfig) -> CameraConfig:
     return msgspec.structs.replace(camera, rate=rate, loop=True)
 
 
-def _state_of(config: Config, name: str) -> Path | None:
-    """Return the folder with the daemon's file of this name; None: there is none that this user may see."""
+def _folder_of(config: Config, name: str) -> Path:
+    """Return the folder with the daemon's file of this name, or one without it; no folder is made."""
     try:
         return find_state(config, name).parent
-    except ConfigError:
-        return None
+    except ConfigError:  # It is nowhere that this user may see.
+        return config.state_dir or OF_THE_SERVICE
 
 
 def _daemon_runs(config: Config) -> bool:
@@ -103,13 +105,11 @@ def _daemon_runs(config: Config) -> bool:
     from edge.ledger.claim import Claim
     from edge.ledger.ledger import FILE as LEDGER
 
-    if (folder := _state_of(config, LEDGER)) is None:
-        return False
     try:
-        Claim(folder).close()
+        Claim(_folder_of(config, LEDGER)).close()
     except ConfigError:
         return True
-    except LedgerError:  # Not for this user to look at.
+    except LedgerError:  # There is none, or it is not for this user to look at.
         return False
     return False
 
