@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page.html")
 MOST_CONNECTIONS = 32
 """Open at once, each with a thread; a browser takes two to six. Further ones are told to come back later."""
-SILENT_SECONDS = 10.0
+SILENT_SECONDS = 5.0
 """A browser that takes nothing, or asks for nothing, for so long loses its connection; the page makes a new one."""
 WAIT_SECONDS = 2.0
 """For a newer picture, before the page is told that there is none."""
