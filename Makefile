@@ -149,6 +149,6 @@ mosquitto:
 
 # A nodejs that is not Debian's has its own npm, and conflicts with Debian's.
 TOOLS = gcc libc6-dev mosquitto mosquitto-clients jq bash postgresql openssh-client openssh-server systemd systemd-container \
-	iproute2 debootstrap e2fsprogs $$(command -v npm >/dev/null || echo nodejs npm)
+	iproute2 debootstrap e2fsprogs chromium $$(command -v npm >/dev/null || echo nodejs npm)
 tools: ## install from Debian all programs that tests are skipped without; `make test` brings the broker only
 	@$(call apt,$(TOOLS))

@@ -184,12 +184,9 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
 
 
 def _guard(config: Config) -> Guard | None:
-    """Return who says whether a frame is fit; None: files, of which nobody took a baseline, are as they are."""
-    from edge.guard.baseline_file import FILE as BASELINE
-    from edge.guard.guard import open_guard
+    from edge.guard.guard import guard_for
 
-    folder = state_dir(config)
-    return open_guard(config, folder) if config.camera.is_live or (folder / BASELINE).exists() else None
+    return guard_for(config, state_dir(config))
 
 
 def _counters(capture: Capture, classifier: Classifier, sinks: Sinks) -> Counters:

@@ -50,6 +50,11 @@ def open_guard(config: Config, folder: Path) -> Guard:
     return Guard(config.guard, baseline, still_s=still_s, trouble=baseline.misfit(config.camera, config.guard.checks))
 
 
+def guard_for(config: Config, folder: Path) -> Guard | None:
+    """Return who says whether a frame is fit; None: files, of which nobody took a baseline, are as they are."""
+    return open_guard(config, folder) if config.camera.is_live or (folder / baseline_file.FILE).exists() else None
+
+
 def may_be_still_s(camera: CameraConfig) -> float:
     """Return for how many seconds a camera that works may show equal pictures; recorded ones may for ever.
 

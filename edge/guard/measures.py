@@ -23,7 +23,7 @@ LONGEST = 320
 DARK, BRIGHT = 16, 240
 """Levels, 0-255, up to and from which a pixel of the small copy shows nothing: video's black (ITU-R BT.601), and what a
 block of pixels is that are nearly all clipped."""
-_LUMA = {"RGB": (0.299, 0.587, 0.114), "BGR": (0.114, 0.587, 0.299)}
+LUMA = {"RGB": (0.299, 0.587, 0.114), "BGR": (0.114, 0.587, 0.299)}
 """The channels' shares in luma (ITU-R BT.601)."""
 _GREY = 2
 """Axes of a picture without colour."""
@@ -101,7 +101,7 @@ def _luma_and_top(small: Pixels, order: ChannelOrder) -> tuple[Floats, Pixels]:
     """Return each pixel's luma and its brightest channel."""
     if small.ndim == _GREY:
         return small.astype(np.float32), small
-    luma: Floats = small.astype(np.float32) @ np.array(_LUMA[order], np.float32)
+    luma: Floats = small.astype(np.float32) @ np.array(LUMA[order], np.float32)
     return luma, np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
 
 
