@@ -9,6 +9,8 @@ import time
 from functools import cache
 from math import inf
 
+from edge import threads
+
 log = logging.getLogger(__name__)
 
 FEED_SECONDS = 1.0
@@ -43,7 +45,8 @@ class Watchdog:
         self._fed_at = -inf
 
     def feed(self) -> None:
-        """Tell systemd that nothing hangs."""
+        """Tell systemd that nothing hangs; raises InspectError if a thread of this process ended."""
+        threads.check()
         if (now := time.monotonic()) - self._fed_at >= FEED_SECONDS:
             self._fed_at = now
             notify("WATCHDOG=1")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fakes import PiCameras
+from saboteur import Saboteur
 
 from edge.synthetic import render
 
@@ -40,7 +41,7 @@ class RemotePi:
         self.camera = {"kind": "picamera2", "width": _WIDTH, "height": _HEIGHT, "rate": 20.0, "timeout_s": 0.5}
 
     def do(self, verb: str) -> None:
-        """Do something to the cameras, by the name of PiCameras' method; returns when it is done."""
+        """Do something, by the name of PiCameras' or Saboteur's method, and words for it; returns when it is done."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.connect(str(self._address))
             link.sendall(verb.encode())
@@ -62,10 +63,12 @@ def serve() -> ModuleType:
 
 
 def _listen(pi: PiCameras, server: socket.socket) -> None:
+    saboteur = Saboteur()
     while True:
         link, _ = server.accept()
         with link:
-            getattr(pi, link.recv(100).decode())()
+            verb, *words = link.recv(100).decode().split()
+            getattr(pi if hasattr(pi, verb) else saboteur, verb)(*words)
             link.sendall(b"done")
 
 

@@ -67,9 +67,7 @@ def measure(pixels: Pixels, order: ChannelOrder) -> Measures:
 
 
 class Glance:
-    """Every eighth row of the small copy's pixels, taken from the frame alone: what most frames need to be told apart
-    from one that shows nothing, and from the one before.
-    """
+    """Every eighth row of the small copy: by it most frames differ from one that shows nothing and from the last."""
 
     def __init__(self, pixels: Pixels) -> None:
         """Take it of a frame as for `measure`; raises ValueError for what is no picture."""
@@ -92,7 +90,7 @@ class Glance:
         small = _reduced(self.strips, self._factor)
         top = small if small.ndim == _GREY else _brightest(small)
         others = self._whole * (1 - share)
-        return top.size - int((top <= DARK).sum()) <= others or top.size - int((top >= BRIGHT).sum()) <= others
+        return any(top.size - int(np.count_nonzero(blank)) <= others for blank in (top <= DARK, top >= BRIGHT))
 
 
 def picture_shape(height: int, width: int) -> tuple[int, int]:
