@@ -54,6 +54,7 @@ def serve() -> ModuleType:
     pi = PiCameras()
     part = np.asarray(render(1, 0, height=_HEIGHT, width=_WIDTH).pixels)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    Path(os.environ[_ADDRESS]).unlink(missing_ok=True)  # Of a daemon before.
     server.bind(os.environ[_ADDRESS])
     server.listen()
     threading.Thread(target=_listen, args=(pi, server), daemon=True).start()

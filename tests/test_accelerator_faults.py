@@ -12,8 +12,8 @@ import pytest
 from accelerators import Standin, bundle, children
 from device import end, running_daemon, stop, write_config
 from PIL import Image
+from proxy import Proxy
 from recorder import Recorder
-from test_commands import Boss
 
 from edge.contract import bundle as bundles
 
@@ -46,7 +46,6 @@ def device(tmp_path: Path, broker: Broker, standin: Standin, monkeypatch: pytest
         camera={"kind": "folder", "path": str(tmp_path / "pictures"), "rate": 20.0, "loop": True},
         mqtt={"host": "127.0.0.1", "port": broker.port},
         runtime={"accelerator": "edgetpu", "library": str(standin.library), "invoke_deadline_ms": 1000},
-        commands={"allow": ["health"]},
         health_every_s=0.2,
     )
     return Device(config, broker, standin)
@@ -72,13 +71,14 @@ class Device:
         events = recorder.named("event")
         assert len({event["source"] for event in events}) == len(PICTURES)
         assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self.expected
-        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        numbers = list(dict.fromkeys(event["seq"] for event in events))  # After a cut some arrive twice.
+        assert numbers == list(range(1, len(numbers) + 1))
 
     def _judged_by_the_cpu(self) -> set[tuple[str, str, str]]:
         with Recorder(self._broker.port, "before") as recorder:
             plain = self.config.with_name("cpu.toml")
             text = self.config.read_text().replace('"edgetpu"', '"none"').replace("loop = true", "loop = false")
-            plain.write_text(text.replace('"state"', '"cpu"'))
+            plain.write_text(text.replace('"state"', '"cpu"').replace("rate = 20.0", "rate = 0"))
             with running_daemon(plain) as daemon:
                 said = end(daemon)
                 assert daemon.returncode == 0, said
@@ -113,9 +113,9 @@ def test_the_stand_in_tells_parts_apart(device: Device) -> None:
         ("no-device", "no Edge TPU answers"),
         ("crash-load", "the Edge TPU's library died of signal 11"),
         ("refuse-model", "the Edge TPU refuses the model"),
-        ("wrong", "scores"),
+        ("wrong", "golden frame 0.png: a score is "),
         ("crash-invoke 1", "the Edge TPU's library died of signal 11"),
-        ("fail-invoke 1", "the Edge TPU"),
+        ("fail-invoke 1", "the Edge TPU fails (Node number "),
     ],
 )
 def test_one_that_cannot_be_used_from_the_start(device: Device, how: str, says: str) -> None:
@@ -174,24 +174,26 @@ def test_blows_to_its_process(device: Device, blow: signal.Signals) -> None:
         wait_for_state(recorder, "accelerated")
         (worker,) = children(daemon.pid)
         os.kill(worker, blow)
-        recorder.wait(lambda r: any(health["accelerator"]["failures"] for health in r.named("health")))
+        recorder.wait(lambda r: any((health["accelerator"] or {}).get("failures") for health in r.named("health")))
         wait_for_state(recorder, "accelerated")
         recorder.wait_for_status("online")
         assert worker not in children(daemon.pid)
 
 
 def test_a_hang_while_the_broker_is_away(device: Device, broker: Broker) -> None:
-    """Two faults at once: what was judged meanwhile arrives, each number once, and both are over soon after."""
-    with device.running() as (recorder, daemon):
-        wait_for_state(recorder, "accelerated")
-        before = len(recorder.named("event"))
-        broker.stop()
-        device.standin.behave("hang-invoke 1")
-        broker.start()
-        recorder.wait(lambda r: len(r.named("event")) > before + 2 * len(PICTURES), 60)
-        device.standin.behave("works")
-        wait_for_state(recorder, "accelerated")
-        assert daemon.poll() is None
-        boss = Boss(broker, recorder)
-        assert boss.ask("health")["data"]["accelerator"]["failures"] > 0
-        boss.stop()
+    """Two faults at once: what was judged meanwhile arrives, none is missing, and both are over soon after."""
+    with Proxy(broker.port) as network:
+        text = device.config.read_text()
+        device.config.write_text(text.replace(f"port = {broker.port}", f"port = {network.port}"))
+        with device.running() as (recorder, daemon):
+            wait_for_state(recorder, "accelerated")
+            network.hang()
+            device.standin.behave("hang-invoke 30")
+            assert daemon.stderr is not None
+            assert any("the Edge TPU failed: " in line for line in iter(daemon.stderr.readline, ""))
+            before = len(recorder.named("event"))
+            network.cut()
+            recorder.wait(lambda r: len(r.named("event")) > before + 2 * len(PICTURES), 60)
+            device.standin.behave("works")
+            wait_for_state(recorder, "accelerated")
+            recorder.wait_for_status("online")
