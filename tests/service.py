@@ -27,8 +27,9 @@ _LOOK_SECONDS = 0.1
 class Service:
     """One daemon after the other."""
 
-    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, config: Path, environment: Mapping[str, str], watchdog_s: float = WATCHDOG_SECONDS) -> None:
         """Take its configuration; it writes to `daemon.log` beside it."""
+        self._watchdog = watchdog_s
         self.log = config.with_name("daemon.log")
         self.codes: list[int] = []
         """What the daemons ended with that were started anew."""
@@ -98,7 +99,7 @@ class Service:
             if said in (b"READY=1", b"WATCHDOG=1"):
                 self.fed += said == b"WATCHDOG=1"
                 fed_at = time.monotonic()
-            if fed_at is not None and time.monotonic() - fed_at > WATCHDOG_SECONDS:
+            if fed_at is not None and time.monotonic() - fed_at > self._watchdog:
                 self._daemon.send_signal(signal.SIGABRT)
                 self._daemon.send_signal(signal.SIGCONT)
                 return
