@@ -144,10 +144,15 @@ class Capture:
 
     def check(self) -> None:
         """Raise what the camera raised (CameraError), or that it hangs."""
-        if self._error is not None:
-            raise self._error
-        if self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
-            raise CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+        if (failure := self.failure) is not None:
+            raise failure
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
+        if self._error is None and self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
+            return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+        return self._error
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""

@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
     from edge.contract.preprocess import Pixels
 
-_ADDRESS = "REMOTE_PI"
+_ADDRESS, _SIZE = "REMOTE_PI", "REMOTE_PI_SIZE"
 _MODULE = "import remote_pi, sys\nsys.modules[__name__] = remote_pi.serve()\n"
-_WIDTH, _HEIGHT = 160, 128
 
 
 class RemotePi:
     """What a test does to the cameras of the daemon that gets this environment."""
 
-    def __init__(self, folder: Path) -> None:
-        """Put a module named picamera2 where only that daemon finds it."""
+    def __init__(self, folder: Path, size: tuple[int, int] = (160, 128), rate: float = 20.0) -> None:
+        """Put a module named picamera2 where only that daemon finds it; `size` is width and height in pixels."""
+        width, height = size
         self._address = folder / "pi"
         (folder / "site").mkdir()
         (folder / "site" / "picamera2.py").write_text(_MODULE)
         here = str(Path(__file__).parent)
         path = os.pathsep.join([str(folder / "site"), here, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.environment = {"PYTHONPATH": path, _ADDRESS: str(self._address)}
-        self.camera = {"kind": "picamera2", "width": _WIDTH, "height": _HEIGHT, "rate": 20.0, "timeout_s": 0.5}
+        self.environment = {"PYTHONPATH": path, _ADDRESS: str(self._address), _SIZE: f"{width} {height}"}
+        self.camera = {"kind": "picamera2", "width": width, "height": height, "rate": rate, "timeout_s": 0.5}
 
     def do(self, verb: str) -> None:
         """Do something, by the name of PiCameras' or Saboteur's method, and words for it; returns when it is done."""
@@ -52,7 +52,8 @@ class RemotePi:
 def serve() -> ModuleType:
     """Return the module picamera2, and let a test drive its cameras."""
     pi = PiCameras()
-    part = np.asarray(render(1, 0, height=_HEIGHT, width=_WIDTH).pixels)
+    width, height = map(int, os.environ[_SIZE].split())
+    part = np.asarray(render(1, 0, height=height, width=width).pixels)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     Path(os.environ[_ADDRESS]).unlink(missing_ok=True)  # Of a daemon before.
     server.bind(os.environ[_ADDRESS])

@@ -135,7 +135,7 @@ def test_after_each_fault_the_device_judges_again(  # noqa: PLR0913 - fixtures
             names = chosen(faults, SOAKED_FAULTS if soak else FAULTS, trigger)
             dice, began = random.Random(7), time.monotonic()  # noqa: S311 - misfortune, not secrets
             for number, name in enumerate(names):
-                took = befall(faults[name], recorder, deaf, dice.uniform(0.2, LONGEST_FAULT))
+                took = befall((name, faults[name]), recorder, deaf, dice.uniform(0.2, LONGEST_FAULT))
                 backs[name] = max(backs[name], round(took * 1e3))
                 if soak:
                     pause = began + (number + 1) * SOAK_SECONDS / SOAKED_FAULTS - time.monotonic()
@@ -159,14 +159,19 @@ def test_after_each_fault_the_device_judges_again(  # noqa: PLR0913 - fixtures
     check_triggers(kept, heard(firing.sent, deaf) if firing else set())
 
 
-def befall(fault: Fault, recorder: Recorder, deaf: list[tuple[float, float]], seconds: float) -> float:
+def befall(named: tuple[str, Fault], recorder: Recorder, deaf: list[tuple[float, float]], seconds: float) -> float:
     """Have a fault begin, last and end; returns how many seconds later a part was judged again."""
+    name, fault = named
     started = time.monotonic()
     fault.begin()
     threading.Event().wait(seconds)
     fault.end()
     ended, now = time.monotonic(), datetime.now(UTC)
-    recorder.wait(lambda r: judges_again(r, now), BACK_SECONDS)
+    try:
+        recorder.wait(lambda r: judges_again(r, now), BACK_SECONDS)
+    except AssertionError as error:
+        said = [*recorder.named("status")[-1:], *recorder.named("event")[-1:]]
+        raise AssertionError(f"{name} at {now:%T} was not mended: {error}; it said at last {said}") from error
     if fault.cuts_off:
         deaf.append((started, time.monotonic()))
     return time.monotonic() - ended
