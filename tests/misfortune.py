@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class Factory:
         pairs = {"unplug": "plug", "freeze": "thaw", "cover": "uncover"}
         faults = {name: Fault(self._doing(name), self._doing(end)) for name, end in pairs.items()}
         faults["another size"] = Fault(self._doing("shrink", "unplug"), self._doing("grow", "plug"))
-        faults["a camera that jams"] = Fault(self._doing("jam", "unplug"), cuts_off=True)
+        faults["a camera that jams"] = Fault(self._ending(self._doing("jam", "unplug")), cuts_off=True)
         return faults
 
     def _of_the_accelerator(self) -> dict[str, Fault]:
@@ -64,9 +65,10 @@ class Factory:
         return faults
 
     def _of_the_process(self) -> dict[str, Fault]:
-        names = ("capture", "ledger", "mqtt-sender", "mqtt-connection", "paho-mqtt-client", "accelerator")
-        faults = {f"the end of {name}": Fault(self._doing(f"kill {name}"), cuts_off=True) for name in names}
-        faults["kill -9"] = Fault(lambda: self._service.send(signal.SIGKILL), cuts_off=True)
+        names = ("capture", "ledger", "mqtt-sender", "mqtt-connection", "accelerator")
+        faults = {f"the end of {name}": Fault(self._killing(name, self._starts), cuts_off=True) for name in names}
+        faults["the end of paho"] = Fault(self._killing("paho-mqtt-client", lambda: self._network.links), cuts_off=True)
+        faults["kill -9"] = Fault(self._ending(lambda: self._service.send(signal.SIGKILL)), cuts_off=True)
         stop, go_on = (lambda: self._service.send(signal.SIGSTOP)), (lambda: self._service.send(signal.SIGCONT))
         faults["SIGSTOP"] = Fault(stop, go_on)
         return faults
@@ -92,6 +94,32 @@ class Factory:
         def do() -> None:
             for verb in verbs:
                 until(lambda verb=verb: self._does(verb), 30)  # type: ignore[misc]
+
+        return do
+
+    def _starts(self) -> int:
+        return len(self._service.codes)
+
+    def _ending(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Do something, and wait for the process's end that comes of it."""
+
+        def do() -> None:
+            before = self._starts()
+            act()
+            until(lambda: self._starts() > before, 30)
+
+        return do
+
+    def _killing(self, name: str, count: Callable[[], int]) -> Callable[[], None]:
+        """End a thread, and wait until what comes of it is counted; what Python ignored is done once more."""
+
+        def do() -> None:
+            before = count()
+            deadline = time.monotonic() + 30
+            while count() == before:
+                assert time.monotonic() < deadline, f"the thread {name} does not end"
+                self._does(f"kill {name}")
+                time.sleep(0.1)
 
         return do
 

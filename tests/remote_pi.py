@@ -76,11 +76,14 @@ def _listen(pi: PiCameras, server: socket.socket) -> None:
 
 def _at_a_rate(pi: PiCameras, part: Pixels, capture: Any) -> Any:
     """Have frames take the time that a real sensor takes, and no two be equal unless it is frozen."""
-    dice = np.random.default_rng(1)
+    dice, due = np.random.default_rng(1), time.monotonic()
 
     def paced(camera: Any, wait: float | None = None) -> FakeRequest:
         period, _ = camera.camera_config["controls"]["FrameDurationLimits"]
-        time.sleep(period / 1e6)
+        nonlocal due
+        now = time.monotonic()
+        due = max(due + period / 1e6, now)
+        time.sleep(due - now)
         if not pi.frozen:
             light = 0 if pi.covered else part.astype(np.int16)
             pi.show(np.clip(light + dice.integers(-2, 3, part.shape), 0, 255).astype(np.uint8))

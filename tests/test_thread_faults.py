@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from test_camera_faults import sees
 
 from edge import threads
 from edge.errors import InspectError
-from edge.supervision import Watchdog
+from edge.supervision import Watchdog, notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +112,22 @@ def test_the_watchdog_is_not_fed_past_a_dead_thread(
         notifications.setblocking(False)
         with pytest.raises(BlockingIOError):
             notifications.recv(100)
+
+
+def test_a_service_manager_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody reads what it is told, telling it takes a moment and then is given up."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.connect(str(tmp_path / "notify"))
+            other.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    other.send(b"WATCHDOG=1")
+        started = time.monotonic()
+        notify("WATCHDOG=1")
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.usefixtures("hearing")
