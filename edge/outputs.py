@@ -117,7 +117,8 @@ class Outputs:
             return
         for config, pin in self._pins:
             if not config.pulse_ms:
-                self._schedule.at(time.monotonic(), pin.on if config.safe else pin.off)
+                switch = pin.on if config.safe else pin.off
+                self._schedule.at(time.monotonic(), partial(self._switch, config, switch))
 
     def close(self) -> None:
         """Leave each pin at its safe level."""
