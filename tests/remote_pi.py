@@ -75,19 +75,26 @@ def _listen(pi: PiCameras, server: socket.socket) -> None:
 
 
 def _at_a_rate(pi: PiCameras, part: Pixels, capture: Any) -> Any:
-    """Have frames take the time that a real sensor takes, and no two be equal unless it is frozen."""
-    dice, due = np.random.default_rng(1), time.monotonic()
+    """Have frames take the time that a real sensor takes, and no two in a row be equal unless it is frozen."""
+    lit, dark = _noisy(part), _noisy(np.zeros_like(part))
+    shown, due = 0, time.monotonic()
 
     def paced(camera: Any, wait: float | None = None) -> FakeRequest:
+        nonlocal shown, due
         period, _ = camera.camera_config["controls"]["FrameDurationLimits"]
-        nonlocal due
         now = time.monotonic()
         due = max(due + period / 1e6, now)
         time.sleep(due - now)
-        if not pi.frozen:
-            light = 0 if pi.covered else part.astype(np.int16)
-            pi.show(np.clip(light + dice.integers(-2, 3, part.shape), 0, 255).astype(np.uint8))
+        shown += not pi.frozen
+        pi.show((dark if pi.covered else lit)[shown % len(lit)])
         request: FakeRequest = capture(camera, wait)
         return request
 
     return paced
+
+
+def _noisy(pixels: Pixels) -> list[Pixels]:
+    """Return a picture with a sensor's noise, several times: made beforehand, for a fake is to cost little."""
+    dice = np.random.default_rng(1)
+    noise = (dice.integers(-2, 3, pixels.shape, np.int8) for _ in range(8))
+    return [np.clip(pixels.astype(np.int16) + each, 0, 255).astype(np.uint8) for each in noise]
