@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edge.errors import CameraError
+from edge.threads import fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,10 @@ CLOSE_SECONDS = 5.0
 """For a camera that failed to close: one that does not keeps its hardware, until the process ends."""
 HANG_SECONDS = 40.0
 """Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
+
+
+_LOOK_SECONDS = 1.0
+"""Between two looks whether the start hangs."""
 
 
 class Wish:
@@ -59,7 +64,7 @@ class Capture:
         self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._ended = False
         self._stopped = False
         self._alive_at = time.monotonic()
@@ -78,11 +83,13 @@ class Capture:
             return self._ended and self._frame is None and self._error is None
 
     def wait_until_open(self) -> None:
-        """Return when the camera is open, or is to be opened again; raises CameraError if it does not open."""
+        """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs."""
         with self.changed:
-            self.changed.wait_for(lambda: self._camera is not None or self._ended or self.trouble)
-            if self._camera is None and self._error is not None:
-                raise self._error
+            while not (self._camera is not None or self._ended or self.trouble):
+                self.changed.wait(_LOOK_SECONDS)
+                self.check()
+            if self._camera is None:
+                self.check()
 
     def take(self, timeout: float) -> Frame | BadFrame | None:
         """Return the newest frame, waiting at most `timeout` seconds; None if none came.
@@ -137,10 +144,15 @@ class Capture:
 
     def check(self) -> None:
         """Raise what the camera raised (CameraError), or that it hangs."""
-        if self._error is not None:
-            raise self._error
-        if self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
-            raise CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+        if (failure := self.failure) is not None:
+            raise failure
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
+        if self._error is None and self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
+            return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+        return self._error
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""
@@ -153,7 +165,7 @@ class Capture:
         try:
             if (camera := self._camera) is not None:
                 camera.close()
-        except CameraError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it says, it is opened anew, or the process ends
             log.warning("the camera did not close cleanly: %s", error)
 
     # --- the camera's thread
@@ -163,7 +175,7 @@ class Capture:
             while not self._serve():
                 pass
         except BaseException as error:  # noqa: BLE001 - whatever it is, `take` raises it in the judging thread
-            self._error = error
+            self._error = fatal(error)
         finally:
             with self.changed:
                 self._ended = True

@@ -30,6 +30,7 @@ from edge.sinks import Sinks, open_sinks
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import Watchdog, notify
+from edge.threads import watched
 from edge.trigger import open_trigger
 from edge.trigger.external import External
 from edge.trigger.journal import FILE, Journal
@@ -60,7 +61,7 @@ def run(config: Config) -> int:
     sinks = open_sinks(config)
     settings = Settings(config, state_dir(config))
     end, reason = End.STOPPED, ""
-    with StopSignals() as signals:
+    with watched(), StopSignals() as signals:
         try:
             sinks.start()
             end = _inspect(settings, sinks, signals)

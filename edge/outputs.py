@@ -6,10 +6,12 @@ import heapq
 import logging
 import threading
 import time
+from functools import partial
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, InspectError
 from edge.gpio import import_gpiozero, line_of
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 LATE_SECONDS = 0.005
 """Beyond its time by more than this a switch counts as late."""
+HANG_SECONDS = 10.0
+"""For one switch, which takes microseconds: a driver that takes longer may not come back at all."""
+_END_SECONDS = 0.5
 
 
 class Schedule:
@@ -32,6 +37,7 @@ class Schedule:
         self._numbers = count()
         self._changed = threading.Condition()
         self._is_over = False
+        self._acting_since = inf
         self._thread = threading.Thread(target=self._run, name="outputs", daemon=True)
         self._thread.start()
 
@@ -41,16 +47,24 @@ class Schedule:
             heapq.heappush(self._due, (instant, next(self._numbers), act))
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Do nothing any more."""
+    @property
+    def hangs(self) -> bool:
+        """Whether what is being done takes too long."""
+        return time.monotonic() - self._acting_since > HANG_SECONDS
+
+    def close(self) -> bool:
+        """Do nothing any more; False if what is being done hangs."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_END_SECONDS)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (act := self._next()) is not None:
+            self._acting_since = time.monotonic()
             act()
+            self._acting_since = inf
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
@@ -70,6 +84,8 @@ class Outputs:
         self.late = 0
         """Switches that came after their time: the verdict took longer than the delay."""
         self._pins = [(config, _opened(config)) for config in configs]
+        self._troubles: dict[str, str] = {}
+        """By pin, why it did not switch when it was to."""
         self._schedule = Schedule() if configs else None
 
     def show(self, verdict: Verdict, exposed: float) -> None:
@@ -80,11 +96,20 @@ class Outputs:
             due = exposed + config.delay_ms / 1e3
             if verdict in config.verdicts:
                 self.late += bool(config.delay_ms) and time.monotonic() > due + LATE_SECONDS
-                self._schedule.at(due, pin.on)
+                self._schedule.at(due, partial(self._switch, config, pin.on))
                 if config.pulse_ms:
-                    self._schedule.at(max(due, time.monotonic()) + config.pulse_ms / 1e3, pin.off)
+                    off = max(due, time.monotonic()) + config.pulse_ms / 1e3
+                    self._schedule.at(off, partial(self._switch, config, pin.off))
             elif not config.pulse_ms:
-                self._schedule.at(due, pin.off)
+                self._schedule.at(due, partial(self._switch, config, pin.off))
+
+    def check(self) -> str:
+        """Return which pins do not switch, and why; empty if all do. Raises InspectError if their driver hangs."""
+        if self._schedule is not None and self._schedule.hangs:
+            raise InspectError(
+                f"outputs: the pins' driver has not come back for {HANG_SECONDS:g} s; a new start may free it"
+            )
+        return "; ".join(self._troubles.values())
 
     def rest(self) -> None:
         """Put what stays until the next verdict at its safe level: for a while there will be none."""
@@ -92,15 +117,28 @@ class Outputs:
             return
         for config, pin in self._pins:
             if not config.pulse_ms:
-                self._schedule.at(time.monotonic(), pin.on if config.safe else pin.off)
+                switch = pin.on if config.safe else pin.off
+                self._schedule.at(time.monotonic(), partial(self._switch, config, switch))
 
     def close(self) -> None:
         """Leave each pin at its safe level."""
-        if self._schedule is not None:
-            self._schedule.close()
+        if self._schedule is not None and not self._schedule.close():
+            log.error("outputs: the pins' driver hangs; they stay as they are")
+            return
         for config, pin in self._pins:
-            pin.value = config.safe
+            self._switch(config, partial(setattr, pin, "value", config.safe))
             # Its level stays when the process has ended, so far as the kernel's driver lets it; `close` would let go.
+
+    def _switch(self, config: OutputConfig, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - whatever a driver says, the next switch may succeed
+            trouble = f"outputs: pin {config.pin!r} does not switch ({line_of(error)}); look at its wiring"
+            if config.pin not in self._troubles:
+                log.error(trouble)  # noqa: TRY400 - it says all
+            self._troubles = self._troubles | {config.pin: trouble}
+        else:
+            self._troubles = {pin: text for pin, text in self._troubles.items() if pin != config.pin}
 
 
 def _opened(config: OutputConfig) -> Any:

@@ -9,8 +9,12 @@ import time
 from functools import cache
 from math import inf
 
+from edge import threads
+
 log = logging.getLogger(__name__)
 
+_SAY_SECONDS = 0.1
+"""For one word: a systemd that hangs reads nothing more, and judging goes on."""
 FEED_SECONDS = 1.0
 """Between two words to a watchdog that waits for tens of seconds."""
 
@@ -24,10 +28,11 @@ def notify(state: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(_SAY_SECONDS)
             channel.connect(address)
             channel.sendall(state.encode())
     except OSError as error:
-        _complain(f"{address!r}: {error.strerror}")
+        _complain(f"{address!r}: {error.strerror or error}")
 
 
 @cache
@@ -43,7 +48,8 @@ class Watchdog:
         self._fed_at = -inf
 
     def feed(self) -> None:
-        """Tell systemd that nothing hangs."""
+        """Tell systemd that nothing hangs; raises InspectError if a thread of this process ended."""
+        threads.check()
         if (now := time.monotonic()) - self._fed_at >= FEED_SECONDS:
             self._fed_at = now
             notify("WATCHDOG=1")

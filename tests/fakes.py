@@ -107,6 +107,14 @@ class PiCameras:
         """Have it work again."""
         self.fault = None
 
+    def shrink(self) -> None:
+        """Have the sensor know small pictures only, as in another mode, for whoever opens it from now on."""
+        self.largest = (64, 48)
+
+    def grow(self) -> None:
+        """Have it know large ones again."""
+        self.largest = (4608, 2592)
+
     def add(self) -> None:
         """Connect one more camera."""
         self.count += 1

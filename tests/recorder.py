@@ -82,6 +82,8 @@ class Recorder:
     def __exit__(self, *exc: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        if (link := self._client.socket()) is not None:  # paho leaves it open where the loop ended first.
+            link.close()
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the bodies of all messages of one kind, in order of arrival."""

@@ -121,7 +121,7 @@ def test_a_library_that_is_not_there(parts: Bundle, standin: Standin, expected: 
     [
         ("crash-invoke", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
         ("hang-invoke", "the Edge TPU did not answer within"),
-        ("fail-invoke", "failed to invoke"),
+        ("fail-invoke", "the Edge TPU fails (Node number "),
     ],
 )
 def test_the_frame_that_it_fails_at_is_judged(  # noqa: PLR0913, PLR0917 - fixtures

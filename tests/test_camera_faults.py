@@ -50,6 +50,26 @@ def test_a_cable_that_is_pulled_and_put_back(tmp_path: Path, broker: Broker, dem
     assert len(set(triggers)) == len(triggers)
 
 
+def test_a_camera_that_comes_back_with_another_size(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """No part is judged by a picture that nobody asked for: verdicts name both sizes until the right one is back."""
+    pi = RemotePi(tmp_path)
+    config = config_for(tmp_path, demo_bundle, broker.port, pi.camera)
+    with Recorder(broker.port) as recorder, running_daemon(config, pi.environment) as daemon:
+        recorder.wait(lambda r: sees(r, 0))
+        pi.do("shrink")
+        pi.do("unplug")
+        recorder.wait(lambda r: any("gives 64x48" in event["reason"] for event in unknowns(r)))
+        pi.do("plug")
+        recorder.wait(lambda r: "gives 64x48" in r.named("status")[-1]["reason"])
+        before = len(recorder.named("event"))
+        assert not sees(recorder, before - 1)
+        pi.do("grow")
+        recorder.wait(lambda r: sees(r, before))
+        assert recorder.wait_for_status("online")["reason"] == ""
+        stop(daemon)
+        assert daemon.returncode == 0
+
+
 def test_a_camera_that_comes_after_the_start(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
     """A device whose camera is not there yet starts, says so, and judges once it is."""
     pi = RemotePi(tmp_path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from spark_host import until
 
 from edge.camera.base import Frame
 from edge.camera.folder import FolderCamera
@@ -202,4 +203,34 @@ def test_a_camera_that_fails_unwatched_is_heard_of() -> None:
         capture.leave(SECONDS)
     assert not capture.ended
     assert capture.dropped == capture.captured
+    assert capture.stop(SECONDS)
+
+
+def test_a_camera_that_hangs_while_it_opens_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that a driver holds up ends with what it hangs in, for a new start to free it."""
+    monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.0)
+    let_go = threading.Event()
+
+    def hang() -> ListCamera:
+        let_go.wait(60)
+        return ListCamera(0, keeps_pace=False)
+
+    capture = Capture(hang, reopens=True)
+    with pytest.raises(CameraError, match="has not come back for 0 s; a new start may free it"):
+        capture.wait_until_open()
+    let_go.set()
+    assert capture.stop(SECONDS)
+
+
+def test_a_close_that_fails_in_a_way_of_its_own_is_survived() -> None:
+    """A driver's own error while it closes is logged; the camera is opened anew."""
+
+    class Odd(ListCamera):
+        def close(self) -> None:
+            raise RuntimeError("a driver's own")
+
+    cameras = [Odd(1, keeps_pace=False, error=CameraError("gone")), ListCamera(1, keeps_pace=False)]
+    capture = Capture(lambda: cameras.pop(0), reopens=True)
+    capture.wait_until_open()
+    until(lambda: not cameras)
     assert capture.stop(SECONDS)

@@ -149,6 +149,19 @@ def test_a_camera_that_failed_for_good_answers_first_and_then_says_so(stage: Sta
         trigger.next(LONG)
 
 
+def test_a_camera_that_failed_for_good_is_heard_of_however_often_is_fired(stage: Stage, tmp_path: Path) -> None:
+    """Who fires again before each answer gets them at once, with the failure as reason; the failure is raised then."""
+    trigger = triggered(stage, tmp_path)
+    names = [trigger.fire() for _ in range(3)]
+    stage.end(CameraError("it broke"))
+    shots = [answer(trigger) for _ in names]
+    assert [shot.trigger for shot in shots] == names
+    assert {shot.frame.reason for shot in shots if isinstance(shot.frame, BadFrame)} == {"it broke"}
+    assert time.monotonic() < shots[0].deadline
+    with pytest.raises(CameraError, match="it broke"):
+        trigger.next(LONG)
+
+
 def test_a_line_that_fires_faster_than_it_is_judged(stage: Stage, tmp_path: Path) -> None:
     """No trigger is forgotten: those beyond MOST_WAITING are answered in their turn, with the reason."""
     trigger = triggered(stage, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 from spark_host import until
 
 from edge.contract.messages import Verdict
-from edge.errors import ConfigError
+from edge.errors import ConfigError, InspectError
 from edge.outputs import Outputs, Schedule
 from edge.sections.outputs import OutputConfig
 
@@ -99,6 +100,42 @@ def test_a_pin_that_cannot_be_is_refused() -> None:
     """With one line that names it and the remedy."""
     with pytest.raises(ConfigError, match=r"outputs: pin 'GPIO999' cannot be used .*; is it a pin's name"):
         Outputs([OutputConfig(pin="GPIO999", verdicts=(Verdict.DEFECT,))])
+
+
+def test_a_pin_that_fails_is_told_of_until_it_switches_again(pins: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver's error neither ends the thread that switches nor stays unsaid; the other pins go on."""
+    pulses = {"verdicts": (Verdict.DEFECT,), "pulse_ms": 0}
+    outputs = Outputs([OutputConfig(pin=str(pin), **pulses) for pin in (GATE, GOOD)])  # type: ignore[arg-type]
+    broken = type(pins.pin(GATE))._set_state
+
+    def fail(pin: Any, value: Any) -> None:
+        if pin is pins.pin(GATE):
+            raise OSError(5, "Input/output error")
+        broken(pin, value)
+
+    monkeypatch.setattr(type(pins.pin(GATE)), "_set_state", fail)
+    outputs.show(Verdict.DEFECT, time.monotonic())
+    until(lambda: bool(pins.pin(GOOD).state))
+    said = "outputs: pin '22' does not switch ([Errno 5] Input/output error); look at its wiring"
+    assert outputs.check() == said
+    monkeypatch.setattr(type(pins.pin(GATE)), "_set_state", broken)
+    outputs.show(Verdict.DEFECT, time.monotonic())
+    until(lambda: not outputs.check())
+    outputs.close()
+
+
+def test_a_driver_that_hangs_ends_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a new start may free it: whoever looks is told so, and the end does not wait for it."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,))])
+    assert outputs._schedule is not None
+    let_go, hangs = threading.Event(), threading.Event()
+    outputs._schedule.at(0.0, lambda: (hangs.set(), let_go.wait(60)))  # type: ignore[arg-type, return-value]
+    assert hangs.wait(60)
+    monkeypatch.setattr("edge.outputs.HANG_SECONDS", 0.0)
+    with pytest.raises(InspectError, match="the pins' driver has not come back for 0 s; a new start may free it"):
+        outputs.check()
+    outputs.close()
+    let_go.set()
 
 
 def test_what_is_due_is_done_in_its_order() -> None:

@@ -55,9 +55,12 @@ class _Opened:
         )
 
     def run(self, canvas: bytearray) -> list[memoryview]:
-        """Return the outputs' bytes, in the job's order."""
+        """Return the outputs' bytes, in the job's order; raises AcceleratorError if the model does not run."""
         stored = np.frombuffer(canvas, self._engine.layout.taken.dtype).reshape(self._shape)
-        outputs = self._engine.run(stored)
+        try:
+            outputs = self._engine.run(stored)
+        except (ValueError, RuntimeError) as error:
+            raise AcceleratorError(f"the Edge TPU fails ({_line_of(error)}); look at its cable and power") from error
         return [np.ascontiguousarray(outputs[tensor.index]).data for tensor in self._engine.layout.given]
 
 
@@ -99,19 +102,20 @@ def _interpreter(job: Job, model: bytes) -> Interpreter:
     try:
         delegate = module.load_delegate(job.library, {"device": job.device} if job.device else {})
     except ValueError as error:
-        text = " ".join(str(error).split())
-        raise AcceleratorError(f"no Edge TPU answers ({text}); look at its cable and power") from error
+        raise AcceleratorError(f"no Edge TPU answers ({_line_of(error)}); look at its cable and power") from error
     try:
         interpreter: Interpreter = module.Interpreter(
             model_content=model, num_threads=job.threads, experimental_delegates=[delegate]
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        raise AcceleratorError(
-            f"the Edge TPU refuses the model ({text}); compile it with edge-train compile"
-        ) from error
+        problem = f"the Edge TPU refuses the model ({_line_of(error)})"
+        raise AcceleratorError(f"{problem}; compile it with edge-train compile") from error
     return interpreter
+
+
+def _line_of(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _fact(tensor: Tensor) -> Fact:

@@ -11,7 +11,7 @@ import numpy as np
 from edge.errors import DataError
 from edge.guard import baseline_file
 from edge.guard.fitness import Fitness
-from edge.guard.measures import measure
+from edge.guard.measures import Glance, measure
 from edge.guard.scene import Scene
 from edge.sections.cameras import FolderConfig, SyntheticConfig, VideoConfig
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from edge.camera.base import Frame
     from edge.config import Config
+    from edge.contract.preprocess import Pixels
     from edge.guard.baseline import Baseline
-    from edge.guard.measures import Floats, Measures
     from edge.sections.cameras import CameraConfig
     from edge.sections.guard import Guard as Rules
 
@@ -80,24 +80,26 @@ class Guard:
     def inspect(self, frame: Frame) -> Fitness:
         """Say whether a frame is fit to be judged; it raises nothing, and what is no picture is not fit."""
         try:
-            measures = measure(frame.pixels, frame.order)
+            glance = Glance(frame.pixels)
         except ValueError as error:
             return Fitness(str(error))
-        if reason := self._trouble or next(self._blind(frame, measures), ""):
+        if reason := self._trouble or next(self._blind(frame, glance), ""):
             return Fitness(reason)
         if self._scene is None or self._baseline is None:
             return Fitness()
         if reason := self._baseline.other_size(*frame.pixels.shape[:2]):
             return Fitness(reason)
-        return self._scene.judge(measures)
+        return self._scene.judge(measure(frame.pixels, frame.order))
 
-    def _blind(self, frame: Frame, measures: Measures) -> Iterator[str]:
+    def _blind(self, frame: Frame, glance: Glance) -> Iterator[str]:
         """Yield what is wrong whatever the camera should see."""
-        frozen = self._stillness is not None and self._stillness.lasts(frame, measures.picture)
-        if "light" in self._checks and measures.dark >= ALL_OF_IT:
-            yield "the picture is black"
-        if "light" in self._checks and measures.bright >= ALL_OF_IT:
-            yield "the picture is white"
+        frozen = self._stillness is not None and self._stillness.lasts(frame, glance.strips)
+        if "light" in self._checks and glance.may_be_blank(ALL_OF_IT):
+            measures = measure(frame.pixels, frame.order)
+            if measures.dark >= ALL_OF_IT:
+                yield "the picture is black"
+            if measures.bright >= ALL_OF_IT:
+                yield "the picture is white"
         if frozen:
             yield "the camera is frozen: it shows the same picture again and again"
 
@@ -107,22 +109,22 @@ class _Stillness:
 
     def __init__(self, still_s: float) -> None:
         self._still_s = still_s
-        self._small: Floats | None = None
+        self._strips: Pixels | None = None
         self._sum: int | None = None
         self._count = 0
         self._since = 0.0
 
-    def lasts(self, frame: Frame, small: Floats) -> bool:
-        """Add a frame with its small copy, and say whether the camera is frozen.
+    def lasts(self, frame: Frame, strips: Pixels) -> bool:
+        """Add a frame with some strips of it, and say whether the camera is frozen.
 
-        All of a frame is summed only where the small copy is the same, which a moving or noisy picture's never is: so
-        the first of a row is taken at its small copy's word.
+        All of a frame is summed only where the strips are the same, which a moving or noisy picture's never are: so
+        the first of a row is taken at its strips' word.
         """
-        same = self._small is not None and np.array_equal(self._small, small)
+        same = self._strips is not None and np.array_equal(self._strips, strips)
         total = zlib.crc32(np.ascontiguousarray(frame.pixels).data) if same else None
         if same and self._sum in (None, total):
             self._count += 1
         else:
             self._count, self._since = 1, frame.exposed
-        self._small, self._sum = small, total
+        self._strips, self._sum = strips, total
         return self._count >= FROZEN_AFTER and frame.exposed - self._since >= self._still_s

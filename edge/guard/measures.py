@@ -23,6 +23,8 @@ LONGEST = 320
 DARK, BRIGHT = 16, 240
 """Levels, 0-255, up to and from which a pixel of the small copy shows nothing: video's black (ITU-R BT.601), and what a
 block of pixels is that are nearly all clipped."""
+_GLANCED = 8
+"""A glance is at one row of so many."""
 LUMA = {"RGB": (0.299, 0.587, 0.114), "BGR": (0.114, 0.587, 0.299)}
 """The channels' shares in luma (ITU-R BT.601)."""
 _GREY = 2
@@ -64,6 +66,33 @@ def measure(pixels: Pixels, order: ChannelOrder) -> Measures:
     )
 
 
+class Glance:
+    """Every eighth row of the small copy: by it most frames differ from one that shows nothing and from the last."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        """Take it of a frame as for `measure`; raises ValueError for what is no picture."""
+        require_picture(pixels)
+        self._factor = _factor(*pixels.shape[:2])
+        rows, step = pixels.shape[0], _GLANCED * self._factor
+        strips = [pixels[row : row + self._factor] for row in range(0, rows - self._factor + 1, step)]
+        self.strips: Pixels = np.concatenate(strips) if strips else pixels[:0]
+        """The frame's rows that it was made of, each small one's `_factor` of them, uint8 as the frame."""
+        height, width = (-(-length // self._factor) for length in pixels.shape[:2])
+        self._whole = height * width
+
+    def may_be_blank(self, share: float) -> bool:
+        """Say whether such a share of the small copy, 0-1, may be dark, or bright; only `measure` says that it is.
+
+        Where more pixels of these rows alone are neither than the rest of the share leaves, it surely is not.
+        """
+        if not self.strips.size:
+            return True
+        small = _reduced(self.strips, self._factor)
+        top = small if small.ndim == _GREY else _brightest(small)
+        others = self._whole * (1 - share)
+        return any(top.size - int(np.count_nonzero(blank)) <= others for blank in (top <= DARK, top >= BRIGHT))
+
+
 def picture_shape(height: int, width: int) -> tuple[int, int]:
     """Return what `Measures.picture` has as (height, width) for a frame of a height and width in pixels."""
     factor = _factor(height, width)
@@ -87,9 +116,12 @@ def _factor(height: int, width: int) -> int:
 
 def _small(pixels: Pixels) -> Pixels:
     require_picture(pixels)
+    return _reduced(pixels, _factor(*pixels.shape[:2]))
+
+
+def _reduced(pixels: Pixels, factor: int) -> Pixels:
     if pixels.ndim > _GREY and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    factor = _factor(*pixels.shape[:2])
     if factor == 1:
         return pixels
     from PIL.Image import fromarray
@@ -102,7 +134,12 @@ def _luma_and_top(small: Pixels, order: ChannelOrder) -> tuple[Floats, Pixels]:
     if small.ndim == _GREY:
         return small.astype(np.float32), small
     luma: Floats = small.astype(np.float32) @ np.array(LUMA[order], np.float32)
-    return luma, np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
+    return luma, _brightest(small)
+
+
+def _brightest(small: Pixels) -> Pixels:
+    """Return each pixel's brightest channel."""
+    return np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
 
 
 def _laplacian_variance(luma: Floats) -> float:

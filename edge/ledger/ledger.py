@@ -19,6 +19,7 @@ from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row, joined
 from edge.ledger.shed import SHED
 from edge.ledger.stores import Stores
+from edge.threads import fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,7 +58,7 @@ class Ledger:
         """Verdicts that are lost with the end: the disk did not take them, nor did the broker. None: no end yet."""
         self._writing = 0
         """Verdicts that neither disk nor memory has yet."""
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._writer: threading.Thread | None = None
 
     @property
@@ -185,7 +186,7 @@ class Ledger:
             self._stores.marks = self._stores.marks.further(Marks(self.delivered))
             self._stranded = self._stores.close(self._trail.take(None))
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
-            self._error = error
+            self._error = fatal(error)
 
     def _go_back(self, backlog: int) -> None:
         with self._going_back:

@@ -19,9 +19,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.contract.commands import LARGEST
-from edge.mqtt.broker import CONNECT_SECONDS, closed, hung_up, is_rival, make_client, refusal, unreachable
+from edge.mqtt.broker import CONNECT_SECONDS, address, closed, hung_up, is_rival, make_client, refusal, unreachable
 from edge.mqtt.delivery import IN_FLIGHT
 from edge.record import Record
+from edge.threads import RENEWED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from edge.mqtt.manner import Manner
     from edge.sections.mqtt import Mqtt
 
+_LOOK_SECONDS = 1.0
+"""Between two looks whether paho's thread is still there."""
 _MOST_ASKED = 50
 """Requests in the inbox."""
 _LARGEST_PACKET = 128 << 10
@@ -214,18 +217,26 @@ class Connection:
             limits.MaximumPacketSize = _LARGEST_PACKET
         try:
             client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s, properties=limits)
-        except (OSError, ValueError) as error:  # ValueError: what no resolver takes.
+        except Exception as error:  # noqa: BLE001 - ValueError, by a resolver, or worse: a later attempt may succeed
             self._tell(Away(unreachable(mqtt, error)))
         else:
             # paho's own thread, not this one in loop_forever: only then it alone writes to the socket.
             client.loop_start()
             if self._dropped:
                 self.drop()
-            self._over.wait()
+            self._wait_until_over()
             client.loop_stop()
         # Without these nothing points back here: the client goes with this, and its sockets with it.
         client.on_socket_open = client.on_connect = client.on_disconnect = None
         client.on_publish = client.on_subscribe = client.on_unsubscribe = client.on_message = None
+
+    def _wait_until_over(self) -> None:
+        """Return when the connection is; tells of one that nobody serves: paho would go on taking what it is given."""
+        name = f"{RENEWED}-{self._who.name}"
+        while not self._over.wait(_LOOK_SECONDS):
+            if not any(thread.name == name for thread in threading.enumerate()) and not self._over.is_set():
+                self._tell(Away(f"broker {address(self._mqtt)}: the connection's thread ended, a new one is made"))
+                self._over.set()
 
     def _on_socket_open(self, _client: Any, _data: Any, link: Any) -> None:
         # A second small packet would wait 40 ms for the other side's delayed acknowledgement of the first.

@@ -38,6 +38,7 @@ from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Writt
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.pictures import Pictures
 from edge.stopping import QUICK_SECONDS
+from edge.threads import fatal
 
 if TYPE_CHECKING:
     from edge.album import Album, Picture
@@ -90,7 +91,7 @@ class Publisher:
         """What was said since a connection stood for a while: a broker refuses, or hangs up, often."""
         self._is_said_offline = False
         """Whether the broker has the last status: else the last will must say so."""
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
     @property
@@ -120,12 +121,9 @@ class Publisher:
         self._inbox.put(Answer(name, reply))
 
     def report(self, part: str, problem: str) -> None:
-        """Have the status say what is wrong with a part of the device; empty: nothing any more.
-
-        Raises what ended the sender, if that ended: a daemon that cannot publish must end, and be started anew.
-        """
+        """Have the status say what is wrong with a part of the device, empty: nothing; raises what ended the sender."""
         if self._error is not None:
-            raise self._error
+            raise self._error  # A daemon that cannot publish must end, and be started anew.
         if self._reported.get(part, "") != problem:
             self._reported[part] = problem
             self._inbox.put(Trouble(part, problem))
@@ -155,7 +153,7 @@ class Publisher:
         try:
             self._send_until_stopped()
         except BaseException as error:  # noqa: BLE001 - whatever it is, `report` raises it in the judging thread
-            self._error = error
+            self._error = fatal(error)
 
     def _send_until_stopped(self) -> None:
         while not self._finished():

@@ -31,6 +31,7 @@ from edge.sparkplug.host import Host
 from edge.sparkplug.memory import BIRTHS, FILE, Memory, Progress
 from edge.sparkplug.reader import Reader
 from edge.sparkplug.session import LEAVING_SECONDS, Session, Topics
+from edge.threads import fatal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ class Node:
         self._said = ""
         """What of that the log says."""
         self._stop: _Stop | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._inbox: SimpleQueue[_Note] = SimpleQueue()
         self._link = Link(config.mqtt, self._identify, self._inbox.put)
         self._session = Session(config, ledger, self._reader, self._link)
@@ -147,7 +148,7 @@ class Node:
                 self._session.die(self._memory.kept.bd_seq)
             self._keep(None)
         except BaseException as error:  # noqa: BLE001 - whatever it is, `trouble` raises it in the judging thread
-            self._error = error
+            self._error = fatal(error)
 
     def _take(self, note: _Note) -> None:
         match note:

@@ -113,13 +113,14 @@ class External:
             return False
         oldest = self._fired[0]
         has_frame = oldest.wish is None or oldest.wish.frame is not None
-        return has_frame or time.monotonic() >= oldest.deadline
+        # Once the camera has failed for good nobody waits: else a line that fires all the while would never hear of it.
+        return has_frame or time.monotonic() >= oldest.deadline or self._capture.failure is not None
 
     def _answer(self) -> Shot:
         fired = self._fired.popleft()
         self._capture.forget(fired.wish)
         frame = fired.wish.frame if fired.wish is not None else None
         if frame is None:
-            missing = self._capture.trouble or f"no frame within {self._patience:g} s of the trigger"
-            frame = BadFrame(0, "", fired.at, fired.reason or missing)
+            why = fired.reason or str(self._capture.failure or self._capture.trouble)
+            frame = BadFrame(0, "", fired.at, why or f"no frame within {self._patience:g} s of the trigger")
         return Shot(fired.name, frame, fired.deadline)

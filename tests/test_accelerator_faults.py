@@ -1,0 +1,199 @@
+"""What becomes of the real daemon when its Edge TPU fails: the CPU judges the same, and says why; then it is back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from accelerators import Standin, bundle, children
+from device import end, running_daemon, stop, write_config
+from PIL import Image
+from proxy import Proxy
+from recorder import Recorder
+
+from edge.contract import bundle as bundles
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Broker
+
+    from edge.contract.preprocess import Pixels
+
+OPEN_SECONDS = 60.0
+"""Until a hang while the library loads is given up."""
+PICTURES: list[Pixels] = [np.random.default_rng(seed).integers(0, 256, (80, 160, 3), np.uint8) for seed in range(8)]
+
+
+@pytest.fixture
+def device(tmp_path: Path, broker: Broker, standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device with the stand-in, which shows PICTURES again and again."""
+    (tmp_path / "pictures").mkdir()
+    for number, pixels in enumerate(PICTURES):
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
+    parts = bundle()
+    bundles.write(tmp_path / "parts", parts.manifest, parts.files)
+    monkeypatch.setenv("STANDIN_EDGETPU", str(standin.says))
+    config = write_config(
+        tmp_path / "device.toml",
+        bundle=tmp_path / "parts",
+        camera={"kind": "folder", "path": str(tmp_path / "pictures"), "rate": 20.0, "loop": True},
+        mqtt={"host": "127.0.0.1", "port": broker.port},
+        runtime={"accelerator": "edgetpu", "library": str(standin.library), "invoke_deadline_ms": 1000},
+        health_every_s=0.2,
+    )
+    return Device(config, broker, standin)
+
+
+class Device:
+    """The daemon and what it says of its accelerator."""
+
+    def __init__(self, config: Path, broker: Broker, standin: Standin) -> None:
+        self.config = config
+        self.standin = standin
+        self._broker = broker
+        self.expected = self._judged_by_the_cpu()
+
+    @contextmanager
+    def running(self) -> Iterator[tuple[Recorder, subprocess.Popen[str]]]:
+        """Run it; each frame that it judged meanwhile was judged as the CPU does."""
+        with Recorder(self._broker.port) as recorder, running_daemon(self.config) as daemon:
+            yield recorder, daemon
+            said = stop(daemon) if daemon.poll() is None else end(daemon)
+            assert daemon.returncode == 0, said
+            recorder.wait_for_status("offline")
+        events = recorder.named("event")
+        assert len({event["source"] for event in events}) == len(PICTURES)
+        assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self.expected
+        numbers = list(dict.fromkeys(event["seq"] for event in events))  # After a cut some arrive twice.
+        assert numbers == list(range(1, len(numbers) + 1))
+
+    def _judged_by_the_cpu(self) -> set[tuple[str, str, str]]:
+        with Recorder(self._broker.port, "before") as recorder:
+            plain = self.config.with_name("cpu.toml")
+            text = self.config.read_text().replace('"edgetpu"', '"none"').replace("loop = true", "loop = false")
+            plain.write_text(text.replace('"state"', '"cpu"').replace("rate = 20.0", "rate = 0"))
+            with running_daemon(plain) as daemon:
+                said = end(daemon)
+                assert daemon.returncode == 0, said
+            events = recorder.wait_for("event", len(PICTURES))
+        return {(event["source"], event["verdict"], event["label"]) for event in events}
+
+
+def state(recorder: Recorder) -> str:
+    """Return what the newest health message says of the accelerator."""
+    found = [health["accelerator"] for health in recorder.named("health")]
+    return found[-1]["state"] if found and found[-1] else ""
+
+
+def invokes(recorder: Recorder) -> int:
+    """Return how many frames the accelerator has judged."""
+    return int(recorder.named("health")[-1]["accelerator"]["invokes"])
+
+
+def wait_for_state(recorder: Recorder, wanted: str, seconds: float = OPEN_SECONDS) -> None:
+    """Wait until health says it."""
+    recorder.wait(lambda r: state(r) == wanted, seconds)
+
+
+def test_the_stand_in_tells_parts_apart(device: Device) -> None:
+    """Of PICTURES some are PASS and some DEFECT, so that a wrong accelerator would be seen."""
+    assert {verdict for _, verdict, _ in device.expected} == {"PASS", "DEFECT"}
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("no-device", "no Edge TPU answers"),
+        ("crash-load", "the Edge TPU's library died of signal 11"),
+        ("refuse-model", "the Edge TPU refuses the model"),
+        ("wrong", "golden frame 0.png: a score is "),
+        ("crash-invoke 1", "the Edge TPU's library died of signal 11"),
+        ("fail-invoke 1", "the Edge TPU fails (Node number "),
+    ],
+)
+def test_one_that_cannot_be_used_from_the_start(device: Device, how: str, says: str) -> None:
+    """The CPU judges, `health` says cpu, and `status` is degraded with the reason; mended, it judges within seconds."""
+    device.standin.behave(how)
+    with device.running() as (recorder, _):
+        wait_for_state(recorder, "cpu")
+        reason = recorder.wait_for_status("degraded")["reason"]
+        assert reason.startswith("the CPU judges: ")
+        assert says in reason
+        device.standin.behave("works")
+        wait_for_state(recorder, "accelerated")
+        assert recorder.wait_for_status("online")["reason"] == ""
+        before = invokes(recorder)
+        recorder.wait(lambda r: invokes(r) > before + 5)
+
+
+def test_a_library_that_is_not_there(device: Device) -> None:
+    """It is named, with what to install, and the CPU judges."""
+    device.config.write_text(device.config.read_text().replace(str(device.standin.library), "libnowhere.so.1"))
+    with device.running() as (recorder, _):
+        reason = recorder.wait_for_status("degraded", OPEN_SECONDS)["reason"]
+        assert "libnowhere.so.1 does not load" in reason
+        assert "install the Edge TPU's library" in reason
+        recorder.wait_for("event", 2 * len(PICTURES))
+
+
+def test_one_that_hangs_while_it_loads_holds_nothing_up(device: Device) -> None:
+    """Frames are judged by the CPU meanwhile, and the daemon ends in time."""
+    device.standin.behave("hang-load")
+    with device.running() as (recorder, _):
+        recorder.wait_for("event", 3 * len(PICTURES))
+        assert state(recorder) in ("opening", "cpu")
+
+
+@pytest.mark.parametrize("how", ["crash-invoke 1", "hang-invoke 1", "fail-invoke 1"])
+def test_one_that_fails_while_it_judges(device: Device, how: str) -> None:
+    """The frame that it failed at is judged by the CPU, as are those after it, until it answers again."""
+    with device.running() as (recorder, daemon):
+        wait_for_state(recorder, "accelerated")
+        recorder.wait(lambda r: invokes(r) > 5)
+        device.standin.behave(how)
+        assert "the CPU judges: " in recorder.wait_for_status("degraded", OPEN_SECONDS)["reason"]
+        before = len(recorder.named("event"))
+        device.standin.behave("works")
+        wait_for_state(recorder, "accelerated")
+        recorder.wait_for_status("online")
+        recorder.wait_for("event", before + len(PICTURES))
+        assert len(children(daemon.pid)) == 1, "a process of the accelerator's was left behind"
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
+def test_blows_to_its_process(device: Device, blow: signal.Signals) -> None:
+    """A worker that is killed, dies or is stopped from outside is replaced; no frame is lost or judged otherwise."""
+    with device.running() as (recorder, daemon):
+        wait_for_state(recorder, "accelerated")
+        (worker,) = children(daemon.pid)
+        os.kill(worker, blow)
+        recorder.wait(lambda r: any((health["accelerator"] or {}).get("failures") for health in r.named("health")))
+        wait_for_state(recorder, "accelerated")
+        recorder.wait_for_status("online")
+        assert worker not in children(daemon.pid)
+
+
+def test_a_hang_while_the_broker_is_away(device: Device, broker: Broker) -> None:
+    """Two faults at once: what was judged meanwhile arrives, none is missing, and both are over soon after."""
+    with Proxy(broker.port) as network:
+        text = device.config.read_text()
+        device.config.write_text(text.replace(f"port = {broker.port}", f"port = {network.port}"))
+        with device.running() as (recorder, daemon):
+            wait_for_state(recorder, "accelerated")
+            network.hang()
+            device.standin.behave("hang-invoke 30")
+            assert daemon.stderr is not None
+            assert any("the Edge TPU failed: " in line for line in iter(daemon.stderr.readline, ""))
+            before = len(recorder.named("event"))
+            network.cut()
+            recorder.wait(lambda r: len(r.named("event")) > before + 2 * len(PICTURES), 60)
+            device.standin.behave("works")
+            wait_for_state(recorder, "accelerated")
+            recorder.wait_for_status("online")
