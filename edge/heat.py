@@ -43,7 +43,7 @@ class Heat(Record, frozen=True, kw_only=True):
         if self.weak:
             found.append("the power supply is too weak (under-voltage)")
         if self.slowed:
-            found.append("the processor is slowed for its heat" + ("" if self.cpu is None else f" ({self.cpu:.0f} °C)"))
+            found.append("the processor is slowed for its heat")
         return "; ".join(found)
 
 
@@ -77,6 +77,21 @@ class Brake:
 def rest(busy_s: float, share: float) -> float:
     """Return how long to rest, in seconds, after having judged for `busy_s`."""
     return busy_s * (1 / share - 1)
+
+
+class Cooling:
+    """The rest after each frame. Times are seconds on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def judged(self, began: float, now: float, share: float) -> None:
+        """Note that a frame was judged in between, and rest so that it was no more than this share of the time."""
+        self._until = max(self._until, now) + rest(now - began, share)
+
+    def left(self, now: float) -> float:
+        """Return how long to rest still; 0: no longer."""
+        return max(0.0, self._until - now)
 
 
 def _level(celsius: float | None, limits: tuple[float, ...], before: int) -> int:
