@@ -12,6 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge import logs
 from edge.command import add_command, make_parser, run_command
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def main() -> int:
     that is being taken down, it crashes, and a tidy end would be reported as a fault.
     """
     code = run_command("edge-inspect", _run)
+    logging.shutdown()  # What repeated itself is told before the end.
     if any(thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -60,8 +62,7 @@ def main() -> int:
 
 def _run() -> int:
     arguments = _parser(sys.argv[1:2]).parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("paho").setLevel(logging.WARNING)
+    logs.set_up()
     code: int = import_module(_COMMANDS[arguments.command].module).run(arguments)
     return code
 
