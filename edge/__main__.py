@@ -24,6 +24,7 @@ _EXAMPLES = """examples:
   edge-inspect check --config device.toml --live      is this device ready?
   edge-inspect baseline --config device.toml          learn what good parts look like here
   edge-inspect run --config device.toml               inspect until stopped
+  edge-inspect top --config device.toml               how does it fare?
   edge-inspect ledger list --config device.toml       the last verdicts
 
 """
@@ -41,6 +42,7 @@ _COMMANDS = {
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),
+    "top": _Command("how the daemon on this device fares, live", "edge.live.top"),
     "demo": _Command("broker, daemon and a live table of verdicts, in one terminal", "edge.demo"),
 }
 

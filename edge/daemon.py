@@ -93,6 +93,7 @@ def run(config: Config, root: Path = Path("/")) -> int:
 
 def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path) -> End:
     from edge.camera import open_camera
+    from edge.live.open import shown
 
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
@@ -104,6 +105,7 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
             line = _open(settings, capture, sinks, stack)
             line.lookout.start(root)
             stack.callback(line.lookout.stop, LOOKOUT_STOP_SECONDS)
+            stack.enter_context(shown(line, settings.config))
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()
@@ -169,8 +171,8 @@ def join(  # noqa: PLR0913 - the stages
     accelerated = classifier.accelerated
     lookout = Lookout(state_dir(config), lambda: accelerated.process if accelerated is not None else None)
     tally = Tally(boot_id, config.health_every_s, lambda: line.counters())  # noqa: PLW0108 - made below
-    model = introduction.model(classifier.bundle, boot_id)
-    publisher.retain("info", introduction.info(config, classifier, boot_id))
+    info, model = introduction.info(config, classifier, boot_id), introduction.model(classifier.bundle, boot_id)
+    publisher.retain("info", info)
     publisher.retain("model", model)
     publisher.report("settings", settings.trouble)
     commands = Commands(
@@ -189,6 +191,8 @@ def join(  # noqa: PLR0913 - the stages
         trigger=trigger,
         unanswered=None,
         accelerated=accelerated,
+        info=info,
+        model=model,
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),

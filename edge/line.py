@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge.capture import Capture
     from edge.commands import Commands
     from edge.contract.commands import Reply
+    from edge.contract.messages import Info, Model
     from edge.health import Counters, Tally
     from edge.heat import Cooling
     from edge.judge import Judge
@@ -55,6 +56,8 @@ class Line(Record, frozen=True, kw_only=True):
     """None: nothing triggers from outside, nor did in an earlier life."""
     accelerated: Accelerated | None
     """None: the CPU judges, and is to."""
+    info: Info
+    model: Model
     judge: Judge
     sinks: Sinks
     alarms: AlarmState

@@ -193,7 +193,7 @@ class Health(Message, frozen=True, kw_only=True):
 
     boot_id: BootId
     time: Time
-    uptime_s: Annotated[float, msgspec.Meta(ge=0)]
+    uptime_s: Annotated[float, _doc("since judging began", ge=0)]
     frames_captured: Annotated[Count, _doc("since judging began: what a live camera saw before is left out")]
     frames_dropped: Annotated[Count, _doc("overtaken by a newer frame before they could be judged")]
     frames_judged: Count
