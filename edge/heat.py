@@ -19,6 +19,8 @@ _RELEASE = 5.0
 """Degrees below a limit until it counts as left: without it the rate would swing with every reading."""
 _COLDEST = -40.0
 """A PCIe Edge TPU that has shut itself down reads as less."""
+_LONGEST_REST = 5.0
+"""Seconds. A process that was stopped for minutes was not at work all that time."""
 _UNDER_VOLTAGE, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 2, 1 << 3
 """`vcgencmd get_throttled`: what is so now. What was so once since the start stands 16 bits higher."""
 
@@ -87,7 +89,7 @@ class Cooling:
 
     def judged(self, began: float, now: float, share: float) -> None:
         """Note that a frame was judged in between, and rest so that it was no more than this share of the time."""
-        self._until = max(self._until, now) + rest(now - began, share)
+        self._until = max(self._until, now) + min(rest(now - began, share), _LONGEST_REST)
 
     def left(self, now: float) -> float:
         """Return how long to rest still; 0: no longer."""

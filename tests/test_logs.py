@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from device import inspect_command
+from conftest import free_port
+from device import inspect_command, write_config
 from hypothesis import given
 from hypothesis import strategies as st
 from spark_host import until
@@ -129,6 +130,25 @@ def test_last_words_have_their_priority(tmp_path: Path) -> None:
             (line,) = said.read().splitlines()
         assert done.returncode == 3
         assert line.startswith("<3>edge-inspect: " if has_journal else "edge-inspect: ")
+
+
+def test_the_daemons_lines_have_their_priorities(tmp_path: Path, demo_bundle: Path) -> None:
+    """Each line of a service whose journal has no socket begins with its priority, the library's own words apart."""
+    if journal.SOCKET.exists():
+        pytest.skip(f"{journal.SOCKET} is there: the lines go to this machine's journal")
+    mqtt = {"host": "127.0.0.1", "port": free_port()}
+    camera = {"kind": "synthetic", "width": 64, "height": 64}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt=mqtt)
+    reader, writer = os.pipe()
+    found = os.fstat(writer)
+    environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+    daemon = subprocess.Popen(inspect_command("run", "--config", config), stderr=writer, env=environment)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        line = next(line for line in said if "cannot be reached" in line)
+        daemon.kill()
+        daemon.wait()
+    assert line.startswith("<4>broker 127.0.0.1:")
 
 
 # --- what repeats itself

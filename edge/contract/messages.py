@@ -178,6 +178,7 @@ class Machine(Message, frozen=True, kw_only=True):
 
 
 Percentiles: TypeAlias = dict[str, Milliseconds]
+_OF_TOTAL = "p50, p95, p99 of `total` since the last health message, asked for since the one before; within 1%"
 
 
 class Stages(Message, frozen=True, kw_only=True):
@@ -204,7 +205,7 @@ class Health(Message, frozen=True, kw_only=True):
     judging_share: Annotated[Fraction, _doc("of the time that it may spend judging: below 1 while it is too hot")]
     fps: Annotated[float, _doc("judged per second since the last health message", ge=0)]
     verdicts: dict[Verdict, Count]
-    latency_ms: Annotated[Percentiles, _doc("p50, p95, p99 of `total` since the last health message, within 1%")]
+    latency_ms: Annotated[Percentiles, _doc(_OF_TOTAL)]
     stages_ms: Annotated[Stages, _doc("the same of each stage; empty where nothing came so far")]
     verdicts_unwritten: Annotated[Count, _doc("not on the disk yet; part of messages_waiting")]
     messages_waiting: Annotated[Count, _doc("not yet acknowledged by the broker")]
