@@ -51,6 +51,7 @@ SEEN = Snapshot(
     device="lathe-7",
     broker="localhost:1883",
     connected=True,
+    silent_s=0.5,
     status=example(Status, "status"),
     info=example(Info, "info"),
     model=example(Model, "model"),
@@ -105,6 +106,7 @@ def test_all_of_health_is_there() -> None:
     assert found["edge_inspect_resident_memory_bytes"] == 50.5 * 2**20
     assert found["edge_inspect_cpu_temperature_celsius"] == 61.5
     assert (found["edge_inspect_degraded"], found["edge_inspect_broker_connected"]) == (0, 1)
+    assert found["edge_inspect_silent_seconds"] == 0.5
     assert "edge_inspect_worker_resident_memory_bytes" not in found
     assert "# TYPE edge_inspect_frames_judged_total counter\n" in text
     assert "# TYPE edge_inspect_latency_seconds summary\n" in text
@@ -268,6 +270,7 @@ def test_the_daemon_shows_itself_while_the_broker_is_away(tmp_path: Path, demo_b
         assert (after.connected, metric["edge_inspect_broker_connected"]) == (False, 0)
         assert after.last
         assert after.health.latency_ms["p99"] > 0
+        assert after.silent_s is not None
         open_before = descriptors(daemon.pid)
         for _ in range(10):
             get(port)
@@ -294,3 +297,17 @@ def test_a_port_that_is_taken_is_said_and_judged_on(tmp_path: Path, broker: Brok
             seen = len(recorder.named("event"))
             recorder.wait_for("event", seen + 3)
             stop(daemon)
+
+
+def test_a_file_that_cannot_be_made_is_said_and_judged_on(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Whatever lies in the socket's place, the status says that nobody can look in, and verdicts come."""
+    (tmp_path / "state" / "live.new").mkdir(parents=True)
+    mqtt = {"host": "127.0.0.1", "port": broker.port}
+    config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=SYNTHETIC, mqtt=mqtt)
+    with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+        reason = recorder.wait_for_status("degraded")["reason"]
+        assert reason.startswith("edge-inspect top cannot look in")
+        assert FILE in reason
+        seen = len(recorder.named("event"))
+        recorder.wait_for("event", seen + 3)
+        stop(daemon)

@@ -90,6 +90,15 @@ def test_a_device_without_a_look_says_so() -> None:
     assert "not looked at yet" in "\n".join(lines(seen, 200, 24, colour=False))
 
 
+def test_a_line_that_hangs_is_not_shown_as_online_only() -> None:
+    """Figures that stand still look like a quiet hour: that the line does not turn is said in so many words."""
+    hangs = "\n".join(lines(msgspec.structs.replace(SEEN, silent_s=12.0), 80, 24, colour=False))
+    assert "NOTHING IS JUDGED: the line hangs for 12 s" in hangs
+    for silent in (0.9, None):
+        shown = lines(msgspec.structs.replace(SEEN, silent_s=silent), 80, 24, colour=False)
+        assert not any("hangs" in line for line in shown)
+
+
 @given(st.text(), st.integers(0, 30))
 def test_a_clipped_text_is_the_longest_that_fits(text: str, width: int) -> None:
     """It begins as the text does, within the columns."""

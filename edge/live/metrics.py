@@ -66,6 +66,9 @@ def _lines(seen: Snapshot) -> Iterator[str]:
     yield from _family("degraded", "gauge", why, [({}, degraded)])
     yield from _family("paused", "gauge", "1: by command, nothing is judged", [({}, seen.status.paused)])
     yield from _family("broker_connected", "gauge", "1: connected to the MQTT broker", [({}, seen.connected)])
+    if seen.silent_s is not None:
+        why = "since the line last said that nothing hangs, which it does once a second"
+        yield from _family("silent_seconds", "gauge", why, [({}, seen.silent_s)])
     means = _meanings(Health)
     verdicts = [({"verdict": verdict}, health.verdicts.get(verdict, 0)) for verdict in Verdict]
     yield from _family("verdicts_total", "counter", "verdicts since the daemon's start", verdicts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,13 @@ def shown(line: Line, config: Config) -> Iterator[None]:
 
 
 def _snapshot(line: Line, config: Config) -> Snapshot:
-    publisher = line.sinks.publisher
+    publisher, silent = line.sinks.publisher, line.watchdog.silent
     return Snapshot(
         site=config.device.site,
         device=config.device.id,
         broker=f"{config.mqtt.host}:{config.mqtt.port}",
         connected=bool(publisher.link.connected),
+        silent_s=None if math.isinf(silent) else round(silent, 3),
         status=publisher.condition.present(),
         info=line.info,
         model=line.model,

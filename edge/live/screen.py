@@ -30,6 +30,8 @@ _COLOURS = {
 }
 _REASON_LINES = 3
 _LEAST_WIDTH = 20
+_SILENT_SECONDS = 5.0
+"""Longer than any frame takes to be judged."""
 
 
 def lines(seen: Snapshot, width: int, height: int, *, colour: bool) -> list[str]:
@@ -75,6 +77,8 @@ def _head(seen: Snapshot, width: int) -> Iterator[str]:
     status, model, info = seen.status, seen.model, seen.info
     up = str(timedelta(seconds=int(seen.health.uptime_s)))
     yield f"{seen.site}/{seen.device} {status.state}{', paused' if status.paused else ''}, judging for {up}"
+    if seen.silent_s is not None and seen.silent_s > _SILENT_SECONDS:
+        yield f"NOTHING IS JUDGED: the line hangs for {seen.silent_s:.0f} s"
     yield from wrapped(status.reason, width, _REASON_LINES)
     yield f"broker {seen.broker} {'connected' if seen.connected else 'away: verdicts wait in the ledger'}"
     yield f"model  {model.name} {model.sha256[:8]} of {model.created:%Y-%m-%d}, {info.runtime}, {info.version}"

@@ -50,6 +50,8 @@ class Snapshot(Message, frozen=True, kw_only=True):
     """host:port."""
     connected: bool
     """Whether it is connected to the broker."""
+    silent_s: float | None
+    """Since the line last said that nothing hangs, which it does once a second; null: it never did yet."""
     status: Status
     info: Info
     model: Model
