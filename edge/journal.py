@@ -67,13 +67,13 @@ class JournalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; where there is no such socket it goes to stderr, with its priority before it."""
-        line, priority = self.format(record)[:_LONGEST], priority_of(record.levelno)
+        lost = f" ({self._lost} lines before it were lost: the journal did not take them)" if self._lost else ""
+        line, priority = self.format(record)[:_LONGEST] + lost, priority_of(record.levelno)
         fields = {
             "MESSAGE": line,
             "PRIORITY": str(priority),
             "SYSLOG_IDENTIFIER": "edge-inspect",
             "EDGE_INSPECT_PART": record.name.removeprefix("edge."),
-            "EDGE_INSPECT_LOST": str(self._lost),
             "CODE_FILE": record.pathname,
             "CODE_LINE": str(record.lineno),
         }
