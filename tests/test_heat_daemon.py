@@ -84,7 +84,7 @@ def test_a_hot_device_judges_less_and_says_so(tmp_path: Path, broker: Broker, de
 def test_no_trigger_is_silently_left_out_for_heat(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
     """Each of many at once has one verdict: those in time are judged, the others are UNKNOWN for their deadline."""
     write(tmp_path / "root", CHIP, "96000\n")
-    more: dict[str, Any] = {"trigger": {"kind": "mqtt", "deadline_s": 0.5}, "commands": {"allow": ["trigger"]}}
+    more: dict[str, Any] = {"trigger": {"kind": "mqtt", "deadline_s": 1.0}, "commands": {"allow": ["trigger"]}}
     with heated(tmp_path, broker, demo_bundle, **more) as (recorder, boss, daemon):
         recorder.wait(lambda r: last_share(r) == 0.125)
         names = [f"heat-{number}" for number in range(15)]
