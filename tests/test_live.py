@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
-import re
 import socket
 import stat
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 from conftest import free_port
 from device import running_daemon, stop, write_config
 from hypothesis import given
 from hypothesis import strategies as st
+from live_samples import SEEN, samples
 from recorder import Recorder
 from spark_host import until
-from test_messages import EVENT, EXAMPLES
 
-from edge.contract.messages import Accelerator, Health, Info, Model, Status, encode
+from edge.contract.messages import encode
 from edge.errors import InspectError
-from edge.live import door, metrics
-from edge.live.snapshot import FILE, Snapshot, decode, fetch, glance
+from edge.live import door
+from edge.live.snapshot import FILE, decode, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,41 +32,6 @@ if TYPE_CHECKING:
     from conftest import Broker
 
 SYNTHETIC = {"kind": "synthetic", "rate": 20, "width": 64, "height": 64}
-LINE = re.compile(r'edge_inspect_[a-z_]+(\{([a-z_0-9]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? (NaN|[-+0-9.e]+)')
-"""https://prometheus.io/docs/instrumenting/exposition_formats: a sample."""
-
-
-def example(kind: type[Any], name: str) -> Any:
-    found = EXAMPLES[name]
-    assert isinstance(found, kind)
-    return found
-
-
-HEALTH: Health = example(Health, "health")
-SEEN = Snapshot(
-    site="hall",
-    device="lathe-7",
-    broker="localhost:1883",
-    connected=True,
-    silent_s=0.5,
-    status=example(Status, "status"),
-    info=example(Info, "info"),
-    model=example(Model, "model"),
-    health=HEALTH,
-    last=[glance(EVENT)],
-)
-
-
-def samples(text: str) -> dict[str, float]:
-    """Return each sample by its name and labels; fails where a line is none."""
-    found = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            assert LINE.fullmatch(line), line
-            name, _, value = line.rpartition(" ")
-            assert name not in found, f"{name} is there twice"
-            found[name] = float(value)
-    return found
 
 
 def get(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
@@ -89,66 +51,6 @@ def at_a_port(text: Callable[[], str]) -> Iterator[int]:
     opened = door.Door(door.at_port(port), door.serve_metrics(text))
     yield port
     opened.close()
-
-
-# --- the format
-
-
-def test_all_of_health_is_there() -> None:
-    """Every number of `health` is a metric, in seconds and bytes, and counts are counters."""
-    text = metrics.text(SEEN)
-    found = samples(text)
-    assert found["edge_inspect_frames_judged_total"] == 2
-    assert found['edge_inspect_verdicts_total{verdict="PASS"}'] == 2
-    assert found['edge_inspect_verdicts_total{verdict="DEFECT"}'] == 0
-    assert found['edge_inspect_latency_seconds{stage="total",quantile="0.95"}'] == pytest.approx(0.002)
-    assert math.isnan(found['edge_inspect_latency_seconds{stage="invoke",quantile="0.5"}'])
-    assert found["edge_inspect_resident_memory_bytes"] == 50.5 * 2**20
-    assert found["edge_inspect_cpu_temperature_celsius"] == 61.5
-    assert (found["edge_inspect_degraded"], found["edge_inspect_broker_connected"]) == (0, 1)
-    assert found["edge_inspect_silent_seconds"] == 0.5
-    assert "edge_inspect_worker_resident_memory_bytes" not in found
-    assert "# TYPE edge_inspect_frames_judged_total counter\n" in text
-    assert "# TYPE edge_inspect_latency_seconds summary\n" in text
-    assert text.endswith("\n")
-
-
-def test_no_number_of_health_is_forgotten() -> None:
-    """A field that `health` gets is shown to Prometheus too, or said to be no number of its own."""
-    told = {*metrics._COUNTED, *metrics._GAUGES, "verdicts", "latency_ms", "stages_ms", "machine", "accelerator"}
-    assert set(Health.__struct_fields__) == told | {"boot_id", "time"}
-    assert {*metrics._MACHINE, "time"} == set(HEALTH.machine.__struct_fields__ if HEALTH.machine else ())
-
-
-def test_an_accelerator_is_there_where_there_is_one() -> None:
-    """Its state is one of three, its counts are counters, and a sensor it does not have is not made up."""
-    state = Accelerator(kind="edgetpu", state="cpu", failures=3, invokes=4, temperature_c=None)
-    found = samples(
-        metrics.text(msgspec.structs.replace(SEEN, health=msgspec.structs.replace(HEALTH, accelerator=state)))
-    )
-    states = [found[f'edge_inspect_accelerator{{state="{name}"}}'] for name in ("opening", "accelerated", "cpu")]
-    assert states == [0, 0, 1]
-    assert found["edge_inspect_accelerator_failures_total"] == 3
-    assert "edge_inspect_accelerator_temperature_celsius" not in found
-
-
-@given(st.text())
-def test_whatever_a_model_is_called_the_lines_stay_lines(name: str) -> None:
-    """Quotes, line breaks and backslashes in a name come out as the format wants them."""
-    text = metrics.text(msgspec.structs.replace(SEEN, model=msgspec.structs.replace(SEEN.model, name=name)))
-    (line,) = [line for line in text.split("\n") if line.startswith("edge_inspect_model_info")]
-    said = re.search(r'name="((?:[^"\\]|\\.)*)"', line)
-    assert said is not None
-    assert re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], said[1]) == name
-
-
-def test_prometheus_own_reader_takes_it() -> None:
-    """The official client's parser reads every family, with its kind."""
-    parser = pytest.importorskip("prometheus_client.parser", reason="prometheus_client is not installed")
-    families = {family.name: family for family in parser.text_string_to_metric_families(metrics.text(SEEN))}
-    assert families["edge_inspect_latency_seconds"].type == "summary"
-    assert families["edge_inspect_verdicts"].type == "counter"
-    assert sum(len(family.samples) for family in families.values()) == len(samples(metrics.text(SEEN)))
 
 
 # --- the port

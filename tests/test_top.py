@@ -22,8 +22,9 @@ from conftest import free_port
 from device import assert_one_clear_line, inspect_command, run_inspect, running_daemon, stop, write_config
 from hypothesis import given
 from hypothesis import strategies as st
+from live_samples import HEALTH, SEEN
 from spark_host import until
-from test_live import HEALTH, SEEN, SYNTHETIC
+from test_live import SYNTHETIC
 
 from edge.contract.messages import Accelerator
 from edge.live.screen import clip, lines
