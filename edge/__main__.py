@@ -12,6 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge import logs
 from edge.command import add_command, make_parser, run_command
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _EXAMPLES = """examples:
   edge-inspect preview --config device.toml           set the camera up: focus, light, regions
   edge-inspect baseline --config device.toml          learn what good parts look like here
   edge-inspect run --config device.toml               inspect until stopped
+  edge-inspect top --config device.toml               how does it fare?
   edge-inspect ledger list --config device.toml       the last verdicts
 
 """
@@ -42,6 +44,7 @@ _COMMANDS = {
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
     "preview": _Command("show the live picture on a local page, to set a camera up", "edge.preview.command"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),
+    "top": _Command("how the daemon on this device fares, live", "edge.live.top"),
     "demo": _Command("broker, daemon and a live table of verdicts, in one terminal", "edge.demo"),
 }
 
@@ -53,6 +56,7 @@ def main() -> int:
     that is being taken down, it crashes, and a tidy end would be reported as a fault.
     """
     code = run_command("edge-inspect", _run)
+    logging.shutdown()  # What repeated itself is told before the end.
     if any(thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -62,8 +66,7 @@ def main() -> int:
 
 def _run() -> int:
     arguments = _parser(sys.argv[1:2]).parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("paho").setLevel(logging.WARNING)
+    logs.set_up()
     code: int = import_module(_COMMANDS[arguments.command].module).run(arguments)
     return code
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import InspectError
+from edge.journal import ERROR, NOTICE, prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def _end_of(program: str, command: Callable[[], int]) -> int:
         _abandon_output()  # Who read it went away: nothing is left to say, and nobody to say it to.
         return OUTPUT_CLOSED
     except KeyboardInterrupt:
-        _say(program, "interrupted")
+        _say(program, "interrupted", NOTICE)
         return INTERRUPTED
     except MemoryError as error:
         _say(program, f"not enough memory ({error}); ask for less at once, such as smaller pictures")
@@ -181,9 +182,12 @@ def _remedy(error: OSError) -> str | None:
     return None
 
 
-def _say(program: str, message: str) -> None:
-    """Print one line, whatever a file's name or a stranger's file put into it."""
-    print(f"{program}: {printable(message)}", file=sys.stderr)
+def _say(program: str, message: str, priority: int = ERROR) -> None:
+    """Print one line, whatever a file's name or a stranger's file put into it.
+
+    To stderr even where the log goes to the journal itself, which cannot tell whose a line is once its process is gone.
+    """
+    print(f"{prefix(priority)}{program}: {printable(message)}", file=sys.stderr)
 
 
 def _stand_in_for_closed_streams() -> None:

@@ -24,8 +24,8 @@ class Condition:
         return True
 
     def present(self) -> Status:
-        """Return the status of a device that is there."""
-        reason = "; ".join(filter(None, self._troubles.values()))
+        """Return the status of a device that is there. Any thread may ask."""
+        reason = "; ".join(filter(None, list(self._troubles.values())))
         return Status(
             state="degraded" if reason else "online",
             reason=reason,

@@ -23,6 +23,7 @@ from edge.sections.cameras import CameraConfig, VideoConfig
 from edge.sections.guard import Guard
 from edge.sections.mqtt import Mqtt
 from edge.sections.outputs import OutputConfig
+from edge.sections.prometheus import Prometheus
 from edge.sections.regions import RegionConfig
 from edge.sections.runtime import Runtime
 from edge.sections.sparkplug import Sparkplug
@@ -115,6 +116,7 @@ class Config(Section, frozen=True, kw_only=True):
     commands: Commands = Commands()
     homeassistant: HomeAssistant = HomeAssistant()
     sparkplug: Sparkplug = Sparkplug()
+    prometheus: Prometheus = Prometheus()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import gc
 import logging
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,9 +21,11 @@ from edge.command import RESTART
 from edge.commands import Commands
 from edge.errors import BrokerError
 from edge.health import Tally
+from edge.heat import Cooling
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.line import End, Line, inspect
+from edge.machine import Lookout
 from edge.outputs import Outputs
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
@@ -40,22 +43,23 @@ if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
     from edge.guard.guard import Guard
-    from edge.health import Counters
     from edge.trigger.base import Trigger
 
 log = logging.getLogger(__name__)
 
 CAMERA_STOP_SECONDS = 0.8
 """picamera2 takes about 0.4 s by its source."""
+LOOKOUT_STOP_SECONDS = 0.1
+"""For a look that is going on: a disk or a driver may hold it."""
 PATIENT_SECONDS = 30.0
 """For the last verdicts after a camera's last frame: nobody waits, so the broker may take its time."""
 
 
-def run(config: Config) -> int:
+def run(config: Config, root: Path = Path("/")) -> int:
     """Inspect until SIGTERM, SIGINT, the camera's last frame (returns 0) or a command to restart (returns RESTART).
 
-    Raises InspectError if a stage cannot open or the camera fails, BrokerError if the camera ended but
-    verdicts could not be delivered.
+    The device's sensors are looked for below `root`. Raises InspectError if a stage cannot open or the camera fails,
+    BrokerError if the camera ended but verdicts could not be delivered.
     """
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
     sinks = open_sinks(config)
@@ -64,7 +68,7 @@ def run(config: Config) -> int:
     with watched(), StopSignals() as signals:
         try:
             sinks.start()
-            end = _inspect(settings, sinks, signals)
+            end = _inspect(settings, sinks, signals, root)
         except StoppedEarlyError:
             pass
         except Exception as error:
@@ -88,8 +92,9 @@ def run(config: Config) -> int:
     return RESTART if end is End.RESTART else 0
 
 
-def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
+def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path) -> End:
     from edge.camera import open_camera
+    from edge.live.open import shown
 
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
@@ -99,6 +104,9 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals) -> End:
     try:
         with ExitStack() as stack:
             line = _open(settings, capture, sinks, stack)
+            line.lookout.start(root)
+            stack.callback(line.lookout.stop, LOOKOUT_STOP_SECONDS)
+            stack.enter_context(shown(line, settings.config))
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()
@@ -122,9 +130,9 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     capture.wait_until_open()
     journal = _journal(settings, sinks)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
-    line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
+    line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
-    return msgspec.structs.replace(line, outputs=outputs, unanswered=unanswered)
+    return msgspec.structs.replace(line, unanswered=unanswered)
 
 
 def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
@@ -146,16 +154,26 @@ def _load(settings: Settings) -> Classifier:
     return Classifier(bundle, config.runtime, state_dir=state_dir(config))
 
 
-def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigger: Trigger, sinks: Sinks) -> Line:
+def join(  # noqa: PLR0913 - the stages
+    classifier: Classifier,
+    settings: Settings,
+    *,
+    capture: Capture,
+    trigger: Trigger,
+    sinks: Sinks,
+    outputs: Outputs,
+) -> Line:
     """Return the line of these stages, and have the device introduce itself to the broker."""
     from edge import introduction
 
     config, publisher = settings.config, sinks.publisher
     boot_id = publisher.boot_id
     judge = Judge(classifier, config, boot_id, _guard(config))
-    tally = Tally(boot_id, config.health_every_s, lambda: _counters(capture, classifier, sinks))
-    model = introduction.model(classifier.bundle, boot_id)
-    publisher.retain("info", introduction.info(config, classifier, boot_id))
+    accelerated = classifier.accelerated
+    lookout = Lookout(state_dir(config), lambda: accelerated.process if accelerated is not None else None)
+    tally = Tally(boot_id, config.health_every_s, lambda: line.counters())  # noqa: PLW0108 - made below
+    info, model = introduction.info(config, classifier, boot_id), introduction.model(classifier.bundle, boot_id)
+    publisher.retain("info", info)
     publisher.retain("model", model)
     publisher.report("settings", settings.trouble)
     commands = Commands(
@@ -169,37 +187,27 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
     )
     commands.tell()
     publisher.intake.on_request = trigger.wake
-    return Line(
+    line = Line(
         capture=capture,
         trigger=trigger,
         unanswered=None,
-        accelerated=classifier.accelerated,
+        accelerated=accelerated,
+        info=info,
+        model=model,
         judge=judge,
         sinks=sinks,
         alarms=AlarmState(),
         tally=tally,
         watchdog=Watchdog(),
-        outputs=Outputs(()),
+        lookout=lookout,
+        cooling=Cooling(),
+        outputs=outputs,
         commands=commands,
     )
+    return line
 
 
 def _guard(config: Config) -> Guard | None:
     from edge.guard.guard import guard_for
 
     return guard_for(config, state_dir(config))
-
-
-def _counters(capture: Capture, classifier: Classifier, sinks: Sinks) -> Counters:
-    return {
-        "frames_captured": capture.captured,
-        "frames_dropped": capture.dropped,
-        "messages_waiting": sinks.ledger.waiting,
-        "messages_lost": sinks.ledger.lost,
-        "pictures_waiting": sinks.album.count_waiting,
-        "pictures_lost": sinks.album.lost + (sinks.evidence.skipped if sinks.evidence else 0),
-        "commands_overlooked": sinks.publisher.intake.overlooked,
-        "commands_refused": sinks.publisher.intake.refused,
-        "connections_failed": sinks.publisher.failed,
-        "accelerator": classifier.accelerated.health() if classifier.accelerated is not None else None,
-    }

@@ -19,6 +19,8 @@ _RELEASE = 5.0
 """Degrees below a limit until it counts as left: without it the rate would swing with every reading."""
 _COLDEST = -40.0
 """A PCIe Edge TPU that has shut itself down reads as less."""
+_LONGEST_REST = 5.0
+"""Seconds. A process that was stopped for minutes was not at work all that time."""
 _UNDER_VOLTAGE, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 2, 1 << 3
 """`vcgencmd get_throttled`: what is so now. What was so once since the start stands 16 bits higher."""
 
@@ -43,7 +45,7 @@ class Heat(Record, frozen=True, kw_only=True):
         if self.weak:
             found.append("the power supply is too weak (under-voltage)")
         if self.slowed:
-            found.append("the processor is slowed for its heat" + ("" if self.cpu is None else f" ({self.cpu:.0f} °C)"))
+            found.append("the processor is slowed for its heat")
         return "; ".join(found)
 
 
@@ -77,6 +79,21 @@ class Brake:
 def rest(busy_s: float, share: float) -> float:
     """Return how long to rest, in seconds, after having judged for `busy_s`."""
     return busy_s * (1 / share - 1)
+
+
+class Cooling:
+    """The rest after each frame. Times are seconds on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def judged(self, began: float, now: float, share: float) -> None:
+        """Note that a frame was judged in between, and rest so that it was no more than this share of the time."""
+        self._until = max(self._until, now) + min(rest(now - began, share), _LONGEST_REST)
+
+    def left(self, now: float) -> float:
+        """Return how long to rest still; 0: no longer."""
+        return max(0.0, self._until - now)
 
 
 def _level(celsius: float | None, limits: tuple[float, ...], before: int) -> int:

@@ -94,7 +94,7 @@ class Judge:
         for place, rule in zip(self._places, self._rules, strict=True):
             area = fitness.follow(place.area)
             if area not in seen:  # Regions that differ by their rule only share what the model says.
-                seen[area] = self._look(shot.frame, area, fitness.reason)
+                seen[area] = self._look(shot.frame, area, fitness.reason or _overdue(shot))
             decision = _decide(seen[area], rule, shot)
             found.append(Judged(self._event(shot, place, rule, seen[area], decision), area))
         return found
@@ -173,6 +173,12 @@ def _decide(seen: _Seen, rule: _Rule, shot: Shot) -> Decision:
     decision = decide(seen.prediction.scores.tolist(), rule.labels, rule.thresholds)
     late = time.monotonic() - shot.deadline
     return unknown(f"the verdict came {late:.3f} s after its deadline") if late > 0 else decision
+
+
+def _overdue(shot: Shot) -> str:
+    """Say why a shot is not worth classifying any more: the time is for those that are still to be in time."""
+    late = time.monotonic() - shot.deadline
+    return f"its deadline passed {late:.3f} s before it could be judged" if late > 0 else ""
 
 
 def _latency(frame: Frame | BadFrame, seen: _Seen) -> Latency:

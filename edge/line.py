@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge.decision import worst_of
 from edge.ledger.audit import audit_of
 from edge.record import Record
+from edge.trigger.external import External
 
 if TYPE_CHECKING:
     import threading
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from edge.capture import Capture
     from edge.commands import Commands
     from edge.contract.commands import Reply
-    from edge.health import Tally
+    from edge.contract.messages import Info, Model
+    from edge.health import Counters, Tally
+    from edge.heat import Cooling
     from edge.judge import Judge
+    from edge.machine import Lookout
     from edge.outputs import Outputs
     from edge.sinks import Sinks
     from edge.supervision import Watchdog
@@ -52,13 +56,42 @@ class Line(Record, frozen=True, kw_only=True):
     """None: nothing triggers from outside, nor did in an earlier life."""
     accelerated: Accelerated | None
     """None: the CPU judges, and is to."""
+    info: Info
+    model: Model
     judge: Judge
     sinks: Sinks
     alarms: AlarmState
     tally: Tally
     watchdog: Watchdog
+    lookout: Lookout
+    cooling: Cooling
     outputs: Outputs
     commands: Commands
+
+    def counters(self) -> Counters:
+        """Return what the stages count themselves. Any thread may ask."""
+        trigger, sinks = self.trigger, self.sinks
+        fired, refused = (trigger.waiting, trigger.refused) if isinstance(trigger, External) else (0, 0)
+        return {
+            "frames_captured": self.capture.captured,
+            "frames_dropped": self.capture.dropped,
+            "camera_failures": self.capture.failures,
+            "triggers_waiting": fired,
+            "triggers_refused": refused,
+            "switches_late": self.outputs.late,
+            "verdicts_unwritten": sinks.ledger.unwritten,
+            "messages_waiting": sinks.ledger.waiting,
+            "messages_lost": sinks.ledger.lost,
+            "notes_waiting": sinks.publisher.unheard,
+            "pictures_waiting": sinks.album.count_waiting,
+            "pictures_lost": sinks.album.lost + (sinks.evidence.skipped if sinks.evidence else 0),
+            "commands_overlooked": sinks.publisher.intake.overlooked,
+            "commands_refused": sinks.publisher.intake.refused,
+            "connections_failed": sinks.publisher.link.failed,
+            "judging_share": self.lookout.share,
+            "machine": self.lookout.machine,
+            "accelerator": self.accelerated.health() if self.accelerated is not None else None,
+        }
 
 
 def inspect(line: Line, stop: threading.Event) -> End:
@@ -81,8 +114,10 @@ def _step(line: Line) -> End | None:
         line.outputs.rest()
         if (shot := line.trigger.leave(POLL_SECONDS)) is not None:
             _judge(line, shot)
-    elif (shot := line.trigger.next(_patience(line))) is not None:
+    elif (shot := _next(line)) is not None:
+        began = time.monotonic()
         _judge(line, shot)
+        line.cooling.judged(began, time.monotonic(), line.lookout.share)
     if line.trigger.ended:
         return End.NO_MORE_FRAMES
     if line.unanswered is not None:
@@ -91,11 +126,20 @@ def _step(line: Line) -> End | None:
     line.sinks.publisher.report("outputs", line.outputs.check())
     if line.accelerated is not None:
         line.sinks.publisher.report("accelerator", line.accelerated.trouble)
+    line.sinks.publisher.report("heat", line.lookout.trouble)
     line.sinks.report_trouble()
     line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
         line.sinks.publisher.retain("health", line.tally.report())
     return None
+
+
+def _next(line: Line) -> Shot | None:
+    """Return what is to be judged now, if anything: in a rest only what cannot wait for its end."""
+    patience = _patience(line)
+    if (left := line.cooling.left(time.monotonic())) > 0:
+        return line.trigger.rest(min(left, patience))
+    return line.trigger.next(patience)
 
 
 def _patience(line: Line) -> float:

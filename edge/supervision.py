@@ -47,6 +47,11 @@ class Watchdog:
     def __init__(self) -> None:
         self._fed_at = -inf
 
+    @property
+    def silent(self) -> float:
+        """Seconds since it was fed; infinite before it ever was. Any thread may ask."""
+        return time.monotonic() - self._fed_at
+
     def feed(self) -> None:
         """Tell systemd that nothing hangs; raises InspectError if a thread of this process ended."""
         threads.check()

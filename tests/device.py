@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 Table = dict[str, Any]
@@ -51,10 +51,12 @@ def inspect_command(*arguments: object) -> list[str]:
 
 
 @contextmanager
-def running_daemon(config: Path, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Run `edge-inspect run` with its output captured; it is gone afterwards, whatever the test did."""
+def running_daemon(
+    config: Path, environment: Mapping[str, str] | None = None, command: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `edge-inspect run`, or another command, with its output captured; it is gone afterwards, come what may."""
     daemon = subprocess.Popen(
-        inspect_command("run", "--config", config),
+        command or inspect_command("run", "--config", config),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -219,3 +219,35 @@ def test_a_trigger_from_another_thread_is_heard_at_once(stage: Stage, tmp_path: 
     started = time.monotonic()
     assert answer(trigger).trigger == "gpio-1"
     assert time.monotonic() - started < LONG / 2
+
+
+def test_in_a_rest_only_who_is_late_is_answered(stage: Stage, tmp_path: Path) -> None:
+    """A trigger in time keeps its frame until the rest is over; one past its deadline has its answer at once."""
+    trigger = triggered(stage, tmp_path)
+    trigger.fire()
+    stage.show()
+    assert trigger.rest(0.05) is None
+    assert answer(trigger).frame.number == 1
+    hurried = triggered(Stage(), tmp_path, deadline_s=0.05)
+    hurried.fire("hurried")
+    shot = hurried.rest(LONG)
+    assert shot is not None
+    assert (shot.trigger, isinstance(shot.frame, BadFrame)) == ("hurried", True)
+
+
+def test_a_rest_does_not_hide_a_camera_that_failed(stage: Stage, tmp_path: Path) -> None:
+    """Who waits for nothing hears of it."""
+    trigger = triggered(stage, tmp_path)
+    stage.end(CameraError("gone"))
+    with pytest.raises(CameraError, match="gone"):
+        trigger.rest(LONG)
+
+
+def test_what_waits_and_what_is_too_many_is_counted(stage: Stage, tmp_path: Path) -> None:
+    """Of triggers beyond those that may wait each is refused; all wait for their answers."""
+    trigger = triggered(stage, tmp_path)
+    for _ in range(MOST_WAITING + 3):
+        trigger.fire()
+    assert (trigger.waiting, trigger.refused) == (MOST_WAITING + 3, 3)
+    list(trigger.give_up("over"))
+    assert (trigger.waiting, trigger.refused) == (0, 3)

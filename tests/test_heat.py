@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.heat import Brake, Heat, read, rest
+from edge.heat import Brake, Cooling, Heat, read, rest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +61,8 @@ def test_a_chip_that_shut_itself_down_has_no_temperature(tmp_path: Path) -> None
         ("0", []),
         ("50000", []),  # Both were so once, and are no longer.
         ("1", ["under-voltage"]),
-        ("50005", ["under-voltage", "slowed for its heat (82 °C)"]),
-        ("80008", ["slowed for its heat (82 °C)"]),
+        ("50005", ["under-voltage", "slowed for its heat"]),
+        ("80008", ["slowed for its heat"]),
     ],
 )
 def test_what_the_firmware_throttles_for_is_said(tmp_path: Path, platform: str, flags: str, words: list[str]) -> None:
@@ -118,6 +118,26 @@ def test_the_rest_makes_up_the_share() -> None:
     assert rest(0.1, 1) == 0
     for share in (0.5, 0.25, 0.125):
         assert 0.1 / (0.1 + rest(0.1, share)) == pytest.approx(share)
+
+
+def test_a_rest_follows_each_frame() -> None:
+    """At an eighth the device rests seven times as long as it judged, and never so long as to look dead."""
+    cooling = Cooling()
+    assert cooling.left(10.0) == 0
+    cooling.judged(10.0, 10.1, 0.125)
+    assert cooling.left(10.1) == pytest.approx(0.7)
+    cooling.judged(10.2, 10.3, 0.5)
+    assert cooling.left(10.3) == pytest.approx(0.6)
+    assert cooling.left(11.0) == 0
+    cooling.judged(11.0, 300.0, 0.125)
+    assert cooling.left(300.0) == 5
+
+
+def test_a_cool_device_does_not_rest() -> None:
+    """All of the time is for judging."""
+    cooling = Cooling()
+    cooling.judged(0.0, 100.0, 1.0)
+    assert cooling.left(100.0) == 0
 
 
 @given(st.binary(max_size=400))

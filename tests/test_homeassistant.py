@@ -133,6 +133,10 @@ def test_states_come_from_messages() -> None:
     for name, path in (("rate", "fps"), ("memory", "rss_mib"), ("waiting", "messages_waiting")):
         assert float(seen(name, health)) == plain[path]
     assert float(seen("latency_p95", health)) == plain["latency_ms"]["p95"]
+    assert float(seen("temperature", health)) == plain["machine"]["cpu_c"]
+    assert float(seen("disk", health)) == plain["machine"]["disk_free_mib"]
+    blind = msgspec.structs.replace(health, machine=None)
+    assert (seen("temperature", blind), seen("disk", blind)) == ("None", "None")
     silent = msgspec.structs.replace(health, latency_ms={}, verdicts={})
     assert (seen("latency_p50", silent), seen("verdicts_defect", silent)) == ("None", "0")
     assert seen("defect", EXAMPLES["alarm"]) == "ON"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -95,3 +96,11 @@ def test_smoothing_waits_for_enough_frames(classifier: Classifier, tmp_path: Pat
     assert [event.frame_verdict for event in events] == [Verdict.DEFECT, Verdict.DEFECT]
     assert [event.verdict for event in events] == [Verdict.UNKNOWN, Verdict.DEFECT]
     assert [event.reason for event in events] == [NO_MAJORITY, ""]
+
+
+def test_what_is_late_already_is_not_classified(classifier: Classifier, tmp_path: Path) -> None:
+    """The model's time is for those that can still be in time: who is late is UNKNOWN without it, and says so."""
+    late = msgspec.structs.replace(shot(), deadline=time.monotonic() - 1)
+    event = judged(judge_with(classifier, tmp_path), late)
+    assert (event.verdict, event.latency_ms.invoke) == (Verdict.UNKNOWN, 0)
+    assert event.reason.startswith("its deadline passed 1.0")

@@ -14,7 +14,21 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from edge.contract import commands, messages
-from edge.contract.messages import Alarm, Event, Gap, Health, Info, Latency, Message, Model, Settings, Status, Verdict
+from edge.contract.messages import (
+    Alarm,
+    Event,
+    Gap,
+    Health,
+    Info,
+    Latency,
+    Machine,
+    Message,
+    Model,
+    Settings,
+    Stages,
+    Status,
+    Verdict,
+)
 from edge.contract.ulid import PATTERN, new_ulid
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -66,7 +80,15 @@ EXAMPLES: dict[str, Message] = {
         frames_judged=2,
         fps=4.5,
         verdicts={Verdict.PASS: 2},
-        latency_ms={"p50": 1.0, "p95": 2.0},
+        camera_failures=1,
+        triggers_waiting=2,
+        triggers_refused=1,
+        switches_late=0,
+        judging_share=0.5,
+        latency_ms={"p50": 1.0, "p95": 2.0, "p99": 3.0},
+        stages_ms=Stages(wait={"p50": 0.25, "p95": 0.5, "p99": 0.75}, preprocess={}, invoke={}),
+        verdicts_unwritten=1,
+        notes_waiting=0,
         messages_waiting=0,
         messages_lost=0,
         pictures_waiting=0,
@@ -75,6 +97,20 @@ EXAMPLES: dict[str, Message] = {
         commands_refused=4,
         connections_failed=3,
         rss_mib=50.5,
+        machine=Machine(
+            time=NOW,
+            cpu_c=61.5,
+            slowed=True,
+            under_voltage=False,
+            cores=4,
+            load=0.75,
+            cpu_share=0.5,
+            memory_available_mib=512.0,
+            worker_rss_mib=None,
+            disk_free_mib=1024.0,
+            descriptors=20,
+            threads=12,
+        ),
     ),
 }
 

@@ -134,3 +134,17 @@ def test_a_thumbnail_of_any_picture(size: tuple[int, int], channels: int | None)
     assert small.ndim == 2
     assert 1 <= small.shape[1] <= 400
     assert (small == 77).all()
+
+
+def test_a_part_that_came_in_a_rest_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed while the device cooled down is a part that came; in a pause it is none."""
+    for goes_by, expected in (("rest", 1), ("leave", 0)):
+        film = Film(belt(-1.0, *[0.5] * RATE), monkeypatch)
+        trigger = MotionTriggered(Capture(lambda film=film: film), CONFIG)  # type: ignore[misc]
+        assert trigger.next(5) is None
+        getattr(trigger, goes_by)(0)
+        found = 0
+        while not trigger.ended:
+            found += trigger.next(5) is not None
+            film._now += 1 / RATE
+        assert found == expected

@@ -26,7 +26,7 @@ def test_a_password_file_that_is_away_is_waited_for(tmp_path: Path, caplog: pyte
         broker.wait(lambda b: b.named("event"))
         password.rename(moved)
         broker.cut()
-        until(lambda: line.publisher.failed >= 2)
+        until(lambda: line.publisher.link.failed >= 2)
         line.publisher.report("camera", "")  # Raises what ended the sender.
         line.judge(1)
         moved.rename(password)
@@ -52,9 +52,9 @@ def test_a_certificate_that_is_there_before_its_key_is_waited_for(tmp_path: Path
     authority.issue("device")
     new = key.read_bytes()
     key.write_bytes(old)
-    failed = line.publisher.failed
+    failed = line.publisher.link.failed
     broker.start()
-    until(lambda: line.publisher.failed > failed)
+    until(lambda: line.publisher.link.failed > failed)
     line.judge(1)
     key.write_bytes(new)
     until(lambda: line.ledger.waiting == 0)

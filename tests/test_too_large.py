@@ -56,7 +56,7 @@ def test_a_picture_too_large_for_the_broker_waits_alone(tmp_path: Path) -> None:
         recorder.wait(lambda heard: any(small.event in each.topic for each in heard.messages))
         reason = recorder.wait_for_status("degraded")["reason"]
         recorder.wait_for("event", 3)
-        assert line.publisher.failed == 0
+        assert line.publisher.link.failed == 0
         assert line.stop(10) == 0
     broker.stop()
     assert "image (too large" in reason

@@ -131,6 +131,12 @@ class Accelerated:
             more = "; a driver holds its process: switch the device off and on" if held else ""
             return f"the CPU judges: {self._plan.reason}{more}" if self._plan.reason else ""
 
+    @property
+    def process(self) -> int | None:
+        """The id of the process that has the accelerator; None while there is none."""
+        worker = self._worker
+        return worker.id if worker is not None else None
+
     def health(self) -> Accelerator:
         """Say how it fares."""
         with self._changed:

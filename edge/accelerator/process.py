@@ -50,6 +50,7 @@ class Worker:
         assert self._process.stdout is not None  # noqa: S101
         with suppress(OSError):  # Only slower without.
             fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self.id = self._process.pid
         self._channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
         self._given: Sequence[Tensor] = ()
         self._tiles = 0

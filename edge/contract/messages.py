@@ -38,6 +38,7 @@ Ulid: TypeAlias = Annotated[str, msgspec.Meta(pattern=ULID_PATTERN)]
 Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Size: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 BootId: TypeAlias = Annotated[Ulid, _doc("one per start of the daemon")]
 
@@ -159,26 +160,64 @@ class Accelerator(Message, frozen=True, kw_only=True):
     temperature_c: Annotated[float | None, _doc("of the chip, in degrees Celsius; null: it has no sensor (USB)")]
 
 
+class Machine(Message, frozen=True, kw_only=True):
+    """The computer that judges, and what of it the daemon takes; looked at every ten seconds."""
+
+    time: Annotated[datetime, _doc("when it was looked at: RFC 3339, UTC", tz=True)]
+    cpu_c: Annotated[float | None, _doc("the processor's hottest zone, in degrees Celsius; null: it has no sensor")]
+    slowed: Annotated[bool, _doc("a Raspberry Pi's firmware slows it for its heat")]
+    under_voltage: Annotated[bool, _doc("a Raspberry Pi's power supply is too weak")]
+    cores: Count
+    load: Annotated[float, _doc("tasks that run or wait for a disk, the mean of a minute", ge=0)]
+    cpu_share: Annotated[float, _doc("cores kept busy by daemon and accelerator's process since the last look", ge=0)]
+    memory_available_mib: Annotated[Size | None, _doc("for whoever asks, before anything is swapped")]
+    worker_rss_mib: Annotated[Size | None, _doc("memory of the accelerator's process; null: there is none")]
+    disk_free_mib: Annotated[Size | None, _doc("where verdicts are kept; null: the disk does not say")]
+    descriptors: Annotated[Count, _doc("files and sockets that the daemon has open")]
+    threads: Annotated[Count, _doc("of the daemon")]
+
+
+Percentiles: TypeAlias = dict[str, Milliseconds]
+_OF_TOTAL = "p50, p95, p99 of `total` since the last health message, asked for since the one before; within 1%"
+
+
+class Stages(Message, frozen=True, kw_only=True):
+    """Where the time of all frames went, as in `Latency`: p50, p95 and p99 in milliseconds."""
+
+    wait: Percentiles
+    preprocess: Percentiles
+    invoke: Percentiles
+
+
 class Health(Message, frozen=True, kw_only=True):
     """`health`: retained; how it fares, counted since the daemon's start."""
 
     boot_id: BootId
     time: Time
-    uptime_s: Annotated[float, msgspec.Meta(ge=0)]
+    uptime_s: Annotated[float, _doc("since judging began", ge=0)]
     frames_captured: Annotated[Count, _doc("since judging began: what a live camera saw before is left out")]
     frames_dropped: Annotated[Count, _doc("overtaken by a newer frame before they could be judged")]
     frames_judged: Count
+    camera_failures: Annotated[Count, _doc("how often a camera that is opened again did not open, or failed")]
+    triggers_waiting: Annotated[Count, _doc("fired from outside and not judged yet")]
+    triggers_refused: Annotated[Count, _doc("UNKNOWN at once: too many others waited for their verdicts")]
+    switches_late: Annotated[Count, _doc("of output pins, after their time: the verdict took longer than the delay")]
+    judging_share: Annotated[Fraction, _doc("of the time that it may spend judging: below 1 while it is too hot")]
     fps: Annotated[float, _doc("judged per second since the last health message", ge=0)]
     verdicts: dict[Verdict, Count]
-    latency_ms: Annotated[dict[str, Milliseconds], _doc("p50 and p95 of `total` since the last health message")]
+    latency_ms: Annotated[Percentiles, _doc(_OF_TOTAL)]
+    stages_ms: Annotated[Stages, _doc("the same of each stage; empty where nothing came so far")]
+    verdicts_unwritten: Annotated[Count, _doc("not on the disk yet; part of messages_waiting")]
     messages_waiting: Annotated[Count, _doc("not yet acknowledged by the broker")]
     messages_lost: Annotated[Count, _doc("shed before the broker had them: no room was left; each is in a `gap`")]
+    notes_waiting: Annotated[Count, _doc("what other threads told the one that publishes, and it has not heard yet")]
     pictures_waiting: Annotated[Count, _doc("made and not yet sent")]
     pictures_lost: Annotated[Count, _doc("not made, not kept, or removed before they were sent: no time or no room")]
     commands_overlooked: Annotated[Count, _doc("requests beyond the rate: not looked at, not answered")]
     commands_refused: Annotated[Count, _doc("requests that were not obeyed: not allowed, not valid, or retained")]
     connections_failed: Annotated[Count, _doc("attempts to reach the broker that were in vain, or refused")]
-    rss_mib: Annotated[float, msgspec.Meta(ge=0)]
+    rss_mib: Annotated[Size, _doc("memory of the daemon")]
+    machine: Annotated[Machine | None, _doc("null: it was not looked at in the last minute")] = None
     accelerator: Annotated[Accelerator | None, _doc("null: none is configured")] = None
 
 

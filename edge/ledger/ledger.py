@@ -87,6 +87,11 @@ class Ledger:
         return len(self._pending) + max(0, self._stores.last - self.delivered)
 
     @property
+    def unwritten(self) -> int:
+        """How many verdicts are not on the disk yet."""
+        return len(self._pending)
+
+    @property
     def idle(self) -> bool:
         """Whether all that was appended is written and was said to be, or never will be."""
         return self._pending.empty or self._error is not None

@@ -136,7 +136,7 @@ def _figures(health: str) -> dict[str, Entity]:
             "val_tpl": f"{{{{ value_json.latency_ms.{name} | default(none) }}}}",
             **_DURATION,
         }
-        for name in ("p50", "p95")
+        for name in ("p50", "p95", "p99")
     }
     others: dict[str, Entity] = {
         "rate": {"name": "Rate", "val_tpl": _field("fps"), "unit_of_meas": "fps", **_GAUGE},
@@ -151,8 +151,31 @@ def _figures(health: str) -> dict[str, Entity]:
             **_GAUGE,
         },
     }
+    others |= _machine()
     diagnostics = {key: {**_DIAGNOSTIC, **figure} for key, figure in {**percentiles, **others}.items()}
     return {key: {"p": "sensor", "stat_t": health, **figure} for key, figure in {**counts, **diagnostics}.items()}
+
+
+def _machine() -> dict[str, Entity]:
+    """Return what the computer says of itself; unknown where it was not looked at, or has no such sensor."""
+    return {
+        "temperature": {
+            "name": "Temperature",
+            "val_tpl": "{{ (value_json.machine or {}).cpu_c | default(none) }}",
+            "dev_cla": "temperature",
+            "unit_of_meas": "°C",
+            "sug_dsp_prc": 0,
+            **_GAUGE,
+        },
+        "disk": {
+            "name": "Free disk",
+            "val_tpl": "{{ (value_json.machine or {}).disk_free_mib | default(none) }}",
+            "dev_cla": "data_size",
+            "unit_of_meas": "MiB",
+            "sug_dsp_prc": 0,
+            **_GAUGE,
+        },
+    }
 
 
 def _field(name: str) -> str:

@@ -69,23 +69,23 @@ class Publisher:
         """Retained messages whose names are whole topics, outside our own."""
         self._broker = address(config.mqtt)
         self._inbox: SimpleQueue[Note] = SimpleQueue()
-        self._condition = Condition(boot_id)
+        self.condition = Condition(boot_id)
         self._reported: dict[str, str] = {}
         """What `report` has passed on."""
-        will = Will(self._topic("status"), encode(self._condition.gone("connection lost")))
+        will = Will(self._topic("status"), encode(self.condition.gone("connection lost")))
         commands = ((self._topic("cmd/+"), 1),) if config.commands.allow else ()
         births = ((discovery.births, 1),) if discovery and discovery.births else ()
         listens = ((UPTIME, 0), *commands, *births)
         who = Identity(f"edge-inspect/{config.device.site}/{config.device.id}", will, listens)
-        self._link = Link(config.mqtt, lambda: who, self._inbox.put)
+        self.link = Link(config.mqtt, lambda: who, self._inbox.put)
         pictures = Pictures(album, self._takes, shows_defect=config.homeassistant.enabled)
-        self._outbox = Outbox(ledger, pictures, self._publish, self._link.mark)
+        self._outbox = Outbox(ledger, pictures, self._publish, self.link.mark)
         self.intake = Intake(config.commands.allow, boot_id, ledger, self._outbox)
         """What is asked of the device; of its `requests` each wants a `reply`."""
         for name, payload in self._elsewhere.items():
             self._outbox.retain(name, payload)
         if discovery:
-            self._condition.note("homeassistant", discovery.trouble)
+            self.condition.note("homeassistant", discovery.trouble)
         self._stop: Stop | None = None
         self._told: set[str] = set()
         """What was said since a connection stood for a while: a broker refuses, or hangs up, often."""
@@ -95,14 +95,14 @@ class Publisher:
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
     @property
-    def failed(self) -> int:
-        """How many attempts to connect failed."""
-        return self._link.failed
+    def unheard(self) -> int:
+        """How many notes to the sender it has not heard yet."""
+        return self._inbox.qsize()
 
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._sender.start()
-        self._link.open()
+        self.link.open()
 
     def written(self, last: int) -> None:
         """Hear that the ledger holds verdicts up to this number."""
@@ -140,7 +140,7 @@ class Publisher:
             if hurry.is_set() and not hurried:
                 left = max(0.0, deadline - time.monotonic())
                 hurried, deadline = True, self._begin_to_stop(reason, min(left, QUICK_SECONDS))
-        self._link.close(max(_SLACK, deadline - time.monotonic()), will_speaks=not self._is_said_offline)
+        self.link.close(max(_SLACK, deadline - time.monotonic()), will_speaks=not self._is_said_offline)
 
     def _begin_to_stop(self, reason: str, timeout: float) -> float:
         now = time.monotonic()
@@ -161,10 +161,10 @@ class Publisher:
                 self._take(self._inbox.get(timeout=self._patience()))
             now = time.monotonic()
             # What the broker has answered while something held us up is not to be held against it.
-            if self._inbox.empty() and (away := self._link.tick(now)) is not None:
+            if self._inbox.empty() and (away := self.link.tick(now)) is not None:
                 self._lose(away)
             self.intake.step()
-            if self._link.connected:
+            if self.link.connected:
                 self._outbox.send(now)
             self._outbox.note_delivered()
         self._outbox.note_delivered()
@@ -173,7 +173,7 @@ class Publisher:
     def _take(self, note: Note) -> None:
         match note:
             case Heard():
-                self._hear(self._link.take(note))
+                self._hear(self.link.take(note))
             case Written(last):
                 self._outbox.written(last, time.monotonic())
             case Retain(name, message):
@@ -185,8 +185,8 @@ class Publisher:
             case Answer(name, reply):
                 self.intake.answer(name, reply)
             case Trouble(part, problem):
-                if self._condition.note(part, problem):
-                    self._outbox.retain("status", encode(self._condition.present()))
+                if self.condition.note(part, problem):
+                    self._outbox.retain("status", encode(self.condition.present()))
             case Stop():
                 self._stop = note
 
@@ -194,9 +194,9 @@ class Publisher:
         now = time.monotonic()
         match news:
             case Connected(allowed):
-                log.info("connected to broker %s; %d attempts failed since the start", self._broker, self._link.failed)
-                self._condition.note(_SIZE, "")  # Each connection has its own limit.
-                self._outbox.retain("status", encode(self._condition.present()))
+                log.info("connected to broker %s; %d attempts failed since the start", self._broker, self.link.failed)
+                self.condition.note(_SIZE, "")  # Each connection has its own limit.
+                self._outbox.retain("status", encode(self.condition.present()))
                 self._outbox.begin(allowed, now)
             case Away():
                 self._lose(news)
@@ -221,10 +221,10 @@ class Publisher:
 
     def _lose(self, away: Away) -> None:
         self._outbox.lose(time.monotonic())
-        if self._link.lasted:
+        if self.link.lasted:
             self._told.clear()
         self._tell(f"{away.reason}; judging goes on, verdicts wait in the ledger", logging.WARNING)
-        if problem := RIVAL if away.rival else CONTESTED if self._link.contested else "":
+        if problem := RIVAL if away.rival else CONTESTED if self.link.contested else "":
             self._take(Trouble("identity", problem))
 
     def _settle(self, packet: int, refused: str) -> None:
@@ -234,7 +234,7 @@ class Publisher:
         if self._discovery and name in self._elsewhere and refused in {"", FORBIDDEN}:  # noqa: SIM102 - shorter so
             if (then := self._discovery.landed(name)) is not None:
                 self._outbox.retain(name, then)
-        if self._link.lasts(time.monotonic()):
+        if self.link.lasts(time.monotonic()):
             self._take(Trouble("identity", ""))
         problem = not_taken(where, refused) if refused else ""
         if not name.startswith("reply/"):
@@ -250,12 +250,12 @@ class Publisher:
     def _publish(self, name: str, payload: bytes, manner: Manner) -> int | None:
         if not self._takes(name, len(payload), manner):
             return None
-        return int(self._link.publish(self._topic(name), payload, manner).mid)
+        return int(self.link.publish(self._topic(name), payload, manner).mid)
 
     def _takes(self, name: str, size: int, manner: Manner) -> bool:
         """Return whether the broker takes a message of so many bytes; if not, log and status say so."""
         where = self._topic(name)
-        if refused := self._link.too_large(where, size):
+        if refused := self.link.too_large(where, size):
             self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
         return not refused
 
@@ -268,20 +268,20 @@ class Publisher:
         if self._stop is None:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
-        done = self._link.connected is not None and self._outbox.is_empty and self._inbox.empty()
+        done = self.link.connected is not None and self._outbox.is_empty and self._inbox.empty()
         return done or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
         now = time.monotonic()
-        deadlines = [self._link.deadline, self._outbox.deadline(now), self._stop.deadline if self._stop else None]
+        deadlines = [self.link.deadline, self._outbox.deadline(now), self._stop.deadline if self._stop else None]
         due = [deadline for deadline in deadlines if deadline is not None] + [now] * self.intake.busy
         return max(0.0, min(due) - now) if due else None
 
     def _say_goodbye(self) -> None:
-        if not self._link.connected or self._stop is None:
+        if not self.link.connected or self._stop is None:
             return
-        status = encode(self._condition.gone(self._stop.reason))
-        goodbye = self._link.publish(self._topic("status"), status, STATE).mid
+        status = encode(self.condition.gone(self._stop.reason))
+        goodbye = self.link.publish(self._topic("status"), status, STATE).mid
         last = max(self._stop.last, time.monotonic() + _SLACK)
         answer = last_answer(goodbye, self._inbox, self._listen, last)
         if isinstance(answer, Acknowledged):  # Then it went on behind all that it had acknowledged.
@@ -292,7 +292,7 @@ class Publisher:
             self._is_said_offline = True
 
     def _listen(self, note: Note) -> Note | News | None:
-        return self._link.take(note) if isinstance(note, Heard) else note
+        return self.link.take(note) if isinstance(note, Heard) else note
 
     def _topic(self, name: str) -> str:
         return name if name in self._elsewhere else topic(self._device.site, self._device.id, name)

@@ -46,6 +46,12 @@ class Trigger(Protocol):
         Raises CameraError as `next`.
         """
 
+    def rest(self, timeout: float) -> Shot | None:
+        """Have nothing judged for `timeout` seconds, while the device cools; returns what is past its deadline.
+
+        Raises CameraError as `next`.
+        """
+
     def wake(self) -> None:
         """Have `next` return soon, where it would wait: somebody asks for something. Any thread may."""
 

@@ -48,6 +48,13 @@ class External:
         self._fired: deque[_Fired] = deque()
         """In order; to be touched by who holds the capture's lock."""
         self._is_woken = False
+        self.refused = 0
+        """Triggers that were not to be judged, for so many waited."""
+
+    @property
+    def waiting(self) -> int:
+        """How many have no verdict yet."""
+        return len(self._fired)
 
     @property
     def ended(self) -> bool:
@@ -63,6 +70,7 @@ class External:
             self._journal.note(name)
             is_crowded = sum(each.wish is not None for each in self._fired) >= MOST_WAITING
             reason = f"more than {MOST_WAITING} triggers wait for their verdict" if is_crowded else ""
+            self.refused += is_crowded
             wish = None if is_crowded else self._capture.expect(at + self._delay)
             self._fired.append(_Fired(name, at, at + self._patience, wish, reason))
             self._capture.changed.notify_all()
@@ -86,6 +94,17 @@ class External:
         if (shot := next(self.give_up(PAUSED), None)) is None:
             self._capture.check()
         return shot
+
+    def rest(self, timeout: float) -> Shot | None:
+        """Answer only who is past the deadline, see Trigger: others have their frames, and are judged afterwards."""
+        until = time.monotonic() + timeout
+        with self._capture.changed:
+            while (left := self._wait(until)) > 0:
+                if not self._fired:
+                    self._capture.check()
+                self._capture.changed.wait(left)
+            is_late = bool(self._fired) and time.monotonic() >= self._fired[0].deadline
+            return self._answer() if is_late else None
 
     def wake(self) -> None:
         """As in Trigger."""

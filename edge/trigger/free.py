@@ -59,6 +59,10 @@ class FreeRunning:
         self._capture.leave(timeout)
         self._told_at = time.monotonic()
 
+    def rest(self, timeout: float) -> None:
+        """Let frames go by, see Trigger."""
+        self.leave(timeout)
+
     def wake(self) -> None:
         """Do nothing, see Trigger: the next frame does it."""
 

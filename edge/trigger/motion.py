@@ -88,6 +88,10 @@ class MotionTriggered:
         self._before = None
         self._rest = Rest(self._config.settle_s, self._config.deadline_s)
 
+    def rest(self, timeout: float) -> None:
+        """Let frames go by, see Trigger: a part that came meanwhile shows in the next frame, unless it left again."""
+        self._frames.leave(timeout)
+
     def wake(self) -> None:
         """As in Trigger: the next frame does it."""
 

@@ -27,6 +27,7 @@ from edge.ledger.retention import Retention
 from edge.line import inspect
 from edge.mqtt.discovery import Discovery
 from edge.mqtt.publisher import Publisher
+from edge.outputs import Outputs
 from edge.runtime import open_interpreter
 from edge.settings import Settings
 from edge.sinks import Sinks
@@ -139,7 +140,14 @@ class Bench:
         self._classifier.cpu = 0.0
         with self._sinks() as (settings, sinks):
             capture = Capture(lambda: camera)
-            line = join(self._classifier, settings, capture=capture, trigger=FreeRunning(capture), sinks=sinks)
+            line = join(
+                self._classifier,
+                settings,
+                capture=capture,
+                trigger=FreeRunning(capture),
+                sinks=sinks,
+                outputs=Outputs(()),
+            )
             cpu, started = _cpu(), time.perf_counter()
             inspect(line, threading.Event())
             seconds, judge = time.perf_counter() - started, _cpu()["judge"]
@@ -163,7 +171,7 @@ class Bench:
             publisher = Publisher(self.config, boot_id, ledger, album, discovery)
             publisher.start()
             ledger.start(publisher.written)
-            _wait(lambda: publisher._link.connected is True)
+            _wait(lambda: publisher.link.connected is True)
             try:
                 yield (
                     Settings(self.config, folder),

@@ -1,0 +1,63 @@
+"""Opens what shows the daemon on the device itself: a file for `edge-inspect top`, and a port for Prometheus."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.live import door
+from edge.live.snapshot import FILE, Snapshot, glance
+from edge.state import state_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from socket import socket
+
+    from edge.config import Config
+    from edge.line import Line
+
+
+@contextmanager
+def shown(line: Line, config: Config) -> Iterator[None]:
+    """Let a line be looked at for a while. What cannot be opened the status names; judging goes on."""
+    with ExitStack() as stack:
+
+        def look() -> Snapshot:
+            return _snapshot(line, config)
+
+        def listen(part: str, remedy: str, place: Callable[[], socket], answer: door.Answer) -> None:
+            try:
+                stack.callback(door.Door(place(), answer).close)
+                problem = ""
+            except OSError as error:
+                problem = f"{remedy} ({error.strerror})"
+            line.sinks.publisher.report(part, problem)
+
+        path = state_dir(config) / FILE
+        remedy = f"edge-inspect top cannot look in: {path} cannot be made"
+        listen("top", remedy, lambda: door.at_file(path), door.tell(lambda: msgspec.json.encode(look())))
+        if port := config.prometheus.port:
+            from edge.live.metrics import text
+
+            remedy = f"port {port} of {door.HOST} cannot be used; set prometheus.port to a free one"
+            listen("prometheus", remedy, lambda: door.at_port(port), door.serve_metrics(lambda: text(look())))
+        yield
+
+
+def _snapshot(line: Line, config: Config) -> Snapshot:
+    publisher, silent = line.sinks.publisher, line.watchdog.silent
+    return Snapshot(
+        site=config.device.site,
+        device=config.device.id,
+        broker=f"{config.mqtt.host}:{config.mqtt.port}",
+        connected=bool(publisher.link.connected),
+        silent_s=None if math.isinf(silent) else round(silent, 3),
+        status=publisher.condition.present(),
+        info=line.info,
+        model=line.model,
+        health=line.tally.sum_up(),
+        last=[glance(event) for event in line.tally.last],
+    )

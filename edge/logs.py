@@ -1,0 +1,140 @@
+"""Where the program's log goes, and that what repeats itself does not fill it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+import sys
+import threading
+import time
+from collections import OrderedDict
+
+from edge import journal
+from edge.command import printable
+
+BURST = 5
+"""Lines of a kind in a window; of more than these only how many there were is told, when it ends."""
+WINDOW_SECONDS = 60.0
+_KINDS = 256
+"""How many are followed at once; the longest unheard goes first."""
+_NUMBERS = re.compile(r"\d+")
+_LONGEST_KIND = 200
+
+
+class _Kind:
+    """Lines that differ in numbers only, within one window."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.passed = 0
+        self.held: list[logging.LogRecord] = []
+        """The last that was held back, if any."""
+        self.count = 0
+        """How many were."""
+
+
+class Repeats:
+    """Decides which lines are said. Times are seconds on the monotonic clock; no I/O."""
+
+    def __init__(self) -> None:
+        self._kinds: OrderedDict[tuple[int, str], _Kind] = OrderedDict()
+
+    def look(self, record: logging.LogRecord, now: float) -> list[logging.LogRecord]:
+        """Return what is to be said now: of windows that are over, and the record itself unless it repeats."""
+        said = self.over(now)
+        name = (record.levelno, _NUMBERS.sub("#", record.getMessage()[:_LONGEST_KIND]))
+        kind = self._kinds.get(name)
+        if kind is None:
+            if len(self._kinds) >= _KINDS:
+                said += _summary(self._kinds.popitem(last=False)[1])
+            kind = self._kinds[name] = _Kind(now)
+        if kind.passed < BURST:
+            kind.passed += 1
+            return [*said, record]
+        kind.held, kind.count = [record], kind.count + 1
+        return said
+
+    def over(self, now: float) -> list[logging.LogRecord]:
+        """Return how often each line came that was held back in a window which is over."""
+        said = []
+        while self._kinds and now - next(iter(self._kinds.values())).began >= WINDOW_SECONDS:
+            said += _summary(self._kinds.popitem(last=False)[1])
+        return said
+
+    def due(self) -> float | None:
+        """Return when the first window with anything held back ends; None: there is none."""
+        held = (kind.began for kind in self._kinds.values() if kind.count)
+        began = next(held, None)
+        return None if began is None else began + WINDOW_SECONDS
+
+
+def _summary(kind: _Kind) -> list[logging.LogRecord]:
+    """Return the one record that stands for all that were held back."""
+    said = [copy.copy(record) for record in kind.held]
+    for each in said:
+        each.msg, each.args = f"{each.getMessage()} (the last of {kind.count} more like it)", ()
+    return said
+
+
+class Calm(logging.Handler):
+    """Hands on what is to be said to another handler, and the rest as a number when its time has come."""
+
+    def __init__(self, target: logging.Handler) -> None:
+        super().__init__()
+        self._target = target
+        self._repeats = Repeats()
+        self._timer: threading.Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, or count it. Held under the handler's lock."""
+        self._say(self._repeats.look(record, time.monotonic()))
+
+    def close(self) -> None:
+        """Say how often what was held back came."""
+        with self._locked():
+            self._say(self._repeats.over(float("inf")))
+        self._target.close()
+        super().close()
+
+    def _say(self, records: list[logging.LogRecord]) -> None:
+        for each in records:
+            self._target.handle(each)
+        due = self._repeats.due()
+        if due is None and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._timer is None:
+            self._timer = threading.Timer(max(0.0, due - time.monotonic()), self._wind_up)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _wind_up(self) -> None:
+        with self._locked():
+            self._timer = None
+            self._say(self._repeats.over(time.monotonic()))
+
+    def _locked(self) -> threading.RLock:
+        assert self.lock is not None  # noqa: S101 - for mypy: logging makes one
+        return self.lock
+
+
+class OneLine(logging.Formatter):
+    """Makes each record one line, whatever a stranger's file or a traceback puts into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As in Formatter."""
+        return printable(super().format(record))
+
+
+def set_up() -> None:
+    """Log to the journal where systemd started us, else to stderr; `logging.shutdown` ends it."""
+    handler: logging.Handler
+    if journal.reads(sys.stderr):
+        handler = journal.JournalHandler()
+        handler.setFormatter(OneLine("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(OneLine("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[Calm(handler)])
+    logging.getLogger("paho").setLevel(logging.WARNING)
