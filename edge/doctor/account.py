@@ -1,0 +1,98 @@
+"""Who will run the daemon, and what that user may reach."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from typing import TYPE_CHECKING
+
+from edge.doctor import units
+from edge.doctor.finding import ok, problem
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from edge.doctor.finding import Finding
+
+SERVICE = "edge-inspect"
+"""The user that the unit runs as, see systemd/."""
+
+
+class Account(Record, frozen=True, kw_only=True):
+    """A user with all groups."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+
+def of_daemon(root: Path) -> Account:
+    """Return the service's user where the service is installed, with the groups of its unit; else who asks."""
+    unit = next((each for each in units.show(root) if each.is_installed), None)
+    if unit is None:
+        return Account(name=_name(os.geteuid()), uid=os.geteuid(), groups=frozenset([os.getegid(), *os.getgroups()]))
+    name = unit.values.get("User") or "root"
+    extra = {found for group in unit.values.get("SupplementaryGroups", "").split() if (found := _group(group))}
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:  # DynamicUser: it is there while the service runs.
+        return Account(name=name, uid=-1, groups=frozenset(extra))
+    return Account(name=name, uid=entry.pw_uid, groups=frozenset([*os.getgrouplist(name, entry.pw_gid), *extra]))
+
+
+def may(account: Account, entry: os.stat_result, wanted: int) -> bool:
+    """Say whether a user may do `wanted`, bits of 4 (read), 2 (write), 1 (enter), by the mode of a file or folder."""
+    if account.uid == 0:
+        return True
+    if account.uid == entry.st_uid:
+        shift = 6
+    elif entry.st_gid in account.groups:
+        shift = 3
+    else:
+        shift = 0
+    return (stat.S_IMODE(entry.st_mode) >> shift) & wanted == wanted
+
+
+def judge_nodes(check: str, account: Account, nodes: Iterable[Path]) -> Iterator[Finding]:
+    """Judge whether a user may use devices' files; one finding for all of them."""
+    seen = [(node, entry) for node in nodes if (entry := _stat(node)) is not None]
+    closed = [(node, entry) for node, entry in seen if not may(account, entry, 6)]
+    if closed:
+        node, entry = closed[0]
+        group = _group_name(entry.st_gid)
+        remedy = f"usermod -aG {group} {account.name}, then start its session or service anew"
+        yield problem(check, f"user {account.name} may not use {node} (group {group})", remedy)
+    elif seen:
+        yield ok(check, f"user {account.name} may use {', '.join(str(node) for node, _ in seen[:3])}")
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
