@@ -22,6 +22,7 @@ _EXAMPLES = """examples:
   edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
   edge-inspect check --config device.toml --live      is this device ready?
   edge-inspect doctor --config device.toml            what is wrong here, and what mends it?
+  edge-inspect tune --bundle my-bundle                which runtime, with how many threads?
   edge-inspect baseline --config device.toml          learn what good parts look like here
   edge-inspect run --config device.toml               inspect until stopped
   edge-inspect ledger list --config device.toml       the last verdicts
@@ -40,6 +41,7 @@ _COMMANDS = {
     "once": _Command("judge pictures and print one JSON object a line", "edge.once"),
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
     "doctor": _Command("examine all that the device stands on; each finding has its remedy", "edge.doctor.command"),
+    "tune": _Command("find the runtime and the number of threads that judge a bundle fastest", "edge.tune.command"),
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),
     "demo": _Command("broker, daemon and a live table of verdicts, in one terminal", "edge.demo"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from accelerators import Standin
 
+    from edge.contract.bundle import Bundle
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
@@ -42,9 +44,9 @@ def plug(root: Path, **files: str) -> None:
         write(root, f"sys/bus/usb/devices/2-1/{name.replace('__', '/')}", f"{text}\n")
 
 
-def save(folder: Path) -> None:
-    """Write the sample bundle that the stand-in computes."""
-    found = samples()
+def save(folder: Path, bundle: Bundle | None = None) -> None:
+    """Write a bundle, by default the sample that the stand-in computes."""
+    found = bundle or samples()
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in found.files.items()}
     for name, content in found.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

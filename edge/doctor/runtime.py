@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,10 @@ from edge.doctor.machine import pages_hint
 from edge.errors import BundleError, RuntimeUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edge.contract.bundle import Bundle
     from edge.doctor.finding import Finding, Patient
-
-_PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
 
 def numpy(_: Patient) -> Iterator[Finding]:
@@ -44,13 +41,14 @@ def tflite_runtime(patient: Patient) -> Iterator[Finding]:
 def _engine(patient: Patient, name: str) -> Iterator[Finding]:
     import numpy as np
 
-    there = [each for each, package in _PACKAGES.items() if find_spec(package)]
+    from edge.runtime import find_engine, installed, version
+
+    there = installed()
     wanted = patient.config.runtime.engine if patient.config else "auto"
     if name not in there:
         yield judge_absence(name, wanted, there)
         return
     yield from judge_pairing(name, np.__version__)
-    from edge.runtime import find_engine, version
 
     try:
         find_engine(name)
@@ -60,7 +58,7 @@ def _engine(patient: Patient, name: str) -> Iterator[Finding]:
         yield ok(name, version(name))
 
 
-def judge_absence(name: str, wanted: str, there: list[str]) -> Finding:
+def judge_absence(name: str, wanted: str, there: Sequence[str]) -> Finding:
     """Judge an engine that is not installed, by what the configuration wants and what else there is."""
     if name == wanted or (wanted == "auto" and not there):
         return problem(name, f"it is not installed, and runtime.engine is {wanted}", f"pip install {_PIP[name]}")
