@@ -16,7 +16,7 @@ from edge.regions import places
 from edge.sections.runtime import Runtime
 from edge.sysfs import matching
 from edge.tune.choice import Setting
-from edge.tune.worker import Task
+from edge.tune.task import Task
 
 if TYPE_CHECKING:
     from edge.config import Config

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.tune.choice import Setting
-    from edge.tune.worker import Task
+    from edge.tune.task import Task
 
 ROUNDS = 3
 _LEAST_SECONDS = 0.2

@@ -18,9 +18,8 @@ from edge.contract.pictures import load_picture
 from edge.contract.preprocess import Region
 from edge.errors import RuntimeUnavailableError
 from edge.golden import EXPECTED, GOLDEN
-from edge.record import Record
-from edge.sections.runtime import Runtime  # noqa: TC001 - msgspec reads it
 from edge.tune.choice import Round
+from edge.tune.task import Task
 
 if TYPE_CHECKING:
     from edge.contract.bundle import Bundle
@@ -32,21 +31,6 @@ _FEWEST = 5
 """Frames, however slow."""
 _DRAWN = 4
 """Pictures to compare settings by, where the bundle has none."""
-
-
-class Task(Record, frozen=True, kw_only=True):
-    """What to measure."""
-
-    bundle: str
-    trusted_keys: tuple[str, ...]
-    runtime: Runtime
-    size: tuple[int, int]
-    """The camera's (height, width)."""
-    areas: tuple[tuple[float, float, float, float], ...]
-    """The regions of a frame: x, y, width, height."""
-    seconds: float
-    state: str
-    """A folder that remembers which models were probed."""
 
 
 def main() -> int:
