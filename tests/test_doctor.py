@@ -78,6 +78,11 @@ def refusing(_: Patient) -> Iterator[Finding]:
     raise BrokerError("the broker is away (so it is); look for it")
 
 
+def forbidden(_: Patient) -> Iterator[Finding]:
+    yield ok("first", "fine")
+    raise PermissionError(13, "no", "/secret")
+
+
 def leaving(_: Patient) -> Iterator[Finding]:
     yield ok("first", "fine")
     os._exit(0)
@@ -114,6 +119,11 @@ def test_what_goes_wrong_in_a_check_is_a_finding(function: str, words: list[str]
     assert all(word in last.says for word in words)
 
 
+def test_what_a_user_may_not_see_is_skipped() -> None:
+    """A folder that is closed to who asks is no problem of the device."""
+    assert planted("forbidden")[1] == Finding("it", "skipped", "/secret: this user may not look there; use sudo")
+
+
 def test_a_check_that_hangs_ends_in_time() -> None:
     """One that hangs, and has started what hangs, is ended with it; nothing of them is left."""
     before, files = children(), descriptors()
@@ -148,7 +158,7 @@ def test_without_a_configuration(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert result.returncode == 0, result.stdout
     assert result.stderr == ""
-    assert lines[0].startswith("ok      python          Python 3.")
+    assert lines[1].startswith("ok      python          Python 3.")
     assert any(line.startswith("ok      model           litert") for line in lines)
     assert not any("broker" in line and "ok " in line for line in lines)
     assert lines[-1].endswith(" skipped")
@@ -196,7 +206,8 @@ def test_the_first_problem_is_the_exit_code(
     findings = json.loads(result.stdout)["findings"]
     problems = [each["check"] for each in findings if each["state"] == "problem"]
     assert problems[0] == check
-    assert problems[-1] == "broker"
+    assert problems[-1] == "broker port"
+    assert "first mend: broker port" in [each["says"] for each in findings if each["check"] == "broker"]
     assert all(each["remedy"] for each in findings if each["state"] == "problem")
 
 

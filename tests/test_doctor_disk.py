@@ -11,7 +11,7 @@ from test_heat import write
 
 from edge.config import Config
 from edge.doctor import disk, mounts, service, units
-from edge.doctor.account import Account, judge_nodes, may
+from edge.doctor.account import Account, judge_nodes, judge_user, may
 from edge.doctor.finding import Patient
 from edge.ledger.claim import Claim
 from edge.sections.cameras import SyntheticConfig
@@ -114,6 +114,13 @@ def test_whose_turn_a_mode_is(tmp_path: Path) -> None:
         assert not may(owner, entry, 4)
     assert (may(member, entry, 4), may(member, entry, 6), may(NOBODY, entry, 7)) == (True, False, True)
     assert may(Account(name="root", uid=0, groups=frozenset()), entry, 7)
+
+
+def test_who_asks() -> None:
+    """Root and the daemon's user see all; another is told that he does not."""
+    assert states(judge_user(NOBODY, 0)) == [("user", "ok")]
+    assert states(judge_user(NOBODY, 65534)) == [("user", "ok")]
+    assert states(judge_user(NOBODY, 1000)) == [("user", "warning")]
 
 
 def test_device_files(tmp_path: Path) -> None:

@@ -125,7 +125,18 @@ def test_power_and_heat(tmp_path: Path, flags: str | None, expected: list[str]) 
 
 def test_no_sensor_is_no_finding() -> None:
     """Where nothing is known it is said to be unknown."""
-    assert states(power.judge_power(Heat(), None)) == [("power", "skipped"), ("temperature", "skipped")]
+    assert states(power.judge_power(Heat(), None, has_monitor=False)) == [
+        ("power", "skipped"),
+        ("temperature", "skipped"),
+    ]
+
+
+def test_a_monitor_without_a_memory(tmp_path: Path) -> None:
+    """Where the kernel has the voltage monitor alone, it tells of now."""
+    write(tmp_path, "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+    assert states(power.power(Patient(root=tmp_path)))[0] == ("power", "ok")
+    write(tmp_path, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
+    assert states(power.power(Patient(root=tmp_path)))[0] == ("power", "problem")
 
 
 @pytest.mark.parametrize(("milliamperes", "enabled", "state"), [(3000, 0, "warning"), (5000, 0, "ok"), (3000, 1, "ok")])

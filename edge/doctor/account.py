@@ -9,17 +9,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from edge.doctor import units
-from edge.doctor.finding import ok, problem
+from edge.doctor.finding import ok, problem, warning
 from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from edge.doctor.finding import Finding
-
-SERVICE = "edge-inspect"
-"""The user that the unit runs as, see systemd/."""
+    from edge.doctor.finding import Finding, Patient
 
 
 class Account(Record, frozen=True, kw_only=True):
@@ -28,6 +25,19 @@ class Account(Record, frozen=True, kw_only=True):
     name: str
     uid: int
     groups: frozenset[int]
+
+
+def user(patient: Patient) -> Iterator[Finding]:
+    """Whether who asks may see all that is examined."""
+    yield judge_user(of_daemon(patient.root), os.geteuid())
+
+
+def judge_user(account: Account, asking: int) -> Finding:
+    """Judge who asks, by what the daemon is or would be: others may not read its keys, verdicts and devices."""
+    if asking in {0, account.uid}:
+        return ok("user", f"asked by {_name(asking)}, the daemon is {account.name}'s")
+    remedy = "use sudo: what this user may not see is skipped, or seems a problem"
+    return warning("user", f"asked by {_name(asking)}, but the daemon is {account.name}'s", remedy)
 
 
 def of_daemon(root: Path) -> Account:

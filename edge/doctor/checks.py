@@ -33,8 +33,9 @@ def configuration(patient: Patient) -> Iterator[Finding]:
     yield ok("configuration", str(patient.path))
 
 
-CONFIGURATION = Check("configuration", "checks:configuration", ConfigError, 20)
+CONFIGURATION = Check("configuration", "checks:configuration", ConfigError, 20, needs=("numpy",))
 CHECKS = (
+    Check("user", "account:user"),
     Check("python", "machine:python"),
     Check("system", "machine:system"),
     Check("power", "power:power"),
@@ -49,21 +50,23 @@ CHECKS = (
     Check("litert", "runtime:litert", RuntimeUnavailableError, 30),
     Check("tflite-runtime", "runtime:tflite_runtime", RuntimeUnavailableError, 30),
     Check("bundle", "runtime:bundle", BundleError, 30, configured=True),
-    Check("model", "runtime:model", RuntimeUnavailableError, 90),
+    Check("model", "runtime:model", RuntimeUnavailableError, 90, needs=("numpy", "bundle")),
     Check("edge tpu usb", "edgetpu:usb", RuntimeUnavailableError),
     Check("edge tpu pcie", "edgetpu:pci", RuntimeUnavailableError),
     Check("libedgetpu", "edgetpu:library", RuntimeUnavailableError, 20),
-    Check("edge tpu", "edgetpu:probe", RuntimeUnavailableError, 100, configured=True),
+    Check("edge tpu", "edgetpu:probe", RuntimeUnavailableError, 100, configured=True, needs=("libedgetpu", "bundle")),
     Check("camera stack", "camera:stack", CameraError, 30, configured=True),
     Check("camera device", "camera:nodes", CameraError, configured=True),
-    Check("camera", "camera:frame", CameraError, 45, configured=True),
+    Check("camera", "camera:frame", CameraError, 45, configured=True, needs=("camera stack", "camera device")),
     Check("baseline", "disk:baseline", ConfigError, 20, configured=True),
     Check("pins", "pins:pins", ConfigError, 15, configured=True),
     Check("broker name", "broker:name", BrokerError, 15, configured=True),
-    Check("broker port", "broker:port", BrokerError, 15, configured=True),
+    Check("broker port", "broker:port", BrokerError, 15, configured=True, needs=("broker name",)),
     Check("certificates", "broker:files", BrokerError, 10, configured=True),
-    Check("broker tls", "broker:server", BrokerError, 20, configured=True),
-    Check("broker", "broker:login", BrokerError, 30, configured=True),
+    Check("broker tls", "broker:server", BrokerError, 20, configured=True, needs=("broker port", "certificates")),
+    Check(
+        "broker", "broker:login", BrokerError, 30, configured=True, needs=("broker port", "certificates", "broker tls")
+    ),
     Check("service", "service:service", DeployError, 10),
     Check("journal", "service:journal", DeployError),
 )

@@ -47,20 +47,26 @@ def _examined(
     checks: Iterable[Check], path: Path | None, tell: Callable[[Finding], None]
 ) -> Iterable[tuple[Check, Finding]]:
     patient = Patient(path=path)
+    bad: set[str] = set()
     for check in checks:
-        found = examine(check, patient) if patient.config or not check.configured else _left_out(check, path)
+        why = _why_not(check, patient, bad)
+        found = examine(check, patient) if why is None else [skipped(check.name, why)] if why else []
         for finding in found:
             tell(finding)
             yield check, finding
-        if check is CONFIGURATION and path and not any(finding.state == "problem" for finding in found):
+        if why or any(finding.state == "problem" for finding in found):
+            bad.add(check.name)
+        elif check is CONFIGURATION and path:
             from edge.config import load  # It just was loaded in a child, so that this is safe.
 
             patient = Patient(path=path, config=load(path))
 
 
-def _left_out(check: Check, path: Path | None) -> list[Finding]:
-    """Say that a check needs the configuration, if one was named: else nobody has asked for it."""
-    return [skipped(check.name, "it needs the configuration, which cannot be read")] if path else []
+def _why_not(check: Check, patient: Patient, bad: set[str]) -> str | None:
+    """Return why a check is left out, empty where nobody has asked for it; None if it is not."""
+    if check.configured and patient.config is None:
+        return "it needs the configuration, which cannot be read" if patient.path else ""
+    return next((f"first mend: {name}" for name in check.needs if name in bad), None)
 
 
 def _print(finding: Finding) -> None:

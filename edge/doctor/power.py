@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge import heat
 from edge.doctor.finding import ok, problem, skipped, warning
+from edge.sysfs import first_line, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +25,20 @@ _COOL = "give it a heat sink or a fan, or judge less often (trigger.rate)"
 def power(patient: Patient) -> Iterator[Finding]:
     """Under-voltage now and before, heat now and before, and what the supply has promised a Raspberry Pi 5."""
     flags = heat.throttled(patient.root)
-    yield from judge_power(heat.read(patient.root), flags)
+    yield from judge_power(heat.read(patient.root), flags, has_monitor=_has_monitor(patient.root))
     chosen = patient.root / "proc/device-tree/chosen/power"
     yield from judge_supply(_cell(chosen / "max_current"), _cell(chosen / "usb_max_current_enable"))
 
 
-def judge_power(now: Heat, flags: int | None) -> Iterator[Finding]:
-    """Judge a look at the device, and get_throttled, None where there is none."""
+def judge_power(now: Heat, flags: int | None, *, has_monitor: bool) -> Iterator[Finding]:
+    """Judge a look at the device, and get_throttled, None where there is none; a monitor tells of now alone."""
     before = (flags or 0) >> _BEFORE
     if now.weak:
         yield problem("power", "the supply is too weak now (under-voltage): cards and USB devices fail", _SUPPLY)
     elif before & heat.UNDER_VOLTAGE:
         yield warning("power", "the supply was too weak since the start (under-voltage)", _SUPPLY)
+    elif flags is None and has_monitor:
+        yield ok("power", "no under-voltage now")
     elif flags is None:
         yield skipped("power", "no firmware of a Raspberry Pi tells")
     else:
@@ -60,6 +63,10 @@ def judge_supply(limit_ma: int | None, usb_enabled: int | None) -> Iterator[Find
         yield warning("usb power", says, "use the 27 W supply, or a powered hub for the Edge TPU")
     else:
         yield ok("usb power", f"the supply promises {limit_ma} mA, USB ports give 1600 mA together")
+
+
+def _has_monitor(root: Path) -> bool:
+    return any(first_line(path / "name") == "rpi_volt" for path in matching(root, "sys/class/hwmon/hwmon*"))
 
 
 def _cell(path: Path) -> int | None:

@@ -57,7 +57,7 @@ def judge_unit(unit: Mapping[str, str]) -> Iterator[Finding]:
             "watchdog", f"{name} has no watchdog", "set WatchdogSec=30: a hang would last until somebody comes"
         )
     if unit.get("NRestarts", "0") not in {"0", ""}:
-        says = f"{name} started anew {unit['NRestarts']} times by itself"
+        says = f"{name} started anew by itself, so often: {unit['NRestarts']}"
         yield warning("restarts", says, f"journalctl -u {name} --grep='edge-inspect:' says why")
 
 

@@ -9,12 +9,13 @@ import signal
 import time
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from edge.contract.json import NOT_JSON
-from edge.doctor.finding import Finding, blame, problem, shorten
+from edge.doctor.finding import Finding, blame, problem, shorten, skipped
 from edge.errors import InspectError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Check(NamedTuple):
     seconds: float = 5.0
     configured: bool = False
     """Whether it needs the configuration."""
+    needs: tuple[str, ...] = ()
+    """Checks before it whose problem would only be told again."""
 
     def load(self) -> Callable[[Patient], Iterator[Finding]]:
         """Import it."""
@@ -76,6 +79,8 @@ def examine(check: Check, patient: Patient) -> list[Finding]:
 def _be_the_child(check: Check, patient: Patient, writes: int, log: int) -> None:
     """Examine, and end; whatever happens, nothing of the parent's runs on here."""
     try:
+        with suppress(OSError):  # Where memory is short the kernel takes this process, not the doctor.
+            Path("/proc/self/oom_score_adj").write_text("500", "ascii")
         os.setsid()  # A group of its own: whatever it starts ends with it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -91,6 +96,8 @@ def _be_the_child(check: Check, patient: Patient, writes: int, log: int) -> None
 def _findings(check: Check, patient: Patient) -> Iterator[Finding]:
     try:
         yield from check.load()(patient)
+    except PermissionError as error:
+        yield skipped(check.name, f"{error.filename}: this user may not look there; use sudo")
     except InspectError as error:
         yield blame(check.name, error, "see the README")
     except Exception as error:  # noqa: BLE001 - one check that fails must not end the others
