@@ -54,9 +54,10 @@ def _examined(
         for finding in found:
             tell(finding)
             yield check, finding
-        if why or any(finding.state == "problem" for finding in found):
+        is_bad = any(finding.state == "problem" for finding in found)
+        if is_bad or (why and patient.config):
             bad.add(check.name)
-        elif check is CONFIGURATION and path:
+        if check is CONFIGURATION and path and not (is_bad or why):
             from edge.config import load  # It just was loaded in a child, so that this is safe.
 
             patient = Patient(path=path, config=load(path))
