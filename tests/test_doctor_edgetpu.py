@@ -108,7 +108,8 @@ def test_whose_library_it_is(package: str, state: str) -> None:
     """Google's own package is for a runtime that no device has any more; the community's name theirs."""
     status = f"Package: libc6\nVersion: 2\n\nPackage: libedgetpu1-std\nStatus: x\nVersion: {package}\n"
     assert edgetpu.debian_version(status if package else "Package: libedgetpu-dev\nVersion: 1\n") == package
-    assert states(edgetpu.judge_library("libedgetpu.so.1", package)) == [("libedgetpu", state)]
+    assert states(edgetpu.judge_library("libedgetpu.so.1", package, wanted=True)) == [("libedgetpu", state)]
+    assert edgetpu.judge_library("libedgetpu.so.1", package, wanted=False).state != "problem"
 
 
 def test_a_library_that_is_missing(tmp_path: Path, standin: Standin) -> None:

@@ -6,11 +6,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge import __version__, clock
 from edge.command import printable, to_path
 from edge.doctor.checks import CHECKS, CONFIGURATION
 from edge.doctor.finding import Finding, Patient, skipped
-from edge.doctor.ward import as_json, examine
+from edge.doctor.ward import examine
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = [(check, finding) for check, finding in _examined(CHECKS, arguments.config, tell)]
     findings = [finding for _, finding in found]
     if arguments.json:
-        print(as_json(findings, version=__version__, time=clock.now()))
+        said = {"findings": findings, "version": __version__, "time": clock.now()}
+        print(msgspec.json.encode(said).decode())
     else:
         print(summary(findings))
     return next((check.kind.exit_code for check, finding in found if finding.state == "problem"), 0)

@@ -100,11 +100,12 @@ def library(patient: Patient) -> Iterator[Finding]:
         loaded = ctypes.CDLL(name)
     except OSError as error:
         says = shorten(f"{name} does not load ({error})")
-        yield problem("libedgetpu", says, _COMMUNITY) if _is_wanted(patient) else skipped("libedgetpu", says)
+        unused = skipped("libedgetpu", f"{name} does not load, and no Edge TPU is configured")
+        yield problem("libedgetpu", says, _COMMUNITY) if _is_wanted(patient) else unused
         return
     version = _version(loaded)
     package = debian_version(text(patient.root / "var/lib/dpkg/status")) if "/" not in name else ""
-    yield judge_library(f"{name} {version}".strip(), package)
+    yield judge_library(f"{name} {version}".strip(), package, wanted=_is_wanted(patient))
 
 
 def _version(loaded: ctypes.CDLL) -> str:
@@ -126,13 +127,14 @@ def debian_version(status: str) -> str:
     return ""
 
 
-def judge_library(says: str, package: str) -> Finding:
+def judge_library(says: str, package: str, *, wanted: bool) -> Finding:
     """Judge a library by its package: Google's own, which is for TensorFlow 2.5, has a bare 16.0.
 
     It dies of SIGSEGV with tflite-runtime from 2.12 on and with LiteRT; the community's name their TensorFlow (tf2.17).
     """
     if package and "tf" not in package.lower():
-        return problem("libedgetpu", f"{says}, package {package}: crashes with any runtime of today", _COMMUNITY)
+        says = f"{says}, package {package}: crashes with any runtime of today"
+        return (problem if wanted else warning)("libedgetpu", says, _COMMUNITY)
     return ok("libedgetpu", f"{says}, package {package}" if package else says)
 
 

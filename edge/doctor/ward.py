@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -43,7 +43,7 @@ class Check(NamedTuple):
     """`module:function` in edge.doctor, which yields findings about a Patient. It is imported in the child."""
     kind: type[InspectError] = InspectError
     """What a problem of it is, for the exit code."""
-    seconds: float = 5.0
+    seconds: float = 10.0
     configured: bool = False
     """Whether it needs the configuration."""
     needs: tuple[str, ...] = ()
@@ -163,8 +163,3 @@ def _how_it_ended(check: Check, status: int | None, last: str, *, finished: bool
     elif not finished:
         how = f"died of signal {-status} ({signal.strsignal(-status)})" if status < 0 else "ended before it was done"
         yield problem(check.name, f"the check {how}{words}", "a library or driver crashes: reinstall what it looks at")
-
-
-def as_json(findings: list[Finding], **more: Any) -> str:
-    """Return findings, and what else is known, as one JSON object."""
-    return msgspec.json.encode({"findings": findings, **more}).decode()
