@@ -187,6 +187,27 @@ def test_a_device_that_is_well(tmp_path: Path, broker: Broker, demo_bundle: Path
     assert not (tmp_path / "state").exists()
 
 
+def test_a_numpy_that_crashes_does_not_take_doctor_with_it(tmp_path: Path) -> None:
+    """One that is made for another processor is the one problem; what stands on it waits, the machine is examined."""
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    config = tmp_path / "device.toml"
+    config.write_text('bundle = "x"\n[camera]\nkind = "synthetic"\n')
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        inspect_command("doctor", "--config", config, "--json"),
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    findings = json.loads(result.stdout)["findings"]
+    assert [each["check"] for each in findings if each["state"] == "problem"] == ["numpy"]
+    assert "signal 4" in next(each["says"] for each in findings if each["check"] == "numpy")
+    assert result.returncode == 6
+    assert {"python", "memory", "journal"} <= {each["check"] for each in findings}
+
+
 @pytest.mark.parametrize(
     ("broken", "code", "check"),
     [
