@@ -121,7 +121,7 @@ def test_the_table_and_the_lines_to_paste(tmp_path: Path, demo_bundle: Path) -> 
 
 def test_at_the_cameras_size_with_its_regions(tmp_path: Path, demo_bundle: Path) -> None:
     """A frame has the camera's size, and all regions of it are judged; what [runtime] says besides stays."""
-    camera = {"kind": "synthetic", "width": 320, "height": 200}
+    camera = {"kind": "synthetic", "width": 320, "height": 200, "rotate": 90}
     areas = [{"name": "tray", "rows": 2, "columns": 2}]
     more = {"regions": areas, "runtime": {"invoke_deadline_ms": 500}}
     config = write_config(tmp_path / "device.toml", bundle=demo_bundle, camera=camera, mqtt={}, **more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import time
@@ -81,6 +82,7 @@ def _be_the_child(check: Check, patient: Patient, writes: int, log: int) -> None
     try:
         with suppress(OSError):  # Where memory is short the kernel takes this process, not the doctor.
             Path("/proc/self/oom_score_adj").write_text("500", "ascii")
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # A crash is told; its memory image would fill the card.
         os.setsid()  # A group of its own: whatever it starts ends with it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         nothing = os.open(os.devnull, os.O_RDONLY)

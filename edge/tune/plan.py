@@ -55,6 +55,7 @@ class Plan(Record, frozen=True, kw_only=True):
             trusted_keys=self.config.trusted_keys if self.config else (),
             runtime=applied(self.base, setting),
             size=self.size,
+            rotate=self.config.camera.rotate if self.config else 0,
             areas=tuple((area.x, area.y, area.width, area.height) for area in areas),
             seconds=seconds,
             state=self.state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge.contract.preprocess import Rotation  # noqa: TC001 - msgspec reads it
 from edge.record import Record
 from edge.sections.runtime import Runtime  # noqa: TC001 - msgspec reads it
 
@@ -14,6 +15,8 @@ class Task(Record, frozen=True, kw_only=True):
     runtime: Runtime
     size: tuple[int, int]
     """The camera's (height, width)."""
+    rotate: Rotation
+    """Degrees clockwise, by which a frame is turned."""
     areas: tuple[tuple[float, float, float, float], ...]
     """The regions of a frame: x, y, width, height."""
     seconds: float

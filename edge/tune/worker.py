@@ -23,7 +23,7 @@ from edge.tune.task import Task
 
 if TYPE_CHECKING:
     from edge.contract.bundle import Bundle
-    from edge.contract.preprocess import Pixels
+    from edge.contract.preprocess import Pixels, Rotation
 
 _SETTLING_SECONDS = 60.0
 _WARMING = 3
@@ -66,19 +66,19 @@ def _measured(classifier: Classifier, task: Task) -> Round:
     frame = _filled(compared[0], *task.size)
     areas = [Region(*area) for area in task.areas]
     for _ in range(_WARMING):
-        _timed(classifier, frame, areas)
+        _timed(classifier, frame, areas, task.rotate)
     end = time.perf_counter() + task.seconds
     times: list[tuple[float, float]] = []
     while len(times) < _FEWEST or time.perf_counter() < end:
-        times.append(_timed(classifier, frame, areas))
+        times.append(_timed(classifier, frame, areas, task.rotate))
     whole, invokes = zip(*times, strict=True)
     return Round(frames=whole, invokes=invokes, scores=scores, memory_mib=_memory_mib())
 
 
-def _timed(classifier: Classifier, frame: Pixels, areas: list[Region]) -> tuple[float, float]:
+def _timed(classifier: Classifier, frame: Pixels, areas: list[Region], rotate: Rotation) -> tuple[float, float]:
     """Judge a frame's regions; return how long that took, and the interpreter's part, in milliseconds."""
     began = time.perf_counter()
-    invoked = sum(classifier.classify(frame, region=area).invoke_ms for area in areas)
+    invoked = sum(classifier.classify(frame, region=area, rotate=rotate).invoke_ms for area in areas)
     return (time.perf_counter() - began) * 1e3, invoked
 
 
