@@ -88,6 +88,11 @@ def leaving(_: Patient) -> Iterator[Finding]:
     os._exit(0)
 
 
+def killed(_: Patient) -> Iterator[Finding]:
+    yield ok("first", "fine")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def chatty(_: Patient) -> Iterator[Finding]:
     os.write(2, b"x" * 1_000_000)
     for number in range(3000):
@@ -107,6 +112,7 @@ def test_findings_come_through() -> None:
         ("crashing", ["signal 11", '"about to read nothing"']),
         ("failing", ["ZeroDivisionError: no way"]),
         ("refusing", ["the broker is away"]),
+        ("killed", ["was killed"]),
         ("leaving", ["ended before it was done"]),
     ],
 )
@@ -127,9 +133,9 @@ def test_what_a_user_may_not_see_is_skipped() -> None:
 def test_a_check_that_hangs_ends_in_time() -> None:
     """One that hangs, and has started what hangs, is ended with it; nothing of them is left."""
     before, files = children(), descriptors()
-    found = planted("hanging", seconds=1.0)
+    found = planted("hanging", seconds=3.0)
     assert found[0] == ok("first", "fine")
-    assert (found[1].state, found[1].says) == ("problem", "no answer within 1 s")
+    assert (found[1].state, found[1].says) == ("problem", "no answer within 3 s")
     assert children().keys() == before.keys()
     assert descriptors() == files
 

@@ -63,7 +63,7 @@ CHECKS = (
     Check("broker name", "broker:name", BrokerError, 15, configured=True),
     Check("broker port", "broker:port", BrokerError, 15, configured=True, needs=("broker name",)),
     Check("certificates", "broker:files", BrokerError, 10, configured=True),
-    Check("broker tls", "broker:server", BrokerError, 20, configured=True, needs=("broker port", "certificates")),
+    Check("broker tls", "broker:server", BrokerError, 30, configured=True, needs=("broker port", "certificates")),
     Check(
         "broker", "broker:login", BrokerError, 30, configured=True, needs=("broker port", "certificates", "broker tls")
     ),

@@ -132,8 +132,9 @@ def _readable(descriptor: int, seconds: float) -> bool:
 
 def _end(child: int, reads: int) -> int | None:
     """End the child and what it started; return how it ended, as os.waitstatus_to_exitcode; None if it did not."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # Both: it may not have its group yet.
+        with suppress(ProcessLookupError):
+            kill(child, signal.SIGKILL)
     deadline = time.monotonic() + _DYING_SECONDS
     # The pipe's end comes with the process': nothing to poll for.
     while _readable(reads, deadline - time.monotonic()):
@@ -161,7 +162,9 @@ def _how_it_ended(check: Check, status: int | None, last: str, *, finished: bool
     words = f'; its last words: "{last}"' if last else ""
     if status is None:
         says = f"no answer within {check.seconds:g} s{words}"
-        yield problem(check.name, says, "what it looks at hangs: its driver, disk or network; restart the device")
+        yield problem(check.name, says, "what it looks at hangs: a driver, a disk, the network; restart the device")
+    elif status == -signal.SIGKILL and not finished:  # No library does that.
+        yield problem(check.name, f"the check was killed{words}", "memory is short: stop other programs")
     elif not finished:
         how = f"died of signal {-status} ({signal.strsignal(-status)})" if status < 0 else "ended before it was done"
         yield problem(check.name, f"the check {how}{words}", "a library or driver crashes: reinstall what it looks at")

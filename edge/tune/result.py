@@ -54,11 +54,9 @@ class Result(Record, frozen=True, kw_only=True):
         if self.best is None:
             return ""
         setting = self.best.setting
-        first = {"engine": setting.engine, "threads": setting.threads}
-        chip = {"accelerator"} if self.base.accelerator != setting.accelerator else set()
-        kept = msgspec.to_builtins(applied(self.base, setting))
-        kept |= {name: getattr(setting, name) for name in chip}
-        return "\n".join(["[runtime]", *(f"{key} = {json.dumps(value)}" for key, value in (kept | first).items())])
+        # What has its default is left out of it, but what was chosen is to be seen.
+        values = {**msgspec.to_builtins(applied(self.base, setting)), **msgspec.to_builtins(setting)}
+        return "\n".join(["[runtime]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
 
     def as_text(self) -> str:
         """Return it for people."""
