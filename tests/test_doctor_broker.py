@@ -165,6 +165,14 @@ def test_the_devices_own_files(tmp_path: Path, authority: Authority) -> None:
     assert states(examined.files(patient(tmp_path))) == [("certificates", "skipped")]
 
 
+def test_what_systemd_hands_over(tmp_path: Path) -> None:
+    """A credential of a service that does not run is no problem; nothing can be said of it before."""
+    secret = examined.CREDENTIALS / "edge-inspect.service" / "mqtt-password"
+    stopped = patient(tmp_path, username="a", password_file=secret)
+    assert states(examined.files(stopped)) == [("certificates", "skipped")]
+    assert states(examined.login(stopped)) == [("broker", "skipped")]
+
+
 def test_the_login_is_acknowledged(tmp_path: Path, broker: Broker) -> None:
     """A broker that lets us in acknowledges a message, also where its rules forbid it."""
     assert states(examined.login(patient(tmp_path, port=broker.port))) == [("broker", "ok")]

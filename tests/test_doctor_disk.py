@@ -130,7 +130,15 @@ def test_device_files(tmp_path: Path) -> None:
     node.chmod(0o660)
     (found,) = judge_nodes("camera device", NOBODY, [node])
     assert found.state == "problem"
-    assert "usermod -aG" in found.remedy
+    # Nobody becomes a member of root's group, nor of one that may not use it either.
+    assert ("udev" in found.remedy) == (node.stat().st_gid == 0)
+    if os.geteuid() == 0:
+        os.chown(node, -1, NOBODY.uid - 1)
+        (found,) = judge_nodes("camera device", NOBODY, [node])
+        assert f"usermod -aG {NOBODY.uid - 1} nobody" in found.remedy
+    node.chmod(0o600)
+    (found,) = judge_nodes("camera device", NOBODY, [node])
+    assert "udev" in found.remedy
     node.chmod(0o666)
     assert states(judge_nodes("camera device", NOBODY, [node])) == [("camera device", "ok")]
     assert list(judge_nodes("camera device", NOBODY, [tmp_path / "none"])) == []

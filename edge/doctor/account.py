@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from edge.doctor.finding import Finding, Patient
 
+_GROUPS = stat.S_IRGRP | stat.S_IWGRP
+RULES = "install the udev rules of systemd/ (udevadm control --reload), and plug it in again or restart"
+
 
 class Account(Record, frozen=True, kw_only=True):
     """A user with all groups."""
@@ -73,11 +76,17 @@ def judge_nodes(check: str, account: Account, nodes: Iterable[Path]) -> Iterator
     closed = [(node, entry) for node, entry in seen if not may(account, entry, 6)]
     if closed:
         node, entry = closed[0]
-        group = _group_name(entry.st_gid)
-        remedy = f"usermod -aG {group} {account.name}, then start its session or service anew"
-        yield problem(check, f"user {account.name} may not use {node} (group {group})", remedy)
+        yield problem(check, f"user {account.name} may not use {node}", _way_in(account, entry))
     elif seen:
         yield ok(check, f"user {account.name} may use {', '.join(str(node) for node, _ in seen[:3])}")
+
+
+def _way_in(account: Account, entry: os.stat_result) -> str:
+    """Return how a user gets to use a device: never by becoming a member of root's group."""
+    group = _group_name(entry.st_gid)
+    if entry.st_gid == 0 or entry.st_gid in account.groups or entry.st_mode & _GROUPS != _GROUPS:
+        return RULES
+    return f"usermod -aG {group} {account.name}, then start its session or service anew"
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from datetime import datetime, timedelta
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from edge.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cryptography import x509
 
@@ -28,6 +28,8 @@ _SOON = timedelta(days=30)
 _NEW = "edge-deploy certify makes a new one; then edge-deploy push"
 _NEW_BROKER = "edge-deploy broker makes a new one; mosquitto takes it with SIGHUP"
 _CLOCK = "set the clock (timedatectl set-ntp true); if it is right, the clock of who made the certificate was not"
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd puts what LoadCredential= names; its access rules there are more than a mode."""
 _TOPIC = "edge-inspect/mark"
 """Nobody subscribes to this; an acknowledgement that forbids it is one too."""
 
@@ -74,12 +76,15 @@ def judge_connection(mqtt: Mqtt, error: OSError) -> Finding:
 def files(patient: Patient) -> Iterator[Finding]:
     """Whether the files that [mqtt] names can be used, by the daemon's user too, and how long they last."""
     mqtt = patient.configured.mqtt
+    if absent := _not_handed_over(mqtt):
+        yield skipped("certificates", absent)
+        return
     from edge.mqtt.broker import make_client
 
     make_client(mqtt, "edge-inspect-doctor")  # Raises ConfigError, which names the files.
     account = of_daemon(patient.root)
     for path in filter(None, (mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file)):
-        if not may(account, path.stat(), 4):
+        if CREDENTIALS not in path.parents and not may(account, path.stat(), 4):
             remedy = f"chgrp it to a group of {account.name}, and chmod g+r"
             yield problem("certificates", f"user {account.name} may not read {path}", remedy)
     for secret in filter(None, (mqtt.password_file, mqtt.key_file)):
@@ -90,6 +95,13 @@ def files(patient: Patient) -> Iterator[Finding]:
             yield judge_dates("certificates", str(dated), _earliest(dated), clock.now(), remedy)
     if not mqtt.tls:
         yield skipped("certificates", "mqtt.tls is false: what is sent can be read, and changed, on the way")
+
+
+def _not_handed_over(mqtt: Mqtt) -> str:
+    """Say that a file is one that systemd hands to the service, and only while that runs; empty if none is."""
+    named = (mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+    absent = next((path for path in named if path and CREDENTIALS in path.parents and not path.exists()), None)
+    return f"{absent} is there while the service runs only: start it, then ask again" if absent else ""
 
 
 def _earliest(path: Path) -> x509.Certificate:
@@ -124,7 +136,7 @@ def server(patient: Patient) -> Iterator[Finding]:
     from cryptography import x509
 
     try:
-        shown = _shown_certificate(mqtt)
+        shown, doubt = _shown_certificate(mqtt), _verification(mqtt)
     except OSError as error:
         says = shorten(f"{mqtt.host}:{mqtt.port} makes no TLS handshake ({error})")
         yield problem("broker tls", says, "does this port expect TLS, 1.2 at least? See mqtt.tls and mqtt.port")
@@ -132,7 +144,7 @@ def server(patient: Patient) -> Iterator[Finding]:
     yield judge_dates(
         "broker tls", "the broker's certificate", x509.load_der_x509_certificate(shown), clock.now(), _NEW_BROKER
     )
-    yield judge_verification(mqtt, _verification(mqtt))
+    yield judge_verification(mqtt, doubt)
 
 
 def _shown_certificate(mqtt: Mqtt) -> bytes:
@@ -178,6 +190,9 @@ def judge_verification(mqtt: Mqtt, error: ssl.SSLError | None) -> Finding:
 def login(patient: Patient) -> Iterator[Finding]:
     """Whether the broker lets the device in and acknowledges a message."""
     config = patient.configured
+    if absent := _not_handed_over(config.mqtt):
+        yield skipped("broker", absent)
+        return
     from edge.mqtt.broker import address, log_in, log_out, make_client
 
     client = make_client(config.mqtt, f"edge-inspect-check-{config.device.id}")

@@ -186,6 +186,8 @@ def _folder(patient: Patient) -> Path:
     config = patient.configured
     if config.state_dir:
         return config.state_dir
+    if patient.path and (own := OF_THE_SERVICE / patient.path.stem).is_dir():  # One service of several cameras.
+        return own
     return OF_THE_SERVICE if OF_THE_SERVICE.is_dir() else default_state_dir()
 
 

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edge.accelerator import coral
-from edge.doctor.account import judge_nodes, of_daemon
+from edge.doctor.account import RULES, judge_nodes, of_daemon
 from edge.doctor.disk import daemon_runs
 from edge.doctor.finding import ok, problem, shorten, skipped, warning
 from edge.errors import RuntimeUnavailableError
@@ -25,7 +25,6 @@ _PCI = ("0x1ac1", "0x089a")
 _USB_3_MBIT = 5000
 _MOST_USB_2_MA = 500
 _COMMUNITY = "install the build for this runtime (feranick/libedgetpu), and the runtime that belongs to it"
-_UDEV = 'a udev rule ATTR{power/control}="on" for it (systemd/ has one)'
 
 
 def usb(patient: Patient) -> Iterator[Finding]:
@@ -36,7 +35,7 @@ def usb(patient: Patient) -> Iterator[Finding]:
     for folder in folders:
         yield from judge_usb(folder.name, first_line(folder / "speed"), first_line(folder / "bMaxPower"))
         if first_line(folder / "power/control") == "auto":
-            yield warning("edge tpu sleep", f"{folder.name} may be suspended when it is idle", _UDEV)
+            yield warning("edge tpu sleep", f"{folder.name} may be suspended when it is idle", RULES)
     if folders:
         yield from judge_nodes("edge tpu access", of_daemon(patient.root), coral.find(patient.root))
 
