@@ -22,6 +22,8 @@ _EXAMPLES = """examples:
   edge-inspect demo                                   see it work, without camera or broker
   edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
   edge-inspect check --config device.toml --live      is this device ready?
+  edge-inspect doctor --config device.toml            what is wrong here, and what mends it?
+  edge-inspect tune --bundle my-bundle                which runtime, with how many threads?
   edge-inspect preview --config device.toml           set the camera up: focus, light, regions
   edge-inspect baseline --config device.toml          learn what good parts look like here
   edge-inspect run --config device.toml               inspect until stopped
@@ -41,6 +43,8 @@ _COMMANDS = {
     "run": _Command("inspect until SIGTERM, Ctrl-C or the camera's last frame", "edge.run"),
     "once": _Command("judge pictures and print one JSON object a line", "edge.once"),
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
+    "doctor": _Command("examine all that the device stands on; each finding has its remedy", "edge.doctor.command"),
+    "tune": _Command("find the runtime and the number of threads that judge a bundle fastest", "edge.tune.command"),
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
     "preview": _Command("show the live picture on a local page, to set a camera up", "edge.preview.command"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),

@@ -53,8 +53,8 @@ def check(path: Path, *, live: bool) -> None:
     bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
     print(f"ok  bundle         {bundle.manifest.name!r} {bundle.sha256[:12]}, {len(bundle.manifest.labels)} labels")
     folder = state_dir(config)
-    print(f"ok  ledger         {_ledger(folder)}")
-    print(f"ok  baseline       {_baseline(config, folder)}")
+    print(f"ok  ledger         {ledger_state(folder)}")
+    print(f"ok  baseline       {baseline_state(config, folder)}")
     classifier = Classifier(bundle, config.runtime, state_dir=folder)
     height, width = classifier.input_size
     tiles = bundle.manifest.preprocess.tiles
@@ -65,7 +65,7 @@ def check(path: Path, *, live: bool) -> None:
         print(f"ok  golden frames  {check_golden(classifier, bundle)} give the expected scores")
     _check_accelerator(classifier)
     if live:
-        print(f"ok  camera         {_one_frame(config.camera)}")
+        print(f"ok  camera         {one_frame(config.camera)}")
         _check_broker(config)
 
 
@@ -80,7 +80,7 @@ def _check_accelerator(classifier: Classifier) -> None:
         classifier.close()
 
 
-def _ledger(folder: Path) -> str:
+def ledger_state(folder: Path) -> str:
     """Say what waits in a ledger, while its daemon runs too; raises LedgerError if it cannot be read."""
     from edge.ledger.ledger import FILE
     from edge.ledger.reading import opened
@@ -94,7 +94,7 @@ def _ledger(folder: Path) -> str:
         raise LedgerError(f"{error}; the daemon's next start repairs it, and keeps the file beside it") from error
 
 
-def _baseline(config: configs.Config, folder: Path) -> str:
+def baseline_state(config: configs.Config, folder: Path) -> str:
     """Say what the guard compares frames with; raises DataError if it can compare none."""
     from edge.guard.baseline_file import FILE, read
 
@@ -106,7 +106,8 @@ def _baseline(config: configs.Config, folder: Path) -> str:
     return f"{baseline.frames} frames of {baseline.width}x{baseline.height} pixels"
 
 
-def _one_frame(config: CameraConfig) -> str:
+def one_frame(config: CameraConfig) -> str:
+    """Say that a camera gives a frame; raises CameraError if it does not."""
     capture = Capture(partial(open_camera, config))
     try:
         capture.wait_until_open()

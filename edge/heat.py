@@ -21,7 +21,7 @@ _COLDEST = -40.0
 """A PCIe Edge TPU that has shut itself down reads as less."""
 _LONGEST_REST = 5.0
 """Seconds. A process that was stopped for minutes was not at work all that time."""
-_UNDER_VOLTAGE, _THROTTLED, _SOFT_LIMIT = 1 << 0, 1 << 2, 1 << 3
+UNDER_VOLTAGE, THROTTLED, SOFT_LIMIT = 1 << 0, 1 << 2, 1 << 3
 """`vcgencmd get_throttled`: what is so now. What was so once since the start stands 16 bits higher."""
 
 
@@ -53,14 +53,20 @@ def read(root: Path = Path("/")) -> Heat:
     """Look at the device whose /sys is below `root`."""
     zone = _hottest(matching(root, "sys/class/thermal/thermal_zone*"))
     chip = _hottest(matching(root, "sys/class/apex/apex_*"))
-    flags = _flags(root)
+    flags = throttled(root) or 0
     return Heat(
         cpu=zone and zone[0],
         chip=chip and chip[0],
         chip_limits=_limits(chip[1]) if chip else _CHIP_LIMITS,
-        slowed=bool(flags & (_THROTTLED | _SOFT_LIMIT)),
-        weak=bool(flags & _UNDER_VOLTAGE) or _has_voltage_alarm(root),
+        slowed=bool(flags & (THROTTLED | SOFT_LIMIT)),
+        weak=bool(flags & UNDER_VOLTAGE) or _has_voltage_alarm(root),
     )
+
+
+def throttled(root: Path) -> int | None:
+    """Return what `vcgencmd get_throttled` says where the Raspberry Pi's kernel has it as a file; None elsewhere."""
+    found = (integer(path, 16) for path in matching(root, "sys/devices/platform/soc*/soc*firmware/get_throttled"))
+    return next((value for value in found if value is not None), None)
 
 
 class Brake:
@@ -121,12 +127,6 @@ def _limits(chip: Path) -> tuple[float, ...]:
     found = [_celsius(chip / f"trip_point{number}_temp") for number in range(len(_CHIP_LIMITS))]
     known = tuple(sorted(limit for limit in found if limit))
     return known or _CHIP_LIMITS
-
-
-def _flags(root: Path) -> int:
-    """Read what `vcgencmd get_throttled` says where the Raspberry Pi's kernel has it as a file; 0 elsewhere."""
-    found = (integer(path, 16) for path in matching(root, "sys/devices/platform/soc*/soc*firmware/get_throttled"))
-    return next((value for value in found if value is not None), 0)
 
 
 def _has_voltage_alarm(root: Path) -> bool:

@@ -12,7 +12,7 @@ import importlib
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from edge.contract import storage
 from edge.errors import BundleError, RuntimeUnavailableError, by_exit_code
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 log = logging.getLogger(__name__)
+
+EngineName: TypeAlias = Literal["litert", "tflite-runtime"]
 
 _MODULES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 _PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
@@ -146,6 +148,14 @@ def version(engine: str) -> str:
     except ModuleNotFoundError:
         package = None
     return f"{_PACKAGES[engine]} {getattr(package, '__version__', 'of unknown version')}"
+
+
+def installed() -> list[EngineName]:
+    """Return the engines whose packages are there, without loading them, in the order of `auto`."""
+    from importlib.util import find_spec  # No start needs it.
+
+    names: tuple[EngineName, ...] = ("litert", "tflite-runtime")
+    return [name for name in names if find_spec(_MODULES[name].partition(".")[0])]
 
 
 def find_engine(engine: str) -> tuple[str, Any]:

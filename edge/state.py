@@ -22,7 +22,7 @@ def state_dir(config: Config) -> Path:
     """
     folder = config.state_dir
     try:
-        folder = folder or _default_state_dir()
+        folder = folder or default_state_dir()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home.
         where = folder or "for what is remembered between starts"
@@ -48,7 +48,7 @@ def find_state(config: Config, name: str) -> Path:
     Raises ConfigError if it is nowhere.
     """
     try:
-        folders = [config.state_dir] if config.state_dir else [_default_state_dir(), OF_THE_SERVICE]
+        folders = [config.state_dir] if config.state_dir else [default_state_dir(), OF_THE_SERVICE]
     except RuntimeError:  # A user without a home.
         folders = [OF_THE_SERVICE]
     for folder in folders:
@@ -58,7 +58,7 @@ def find_state(config: Config, name: str) -> Path:
     raise ConfigError(f"no {name} in {where}; has the daemon run, and may this user look there (sudo)?")
 
 
-def _default_state_dir() -> Path:
+def default_state_dir() -> Path:
     """Return systemd's folder for this service, or the one of the XDG Base Directory Specification."""
     if from_systemd := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return Path(from_systemd)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST = 256
+_MOST_TEXT = 1 << 18
 
 
 def matching(root: Path, pattern: str) -> list[Path]:
@@ -21,15 +22,12 @@ def matching(root: Path, pattern: str) -> list[Path]:
 
 def first_line(path: Path) -> str:
     """Return a small file's first line without spaces around it; nothing if it is not there or does not answer."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            data = os.read(descriptor, _MOST)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError):
-        return ""
-    return data.decode("ascii", "replace").partition("\n")[0].strip()
+    return _read(path, _MOST).decode("ascii", "replace").partition("\n")[0].strip()
+
+
+def text(path: Path) -> str:
+    """Return a file's text, its beginning if it is large; nothing if it is not there or does not answer."""
+    return _read(path, _MOST_TEXT).decode(errors="replace")
 
 
 def integer(path: Path, base: int = 10) -> int | None:
@@ -38,3 +36,18 @@ def integer(path: Path, base: int = 10) -> int | None:
         return int(first_line(path), base)
     except ValueError:
         return None
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Read until the end or `most` bytes: the kernel gives a long file in pieces."""
+    data = b""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            while len(data) < most and (more := os.read(descriptor, most - len(data))):
+                data += more
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):
+        return b""
+    return data

@@ -22,8 +22,12 @@ BACK_SECONDS = 5.0
 
 def find(root: Path) -> list[Path]:
     """Return the files of all USB Edge TPUs below `root`, /dev/bus/usb/BUS/DEVICE."""
-    folders = matching(root, "sys/bus/usb/devices/*")
-    return [node for folder in folders if (node := _node(root, folder)) is not None]
+    return [node for folder in folders(root) if (node := _node(root, folder)) is not None]
+
+
+def folders(root: Path) -> list[Path]:
+    """Return what the kernel says of each USB Edge TPU: its folders below `root`, named by the port."""
+    return [folder for folder in matching(root, "sys/bus/usb/devices/*") if _ids(folder) in IDS]
 
 
 def reset(root: Path) -> str:
@@ -51,9 +55,11 @@ def reset(root: Path) -> str:
 
 
 def _node(root: Path, folder: Path) -> Path | None:
-    if (first_line(folder / "idVendor"), first_line(folder / "idProduct")) not in IDS:
-        return None
     bus, number = first_line(folder / "busnum"), first_line(folder / "devnum")
     if not (bus.isdecimal() and number.isdecimal()):
         return None
     return root / "dev" / "bus" / "usb" / f"{int(bus):03}" / f"{int(number):03}"
+
+
+def _ids(folder: Path) -> tuple[str, str]:
+    return first_line(folder / "idVendor"), first_line(folder / "idProduct")

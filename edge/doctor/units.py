@@ -1,0 +1,62 @@
+"""What systemd knows of this program's units."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from edge.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_SECONDS = 4
+_PROPERTIES = (
+    *("Id", "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "NRestarts", "WatchdogUSec"),
+    *("User", "SupplementaryGroups", "ExecMainStatus"),
+)
+
+
+class Unit(Record, frozen=True):
+    """One unit's properties, as `systemctl show` gives them."""
+
+    values: Mapping[str, str]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether there is a file for it that systemd could read."""
+        return self.values.get("LoadState") not in {None, "not-found", "masked"}
+
+
+def runs_systemd(root: Path) -> bool:
+    """Say whether systemd is what started this system (sd_booted(3))."""
+    return (root / "run/systemd/system").is_dir()
+
+
+def show(root: Path) -> list[Unit]:
+    """Return the service's unit and its instances; nothing without systemd, or where that does not answer in time."""
+    if not runs_systemd(root):
+        return []
+    command = ["systemctl", "show", "--no-pager", f"--property={','.join(_PROPERTIES)}"]
+    try:
+        found = subprocess.run(
+            [*command, "edge-inspect.service", "edge-inspect@*.service"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return parse(found.stdout.decode(errors="replace"))
+
+
+def parse(shown: str) -> list[Unit]:
+    """Read what `systemctl show` prints: lines of key and value, an empty line between two units.
+
+    An instance makes the plain unit's absence no matter.
+    """
+    blocks = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n"))
+    units = [Unit(block) for block in blocks if block.get("Id")]
+    return [unit for unit in units if unit.is_installed] or units
