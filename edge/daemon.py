@@ -23,6 +23,7 @@ from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.line import End, Line, inspect
+from edge.memory import Ceiling
 from edge.outputs import Outputs
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
@@ -178,6 +179,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
         alarms=AlarmState(),
         tally=tally,
         watchdog=Watchdog(),
+        ceiling=Ceiling(config.memory_limit_mib, classifier.accelerated),
         outputs=Outputs(()),
         commands=commands,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge.contract.commands import Reply
     from edge.health import Tally
     from edge.judge import Judge
+    from edge.memory import Ceiling
     from edge.outputs import Outputs
     from edge.sinks import Sinks
     from edge.supervision import Watchdog
@@ -57,6 +58,7 @@ class Line(Record, frozen=True, kw_only=True):
     alarms: AlarmState
     tally: Tally
     watchdog: Watchdog
+    ceiling: Ceiling
     outputs: Outputs
     commands: Commands
 
@@ -91,6 +93,7 @@ def _step(line: Line) -> End | None:
     if line.accelerated is not None:
         line.sinks.publisher.report("accelerator", line.accelerated.trouble)
     line.sinks.report_trouble()
+    line.ceiling.check()
     line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
         line.sinks.publisher.retain("health", line.tally.report())
