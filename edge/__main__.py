@@ -39,6 +39,7 @@ _COMMANDS = {
     "once": _Command("judge pictures and print one JSON object a line", "edge.once"),
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
+    "model": _Command("show which model judges, go back to the other one, or retry the new one", "edge.slots.command"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),
     "demo": _Command("broker, daemon and a live table of verdicts, in one terminal", "edge.demo"),
 }

@@ -18,16 +18,19 @@ from edge.alarm import AlarmState
 from edge.capture import Capture
 from edge.command import RESTART
 from edge.commands import Commands
+from edge.contract.commands import Reply
 from edge.errors import BrokerError
 from edge.health import Tally
 from edge.judge import Judge
 from edge.lazy import postpone
+from edge.ledger.audit import audit_of
 from edge.line import End, Line, inspect
 from edge.memory import Ceiling
 from edge.outputs import Outputs
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
+from edge.slots.slots import Slots
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import Watchdog, notify
@@ -117,12 +120,13 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     config = settings.config
     outputs = Outputs(config.outputs)
     stack.callback(outputs.close)
-    classifier = _load(settings)
+    slots = stack.enter_context(Slots(config, state_dir(config), partial(sinks.publisher.report, "slots")))
+    classifier = _load(slots, sinks)
     stack.callback(classifier.close)
     capture.wait_until_open()
     journal = _journal(settings, sinks)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
-    line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks)
+    line = join(classifier, settings, slots=slots, capture=capture, trigger=trigger, sinks=sinks)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
     return msgspec.structs.replace(line, outputs=outputs, unanswered=unanswered)
 
@@ -137,16 +141,18 @@ def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
     return journal
 
 
-def _load(settings: Settings) -> Classifier:
-    from edge.classifier import Classifier
-    from edge.contract import bundle as bundles
+def _load(slots: Slots, sinks: Sinks) -> Classifier:
+    """Return the model that judges; that another one was left for it is recorded among what was asked."""
+    classifier = slots.load()
+    if slots.decision:
+        said = Reply(transaction="", status="failed", error=slots.decision)
+        sinks.ledger.record(audit_of("model", said, said.status, sinks.publisher.boot_id))
+    return classifier
 
-    config = settings.config
-    bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    return Classifier(bundle, config.runtime, state_dir=state_dir(config))
 
-
-def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigger: Trigger, sinks: Sinks) -> Line:
+def join(  # noqa: PLR0913 - what a line is made of
+    classifier: Classifier, settings: Settings, *, slots: Slots, capture: Capture, trigger: Trigger, sinks: Sinks
+) -> Line:
     """Return the line of these stages, and have the device introduce itself to the broker."""
     from edge import introduction
 
@@ -180,6 +186,7 @@ def join(classifier: Classifier, settings: Settings, *, capture: Capture, trigge
         tally=tally,
         watchdog=Watchdog(),
         ceiling=Ceiling(config.memory_limit_mib, classifier.accelerated),
+        slots=slots,
         outputs=Outputs(()),
         commands=commands,
     )
