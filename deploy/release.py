@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge import config as configs
 from edge.contract import bundle as bundles
-from edge.contract import storage
-from edge.errors import BundleError, ConfigError, DeployError
+from edge.errors import ConfigError, DeployError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from edge.config import Config
     from edge.contract.bundle import Bundle
@@ -74,7 +73,7 @@ def assemble(bundle_path: Path, config_path: Path) -> Release:
     files = {
         CONFIG: _point_to_bundle(config_path).encode(),
         **_carried(table.get("mqtt", {}), config_path),
-        **{f"bundle/{name}": content for name, content in _bundle_files(bundle)},
+        **{f"bundle/{name}": content for name, content in bundles.content(bundle)},
         UNIT: shared_file(f"systemd/{UNIT}").read_bytes(),
     }
     return Release(bundle=bundle, config=config, device_id=table.get("device", {}).get("id", ""), files=files)
@@ -146,15 +145,3 @@ def _require_absolute_source(camera: dict[str, Any], config_path: Path) -> None:
         value = str(camera.get(key, "/"))
         if "://" not in value and not Path(value).is_absolute():
             raise ConfigError(f"{config_path}: camera.{key} {value!r} is relative; give the path it has on the device")
-
-
-def _bundle_files(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
-    """Yield the bundle's files; the two that its manifest does not list are read as strictly as the others were."""
-    with storage.opened(bundle.path) as source:
-        manifest = storage.read_file(source, bundles.MANIFEST, bundles.MAX_MANIFEST_BYTES)
-        if hashlib.sha256(manifest).hexdigest() != bundle.sha256:
-            raise BundleError(f"{bundle.path} changed while it was read; push again")
-        yield bundles.MANIFEST, manifest
-        if source.has(bundles.SIGNATURE):
-            yield bundles.SIGNATURE, storage.read_file(source, bundles.SIGNATURE, bundles.MAX_MANIFEST_BYTES)
-    yield from bundle.files.items()

@@ -78,9 +78,12 @@ class Watch:
         """Wait for `status: online` and a verdict of one start of the daemon that is not in `earlier`.
 
         The verdict must come from the model with this SHA-256 (None: any) and from scores, not from the lack of them.
+        A start that judges with another model than this one, which it could not use, ends the wait.
         """
         online: set[str] = set()
+        present: set[str] = set()
         judged: dict[str, Event] = {}
+        strange: set[str] = set()
         reason = "it said nothing"
         for message in self._heard(seconds):
             if message.boot_id in earlier:
@@ -88,10 +91,15 @@ class Watch:
             if isinstance(message, Status):
                 reason = f"it said {message.state}" + (f" ({message.reason})" if message.reason else "")
                 (online.add if message.state == "online" else online.discard)(message.boot_id)
+                (present.discard if message.state == "offline" else present.add)(message.boot_id)
             elif message.label is not None and model in (None, message.model):
                 judged[message.boot_id] = message
+            elif message.label is not None:
+                strange.add(message.boot_id)
             for boot in online & judged.keys():
                 return Sight(event=judged[boot])
+            if present & strange:
+                return Sight(event=None, reason=f"it judges with another model; on MQTT {reason}")
         return Sight(event=None, reason=f"no verdict came within {seconds:g} s; on MQTT {reason}")
 
     def _heard(self, seconds: float) -> Iterator[Status | Event]:

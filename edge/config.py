@@ -103,6 +103,10 @@ class Config(Section, frozen=True, kw_only=True):
         Path | None,
         _doc("where the daemon remembers things; left out: systemd's $STATE_DIRECTORY, or ~/.local/state/edge-inspect"),
     ] = None
+    memory_limit_mib: Annotated[
+        Annotated[int, msgspec.Meta(ge=100)] | None,
+        _doc("MiB of memory that the daemon may have before it starts anew; left out: half of the device's"),
+    ] = None
     health_every_s: Annotated[float, _doc("seconds between health messages", ge=0.1, le=3600)] = 10.0
     device: Device = Device()
     camera: CameraConfig

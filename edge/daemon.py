@@ -19,17 +19,21 @@ from edge.alarm import AlarmState
 from edge.capture import Capture
 from edge.command import RESTART
 from edge.commands import Commands
+from edge.contract.commands import Reply
 from edge.errors import BrokerError
 from edge.health import Tally
 from edge.heat import Cooling
 from edge.judge import Judge
 from edge.lazy import postpone
+from edge.ledger.audit import audit_of
 from edge.line import End, Line, inspect
 from edge.machine import Lookout
+from edge.memory import Ceiling
 from edge.outputs import Outputs
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
 from edge.sinks import Sinks, open_sinks
+from edge.slots.slots import Slots
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import Watchdog, notify
@@ -125,12 +129,13 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     config = settings.config
     outputs = Outputs(config.outputs)
     stack.callback(outputs.close)
-    classifier = _load(settings)
+    slots = stack.enter_context(Slots(config, state_dir(config), partial(sinks.publisher.report, "slots")))
+    classifier = _load(slots, sinks)
     stack.callback(classifier.close)
     capture.wait_until_open()
     journal = _journal(settings, sinks)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
-    line = join(classifier, settings, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
+    line = join(classifier, settings, slots=slots, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
     return msgspec.structs.replace(line, unanswered=unanswered)
 
@@ -145,19 +150,20 @@ def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
     return journal
 
 
-def _load(settings: Settings) -> Classifier:
-    from edge.classifier import Classifier
-    from edge.contract import bundle as bundles
-
-    config = settings.config
-    bundle = bundles.read(config.bundle, trusted_keys=config.trusted_keys)
-    return Classifier(bundle, config.runtime, state_dir=state_dir(config))
+def _load(slots: Slots, sinks: Sinks) -> Classifier:
+    """Return the model that judges; that another one was left for it is recorded among what was asked."""
+    classifier = slots.load()
+    if slots.decision:
+        said = Reply(transaction="", status="failed", error=slots.decision)
+        sinks.ledger.record(audit_of("model", said, said.status, sinks.publisher.boot_id))
+    return classifier
 
 
 def join(  # noqa: PLR0913 - the stages
     classifier: Classifier,
     settings: Settings,
     *,
+    slots: Slots,
     capture: Capture,
     trigger: Trigger,
     sinks: Sinks,
@@ -202,6 +208,8 @@ def join(  # noqa: PLR0913 - the stages
         lookout=lookout,
         cooling=Cooling(),
         outputs=outputs,
+        ceiling=Ceiling(config.memory_limit_mib, classifier.accelerated),
+        slots=slots,
         commands=commands,
     )
     return line

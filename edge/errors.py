@@ -10,9 +10,10 @@
     ├── BrokerError (OSError)        7  the MQTT broker is unreachable or refuses us
     ├── DataError (ValueError)       8  a picture or a data set cannot be used
     ├── DeployError (RuntimeError)   9  a device did not come back with what was pushed
-    └── LedgerError (OSError)       10  the file that keeps the verdicts cannot be used
-        ├── DamagedLedgerError          what is in it is not right
-        └── FullLedgerError             the disk has no room for more
+    ├── LedgerError (OSError)       10  the file that keeps the verdicts cannot be used
+    │   ├── DamagedLedgerError          what is in it is not right
+    │   └── FullLedgerError             the disk has no room for more
+    └── MemoryLimitError            75  the daemon has grown too large, and wants a new start
 
 Besides these: 0 is success, 2 a wrong command line (argparse), 130 an interrupt (Ctrl-C), 141 a closed output (head).
 A message is one line: it names the offending value and the remedy.
@@ -95,6 +96,12 @@ class UsedNumberError(DamagedLedgerError):
 
 class FullLedgerError(LedgerError):
     """The disk has no room for more of the ledger."""
+
+
+class MemoryLimitError(InspectError):
+    """The daemon has more memory resident than it may, and wants its service manager to start it anew."""
+
+    exit_code = 75
 
 
 def by_exit_code(code: int) -> type[InspectError]:

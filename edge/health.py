@@ -145,10 +145,10 @@ class Tally:
         )
 
 
-def rss_mib() -> float:
-    """Return this process's resident memory in MiB (proc(5), VmRSS)."""
-    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - called often, pathlib costs more
-        kib = next(line.split()[1] for line in status if line.startswith("VmRSS:"))
+def rss_mib(process: int | str = "self") -> float:
+    """Return a process's resident memory in MiB (proc(5), VmRSS): this one's, or 0 of a zombie; raises OSError."""
+    with open(f"/proc/{process}/status", encoding="ascii") as status:  # noqa: PTH123 - called often, pathlib costs more
+        kib = next((line.split()[1] for line in status if line.startswith("VmRSS:")), 0)
     return round(int(kib) / 1024, 1)
 
 

@@ -19,6 +19,8 @@ from edge.record import Record
 from edge.regions import places
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.camera.base import Frame
     from edge.classifier import Classifier, Prediction
     from edge.config import Config
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from edge.contract.preprocess import Region
     from edge.guard.guard import Guard
     from edge.regions import Place
+    from edge.sections.regions import RegionConfig
     from edge.trigger.base import Shot
 
 SCORE_DIGITS = 6
@@ -71,7 +74,7 @@ class Judge:
         self._camera = config.camera
         self._boot_id = boot_id
         self._places = places(config.regions)
-        self._labels = [_labels(place, classifier.bundle.manifest) for place in self._places]
+        self._labels = labels_by_place(config.regions, classifier.bundle.manifest)
         self.follow(config.decision)
 
     def follow(self, rule: DecisionRule) -> None:
@@ -152,6 +155,11 @@ class Judge:
             model=bundle.model_sha256,
             latency_ms=_latency(frame, seen),
         )
+
+
+def labels_by_place(regions: Sequence[RegionConfig], manifest: Manifest) -> list[list[Label]]:
+    """Return the bundle's labels as they count in each region; raises ConfigError for one that it does not have."""
+    return [_labels(place, manifest) for place in places(regions)]
 
 
 def _labels(place: Place, manifest: Manifest) -> list[Label]:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from edge.heat import Cooling
     from edge.judge import Judge
     from edge.machine import Lookout
+    from edge.memory import Ceiling
     from edge.outputs import Outputs
     from edge.sinks import Sinks
+    from edge.slots.slots import Slots
     from edge.supervision import Watchdog
     from edge.trigger.base import Shot, Trigger
     from edge.trigger.unanswered import Unanswered
@@ -65,6 +67,8 @@ class Line(Record, frozen=True, kw_only=True):
     watchdog: Watchdog
     lookout: Lookout
     cooling: Cooling
+    ceiling: Ceiling
+    slots: Slots
     outputs: Outputs
     commands: Commands
 
@@ -128,6 +132,8 @@ def _step(line: Line) -> End | None:
         line.sinks.publisher.report("accelerator", line.accelerated.trouble)
     line.sinks.publisher.report("heat", line.lookout.trouble)
     line.sinks.report_trouble()
+    line.slots.tend()
+    line.ceiling.check()
     line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
         line.sinks.publisher.retain("health", line.tally.report())
@@ -170,6 +176,7 @@ def _judge(line: Line, shot: Shot) -> None:
     pictured = [evidence is not None and evidence.take(each, shot.frame, asked=asked) for each in judged]
     answers = list(line.commands.judged(events, pictured=all(pictured)))
     line.tally.count(events)
+    line.slots.judged(events)
     if line.unanswered is not None:
         line.unanswered.judged(shot.trigger, answers)
     else:

@@ -42,6 +42,13 @@ def daemons_state(config: Config) -> Path:
     return folder
 
 
+def hand_over(path: Path) -> None:
+    """Let a file that root left in the daemon's folder be the daemon's: to another user it may be closed."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def find_state(config: Config, name: str) -> Path:
     """Return where the daemon's file of this name is, for whoever is not the daemon; no folder is made.
 

@@ -41,6 +41,22 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_copy_is_the_whole_bundle(path: Path, tmp_path: Path) -> None:
+    """Manifest and signature come along as they are; one that changed since it was read is not copied."""
+    key = signing.load_key(signing.generate_key())
+    read = bundle.write(path, MANIFEST, FILES, signing_key=key)
+    copied = tmp_path / "copy"
+    for name, data in bundle.content(read):
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_bytes(data)
+    found = bundle.read(copied, trusted_keys=[signing.public_text(key)])
+    assert (found.sha256, found.files) == (read.sha256, read.files)
+    assert bundle.identify(copied) == bundle.identify(path) == read.sha256
+    bundle.write(path, msgspec.structs.replace(MANIFEST, name="another"), FILES)
+    with pytest.raises(BundleError, match="changed since it was read"):
+        dict(bundle.content(read))
+
+
 def test_the_same_bundle_is_the_same_zip(tmp_path: Path) -> None:
     """Two writes of one content are equal byte by byte."""
     for name in ("a.zip", "b.zip"):

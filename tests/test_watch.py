@@ -139,6 +139,18 @@ def test_a_half_proof_is_none(device: Device, watch: Watch, flaw: str) -> None:
     assert ("offline (no camera)" if flaw == "offline" else "online") in sight.reason
 
 
+def test_another_model_ends_the_wait(device: Device, watch: Watch) -> None:
+    """A start that judges with another model has refused the awaited one: its reason comes at once, not in the end."""
+    boot, started = new_ulid(), time.monotonic()
+    device.event(new_ulid(), model=OTHER_MODEL)  # A verdict of an earlier life, which comes late, says nothing.
+    device.event(boot, model=OTHER_MODEL)
+    device.status(boot, "degraded", "the model did not come up")
+    sight = watch.verdict(model=MODEL, earlier=NOBODY, seconds=60)
+    assert sight.event is None
+    assert sight.reason == "it judges with another model; on MQTT it said degraded (the model did not come up)"
+    assert time.monotonic() - started < 30
+
+
 def test_the_wait_ends_in_time(watch: Watch) -> None:
     """A silent device is given up after the seconds that were asked for."""
     started = time.monotonic()

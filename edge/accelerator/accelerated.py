@@ -148,6 +148,12 @@ class Accelerated:
                 temperature_c=self._temperature,
             )
 
+    def rss_mib(self) -> float:
+        """Return the resident memory of its processes in MiB."""
+        with self._changed:
+            held = [worker for worker in (self._worker, self._candidate, *self._dying) if worker is not None]
+            return sum(worker.rss_mib() for worker in held)
+
     def settle(self, seconds: float) -> str:
         """Wait until the accelerator judges, or has failed so often that it is left alone; return `trouble`."""
         with self._changed:

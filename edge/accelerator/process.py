@@ -18,6 +18,7 @@ import numpy as np
 from edge.accelerator import wire
 from edge.accelerator.wire import Channel, Kind
 from edge.errors import AcceleratorError, LateError
+from edge.health import rss_mib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,6 +103,13 @@ class Worker:
             if pipe is not None:
                 pipe.close()
         return True
+
+    def rss_mib(self) -> float:
+        """Return its resident memory in MiB; 0 when it is gone."""
+        try:
+            return rss_mib(self._process.pid)
+        except OSError:
+            return 0.0
 
     def _receive(self, kind: Kind, size: int, number: int, deadline: float) -> bytearray:
         """Return the body of the one message that may come now; raises AcceleratorError, the worker's words too."""

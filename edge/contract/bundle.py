@@ -23,7 +23,7 @@ from edge.errors import BundleError
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -148,6 +148,27 @@ def read(path: Path, *, trusted_keys: Iterable[str] = ()) -> Bundle:
             _require_hash(path, name, files[name], digest)
             left -= len(files[name])
     return Bundle(path, manifest, hashlib.sha256(raw).hexdigest(), files)
+
+
+def content(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+    """Yield all files by name, to copy them; the two that its manifest does not list are read anew, as strictly.
+
+    Raises BundleError if it has changed since it was read.
+    """
+    with storage.opened(bundle.path) as source:
+        raw = storage.read_file(source, MANIFEST, MAX_MANIFEST_BYTES)
+        if hashlib.sha256(raw).hexdigest() != bundle.sha256:
+            raise BundleError(f"{bundle.path} changed since it was read; try again")
+        yield MANIFEST, raw
+        if source.has(SIGNATURE):
+            yield SIGNATURE, storage.read_file(source, SIGNATURE, MAX_MANIFEST_BYTES)
+    yield from bundle.files.items()
+
+
+def identify(path: Path) -> str:
+    """Return the SHA-256 of a bundle's manifest.json, of whose files none is looked at; raises BundleError."""
+    with storage.opened(path) as source:
+        return hashlib.sha256(storage.read_file(source, MANIFEST, MAX_MANIFEST_BYTES)).hexdigest()
 
 
 def _require_hash(path: Path, name: str, data: bytes, digest: str) -> None:

@@ -105,10 +105,11 @@ def _open_plain(path: str, flags: int) -> int:
     raise OSError(f"{path} is no plain file; move it away")
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, synced: bool = True) -> None:
     """Have a small file hold this, also after a power cut: what it held before, or all of this, never less.
 
-    Raises OSError. What lies in either place, a pipe too, gives way; a folder does not.
+    Not `synced` it outlives processes only, and costs a start no wait for the disk. Raises OSError. What lies in either
+    place, a pipe too, gives way; a folder does not.
     """
     fresh = path.with_name(f"{path.name}.new")
     try:
@@ -116,13 +117,15 @@ def replace_file(path: Path, data: bytes) -> None:
         with fresh.open("xb") as file:  # Never what is there: a pipe would be waited for, a link would be followed.
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         fresh.replace(path)
     except OSError:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if synced:
+        sync(path.parent)
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> None:

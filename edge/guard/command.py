@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from edge.guard import baseline_file
 from edge.guard.baseline import FEWEST, MOST, PLACED
 from edge.guard.guard import Guard, may_be_still_s
 from edge.guard.lesson import Lesson
-from edge.state import daemons_state
+from edge.state import daemons_state, hand_over
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +59,8 @@ def learn(path: Path, frames: int, *, empty: bool) -> None:
     before = _before(file, config) if empty else None
     lesson = _take(config, frames)
     baseline = lesson.of_the_empty_fixture(before) if before else lesson.of_good_parts(config)
-    _keep(file, baseline)
+    baseline_file.write(file, baseline)
+    hand_over(file)
     print("\n".join(_table(baseline, config)))
     print(f"kept in {file}; the daemon's next start uses it")
 
@@ -112,13 +112,6 @@ def _show(done: int, count: int) -> None:
         print(f"{done} of {count} frames", end="\n" if done == count else "\r", file=sys.stderr, flush=True)
     elif done % (count // 5 or 1) == 0:
         print(f"{done} of {count} frames", file=sys.stderr, flush=True)
-
-
-def _keep(file: Path, baseline: Baseline) -> None:
-    baseline_file.write(file, baseline)
-    if os.geteuid() == 0:  # The daemon is another user, to whom a file of root's may be closed.
-        owner = file.parent.stat()
-        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _table(baseline: Baseline, config: Config) -> Iterator[str]:

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from edge.outputs import Outputs
 from edge.runtime import open_interpreter
 from edge.settings import Settings
 from edge.sinks import Sinks
+from edge.slots.slots import Slots
 from edge.trigger.free import FreeRunning
 
 if TYPE_CHECKING:
@@ -140,11 +142,15 @@ class Bench:
         self._classifier.cpu = 0.0
         with self._sinks() as (settings, sinks):
             capture = Capture(lambda: camera)
+            slots = Slots(settings.config, settings._path.parent, partial(sinks.publisher.report, "slots"))
+            slots._judging = self._bundle
+            trigger = FreeRunning(capture)
             line = join(
                 self._classifier,
                 settings,
+                slots=slots,
                 capture=capture,
-                trigger=FreeRunning(capture),
+                trigger=trigger,
                 sinks=sinks,
                 outputs=Outputs(()),
             )
