@@ -160,10 +160,10 @@ def test_an_unknown_key_names_the_nearest(sections: dict[str, Any], message: str
         ({"device": {"id": "a\n"}}, r"device.id is 'a\n': expected letters, digits, _ and -, 64 at most"),
         ({"camera": 3}, "camera is 3: expected a table"),
         ({"camera": []}, "camera is []: expected a table"),
-        ({"camera": {}}, "camera.kind is missing: expected one of 'picamera2', 'folder', 'video', 'synthetic'"),
+        ({"camera": {}}, "camera.kind is missing: expected one of 'picamera2', 'v4l2', 'folder', 'video', 'synthetic'"),
         (
             {"camera": {"kind": "webcam"}},
-            "camera.kind is 'webcam': expected one of 'picamera2', 'folder', 'video', 'synthetic'",
+            "camera.kind is 'webcam': expected one of 'picamera2', 'v4l2', 'folder', 'video', 'synthetic'",
         ),
         ({"camera": {"kind": "folder"}}, "camera.path is missing: expected a path"),
         ({"camera": {"kind": "video", "source": ""}}, "camera.source is '': expected a text that is not empty"),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.sections.cameras import (
+    CameraConfig,
+    FolderConfig,
+    PicameraConfig,
+    SyntheticConfig,
+    V4l2Config,
+    VideoConfig,
+)
 
 if TYPE_CHECKING:
     from edge.camera.base import Camera
@@ -17,6 +24,10 @@ def open_camera(config: CameraConfig) -> Camera:
             from edge.camera.picamera import Picamera
 
             return Picamera(config)
+        case V4l2Config():
+            from edge.camera.v4l2 import V4l2Camera
+
+            return V4l2Camera(config)
         case FolderConfig():
             from edge.camera.folder import FolderCamera
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import inf
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
 
 from edge.contract.names import WHOLE_NAME
 from edge.contract.preprocess import Rotation
@@ -12,6 +14,10 @@ from edge.sections.base import Section, doc, to_path
 
 STREAM_SILENCE_SECONDS = 5.0
 """A stream that stays silent for so long has stopped."""
+
+
+PixelFormat: TypeAlias = Literal["RGB24", "BGR24", "NV12", "YUYV", "UYVY", "MJPEG", "GREY"]
+"""What frames may be sent as, by the kernel's names; the less work to decode, the earlier, and grey last."""
 
 
 class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
@@ -47,6 +53,36 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
     def silence_s(self) -> float:
         """As in _Camera."""
         return self.timeout_s + 1  # The camera itself says first that it hangs.
+
+
+class V4l2Config(_Camera, frozen=True, kw_only=True, tag="v4l2"):
+    """A USB camera or grabber through the kernel's V4L2 (pip install 'edge-inspect[v4l2]')."""
+
+    device: Annotated[
+        Path, doc("such as /dev/video0; the link below /dev/v4l/by-id stays when devices are counted anew")
+    ]
+    width: Annotated[int, doc("pixels, as `edge-inspect cameras` lists them", ge=16, le=8192)] = 1280
+    height: Annotated[int, doc("pixels", ge=16, le=8192)] = 720
+    rate: Annotated[float, doc("frames per second; the camera may give more, but not fewer", gt=0, le=240)] = 10.0
+    format: Annotated[
+        Literal["auto", PixelFormat],
+        doc("how pixels are sent; auto: the one of this size and rate that is decoded with the least work"),
+    ] = "auto"
+    controls: Annotated[
+        dict[str, bool | int],
+        doc("set when it opens, by the names of `edge-inspect cameras`, such as exposure_time_absolute = 157"),
+    ] = msgspec.field(default_factory=dict)
+    timeout_s: Annotated[float, doc("without a frame for this long the camera counts as hung", gt=0, le=25)] = 5.0
+
+    @property
+    def is_live(self) -> bool:
+        """As in _Camera."""
+        return True
+
+    @property
+    def silence_s(self) -> float:
+        """As in _Camera."""
+        return self.timeout_s + 1  # As with picamera2.
 
 
 class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
@@ -102,4 +138,4 @@ class SyntheticConfig(_Camera, frozen=True, kw_only=True, tag="synthetic"):
     frames: Annotated[int, doc("stop after this many; 0: never", ge=0)] = 0
 
 
-CameraConfig: TypeAlias = PicameraConfig | FolderConfig | VideoConfig | SyntheticConfig
+CameraConfig: TypeAlias = PicameraConfig | V4l2Config | FolderConfig | VideoConfig | SyntheticConfig
