@@ -139,8 +139,12 @@ class Capture:
         """Raise what the camera raised (CameraError), or that it hangs."""
         if self._error is not None:
             raise self._error
-        if self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
+        if self._reopens and not self._is_holding_up() and time.monotonic() - self._alive_at > HANG_SECONDS:
             raise CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+
+    def _is_holding_up(self) -> bool:
+        """Say whether the camera waits for a frame to be taken."""
+        return self._frame is not None and self._camera is not None and self._camera.keeps_pace
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""
@@ -208,6 +212,9 @@ class Capture:
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
             with self.changed:
+                if frame is None:
+                    self._note_alive()
+                    continue
                 if self._on_demand and not camera.live:
                     self.changed.wait_for(lambda: any(self._open_wishes()) or self._stopped)
                 elif camera.keeps_pace:

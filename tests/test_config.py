@@ -128,7 +128,7 @@ def test_each_kind_of_camera_is_read() -> None:
         ({"camera": {"knd": "folder", "kind": "folder", "path": "p"}}, "unknown key camera.knd; did you mean kind?"),
         (
             {"camera": FOLDER | {"height": 480}},
-            "unknown key camera.height; known are: name, rotate, path, rate, loop, kind",
+            "unknown key camera.height; known are: name, rotate, path, rate, loop, watch, kind",
         ),
         ({"device": {"x\ny": 1}}, "unknown key device.'x\\ny'; known are: site, id"),
     ],

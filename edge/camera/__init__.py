@@ -28,6 +28,10 @@ def open_camera(config: CameraConfig) -> Camera:
             from edge.camera.v4l2 import V4l2Camera
 
             return V4l2Camera(config)
+        case FolderConfig(watch=True):
+            from edge.camera.watched import WatchedFolder
+
+            return WatchedFolder(config)
         case FolderConfig():
             from edge.camera.folder import FolderCamera
 

@@ -94,6 +94,23 @@ class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
         doc("pictures per second; 0: as fast as they are judged, so that none is dropped", ge=0, le=1000),
     ] = 0.0
     loop: Annotated[bool, doc("begin again after the last picture; otherwise the daemon ends there")] = False
+    watch: Annotated[
+        bool,
+        doc(
+            "judge pictures that come while the daemon runs, each name once, when it is complete; "
+            "those that were there before are passed over"
+        ),
+    ] = False
+
+    @property
+    def is_live(self) -> bool:
+        """As in _Camera; a share that is away comes back. No picture means no part: it may be silent for ever."""
+        return self.watch
+
+    def __post_init__(self) -> None:
+        """Refuse wishes that exclude each other; raises ValueError."""
+        if self.watch and self.loop:
+            raise ValueError("watch shows new pictures, loop shows old ones again: set one of them")
 
 
 class VideoConfig(_Camera, frozen=True, kw_only=True, tag="video"):
