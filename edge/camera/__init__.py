@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.camera.base import Camera
 
 
-def open_camera(config: CameraConfig) -> Camera:
+def open_camera(config: CameraConfig) -> Camera:  # noqa: PLR0911 - one for each kind
     """Open the configured camera; raises CameraError, naming it and the remedy, if it is not there."""
     match config:
         case PicameraConfig():
@@ -36,6 +36,10 @@ def open_camera(config: CameraConfig) -> Camera:
             from edge.camera.folder import FolderCamera
 
             return FolderCamera(config)
+        case VideoConfig(is_stream=True):
+            from edge.camera.stream import StreamCamera
+
+            return StreamCamera(config)
         case VideoConfig():
             from edge.camera.video import VideoCamera
 
