@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   edge-inspect demo                                   see it work, without camera or broker
   edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
+  edge-inspect cameras                                which cameras are there, and how are they configured?
   edge-inspect check --config device.toml --live      is this device ready?
   edge-inspect baseline --config device.toml          learn what good parts look like here
   edge-inspect run --config device.toml               inspect until stopped
@@ -37,6 +38,7 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "run": _Command("inspect until SIGTERM, Ctrl-C or the camera's last frame", "edge.run"),
     "once": _Command("judge pictures and print one JSON object a line", "edge.once"),
+    "cameras": _Command("list the cameras of this device, their modes and controls", "edge.cameras"),
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),

@@ -7,12 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.camera.base import BadFrame
 from edge.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.camera.base import BadFrame, Camera, Frame
+    from edge.camera.base import Camera, Frame
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ class Capture:
                     self._grant(frame, is_live=camera.live)
                 else:
                     self._put(frame)
-                self._note_alive()
+                self._note_alive(is_well=not isinstance(frame, BadFrame))
                 if not (camera.live or self._on_demand):  # Only now does the next frame's time begin to run.
                     self.changed.wait_for(lambda: self._judging or self._stopped)
 
@@ -245,8 +246,11 @@ class Capture:
     def _open_wishes(self) -> list[Wish]:
         return [each for each in self._wishes if each.frame is None]
 
-    def _note_alive(self) -> None:
-        if self.trouble:
-            log.info("the camera gives frames again")
-        self.trouble, self._in_a_row, self._alive_at = "", 0, time.monotonic()
+    def _note_alive(self, *, is_well: bool = True) -> None:
+        """Note that the camera's thread goes on; a camera that failed is well again with its first good frame."""
+        self._alive_at = time.monotonic()
+        if is_well:
+            if self.trouble:
+                log.info("the camera gives frames again")
+            self.trouble, self._in_a_row = "", 0
         self.changed.notify_all()

@@ -113,7 +113,7 @@ class Webcam(Knobs):
     def expose(self, data: bytes, *, flags: int = 0, before: float = 0.0) -> None:
         """Take a picture, `before` seconds ago; without a free buffer it is lost, as its number tells."""
         with self._lock:
-            if self._free and self.streaming.is_set():
+            if self._connected and self._free and self.streaming.is_set():
                 index = self._free.pop(0)
                 self._memory[index][: len(data)] = data
                 exposed = time.monotonic() - before

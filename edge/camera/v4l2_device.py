@@ -62,18 +62,23 @@ def linuxpy() -> Any:
 
 def open_device(path: Path) -> Any:
     """Open a device that captures; raises CameraError for one that does not."""
-    v4l2 = linuxpy()
-    device = v4l2.Device(path)
+    device = linuxpy().Device(path)
     device.open()
     try:
-        able = device.info.device_capabilities
+        is_camera = captures(device)
     except BaseException:
         device.close()
         raise
-    if v4l2.Capability.VIDEO_CAPTURE not in able or v4l2.Capability.STREAMING not in able:
+    if not is_camera:
         device.close()
         raise CameraError(f"camera.device {path}: gives no pictures; see edge-inspect cameras")
     return device
+
+
+def captures(device: Any) -> bool:
+    """Say whether an open device gives pictures through buffers; others give sound, codes or what belongs to them."""
+    able, able_to = device.info.device_capabilities, linuxpy().Capability
+    return able_to.VIDEO_CAPTURE in able and able_to.STREAMING in able
 
 
 def modes(device: Any) -> list[Mode]:
