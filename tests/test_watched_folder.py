@@ -135,6 +135,19 @@ def test_more_pictures_than_are_remembered_all_come(tmp_path: Path, monkeypatch:
     assert watch.sources(20) == [f"{number}.png" for number in range(9, -1, -1)]
 
 
+def test_pictures_that_stay_half_written_bring_none_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where as many wait as are remembered, what was there before is not taken for new."""
+    monkeypatch.setattr(arrivals, "MOST_WAITING", 2)
+    put(tmp_path / "old.png")
+    watch = Watch(tmp_path)
+    for number in range(2):
+        put(tmp_path / f"{number}.png", WHOLE[: len(WHOLE) // 2])
+    assert watch.look(6) == []
+    for number in range(2):
+        put(tmp_path / f"{number}.png")
+    assert sorted(watch.sources(6)) == ["0.png", "1.png"]
+
+
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["put", "begin", "finish", "rename"]), st.integers(0, 4)),
