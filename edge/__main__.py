@@ -64,6 +64,7 @@ def _run() -> int:
     arguments = _parser(sys.argv[1:2]).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("paho").setLevel(logging.WARNING)
+    logging.getLogger("linuxpy").setLevel(logging.ERROR)  # It tells of each buffer and each format that it passes over.
     code: int = import_module(_COMMANDS[arguments.command].module).run(arguments)
     return code
 

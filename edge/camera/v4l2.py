@@ -196,11 +196,9 @@ def _configure(device: Any, config: V4l2Config, name: str) -> Layout:
 
 def _release(device: Any, capture: Any) -> None:
     """Stop and close; what an unplugged device refuses then, its file's end does."""
-    try:
+    for end in (capture.close, device.close):
         with suppress(OSError):
-            capture.close()
-    finally:
-        device.close()
+            end()
 
 
 def _translated(error: OSError | ValueError, name: str) -> CameraError:
