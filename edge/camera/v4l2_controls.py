@@ -28,6 +28,8 @@ class Control(Record, frozen=True, kw_only=True):
     """For people, such as `3 to 2047` or `1 (Manual Mode), 3 (Aperture Priority Mode)`."""
     note: str
     """Why it cannot be set, or has no effect, now; empty: it can, and has."""
+    choices: dict[int, str]
+    """What may be chosen, where not every number between the limits may."""
     is_switch: bool
     """Whether it chooses between ways: it is set before the numbers, which may depend on it."""
     info: Any
@@ -45,28 +47,30 @@ def controls(device: Any) -> dict[str, Control]:
 
 def _control(device: Any, info: Any) -> Control:
     v4l2 = linuxpy()
-    kinds, flags = v4l2.ControlType, v4l2.ControlFlag(info.flags)
+    kinds, flag = v4l2.ControlType, v4l2.ControlFlag
     is_menu = info.type in {kinds.MENU, kinds.INTEGER_MENU}
+    choices = dict(_menu(device, info)) if is_menu else {}
     if is_menu:
-        limits = ", ".join(f"{index} ({name})" for index, name in _menu(device, info))
+        limits = ", ".join(f"{index} ({name})" for index, name in choices.items())
     elif info.type == kinds.BOOLEAN:
         limits = "false or true"
     else:
         steps = f" in steps of {info.step}" if info.step > 1 else ""
         limits = f"{info.minimum} to {info.maximum}{steps}"
     reasons = {
-        flags.DISABLED: "disabled",
-        flags.READ_ONLY: "read-only",
-        flags.GRABBED: "held by another program",
-        flags.WRITE_ONLY: "write-only",
-        flags.INACTIVE: "inactive",
+        flag.DISABLED: "disabled",
+        flag.READ_ONLY: "read-only",
+        flag.GRABBED: "held by another program",
+        flag.WRITE_ONLY: "write-only",
+        flag.INACTIVE: "inactive",
     }
     return Control(
         name=variable(info.name.decode(errors="replace")),
-        value=None if flags.WRITE_ONLY in flags else _value(device, info),
+        value=None if info.flags & flag.WRITE_ONLY else _value(device, info),
         default=info.default_value,
         limits=limits,
-        note=next((words for flag, words in reasons.items() if flag in flags), ""),
+        note=next((words for bit, words in reasons.items() if info.flags & bit), ""),
+        choices=choices,
         is_switch=is_menu or info.type == kinds.BOOLEAN,
         info=info,
     )
@@ -117,6 +121,8 @@ def lock(device: Any, wanted: Mapping[str, bool | int]) -> None:
     after = controls(device) if wanted else {}
     for name, value in wanted.items():
         now = after[name]
+        if now.value is None:
+            raise CameraError(f"camera.controls.{name} {_words(value)}: the camera does not tell what became of it")
         if now.value != value:
             raise CameraError(f"camera.controls.{name} {_words(value)}: the camera makes it {now.value}; write that")
         if now.note:
@@ -137,7 +143,7 @@ def _misfit(there: Mapping[str, Control], name: str, value: bool | int) -> str: 
     info = control.info
     if isinstance(value, bool) != (info.type == kinds.BOOLEAN) or not info.minimum <= value <= info.maximum:
         return f"it takes {control.limits}"
-    if control.is_switch and info.type != kinds.BOOLEAN and f"{value} (" not in control.limits:
+    if control.choices and value not in control.choices:
         return f"it takes {control.limits}"
     return ""
 
