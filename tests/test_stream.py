@@ -171,6 +171,22 @@ def test_closing_does_not_wait_for_a_silent_stream(station: Station, monkeypatch
     assert not watcher.is_alive()
 
 
+def test_a_closed_stream_leaves_nothing_behind(station: Station) -> None:
+    """However often it is opened anew, its thread and its connection end, also where nobody took a frame."""
+    before = {thread for thread in threading.enumerate() if thread.name == "stream"}
+    for takes in (True, False, True):
+        camera = opened(station)
+        frames = camera.frames()
+        if takes:
+            good(next(frames))
+        camera.close()
+        assert list(frames) == []
+    left = [thread for thread in threading.enumerate() if thread.name == "stream" and thread not in before]
+    for thread in left:
+        thread.join(SECONDS)
+    assert not any(thread.is_alive() for thread in left)
+
+
 @pytest.mark.parametrize("content", [b"", b"no video\n" * 1000, bytes(200_000), b"\x47" * 200_000])
 def test_a_server_that_sends_garbage(content: bytes) -> None:
     """What is no stream is refused on one line when it opens, or when it ends; nothing else is raised."""

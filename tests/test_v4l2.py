@@ -209,6 +209,24 @@ def test_closing_ends_a_wait(webcam: Webcam) -> None:
     assert list(camera.frames()) == []
 
 
+def test_a_closed_camera_leaves_nothing_behind(webcam: Webcam) -> None:
+    """However often it is opened anew, no file stays open, also where it was unplugged or refused."""
+    files = Path("/proc/self/fd")
+    opened(webcam).close()
+    before = len(list(files.iterdir()))
+    for unplugs in (False, True, False):
+        camera = opened(webcam)
+        if unplugs:
+            webcam.unplug()
+            with pytest.raises(CameraError):
+                next(camera.frames())
+        camera.close()
+        webcam.plug()
+        with pytest.raises(CameraError):
+            opened(webcam, rate=200)
+    assert len(list(files.iterdir())) == before
+
+
 def test_a_driver_that_does_not_let_go_holds_up_nobody(webcam: Webcam) -> None:
     """Capture reports a camera whose driver hangs while it stops, within its time."""
     capture = Capture(lambda: opened(webcam, timeout_s=25.0))
