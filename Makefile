@@ -91,7 +91,7 @@ picture: $(DEMO_VENV)/.installed ## draw demo.svg, the README's picture, again
 lock: $(LOCK_VENV)/.installed ## resolve the dependencies again (newest allowed) into requirements-*.txt
 	$(LOCK) --upgrade $(EXTRAS) pyproject.toml -o requirements-ci.txt
 	$(DEVICE_PINS) | $(LOCK) --upgrade -c - pyproject.toml -o requirements-device.txt
-	$(DEVICE_PINS) | $(LOCK) --upgrade -c - --extra camera pyproject.toml -o requirements-device-camera.txt
+	$(DEVICE_PINS) | $(LOCK) --upgrade -c - --extra camera --extra v4l2 pyproject.toml -o requirements-device-camera.txt
 	$(LOCK) --upgrade -c requirements-ci.txt --extra demo --group build pyproject.toml -o requirements-demo.txt
 
 clean: ## remove the environments, caches and build leftovers

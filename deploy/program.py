@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from deploy.release import PROJECT, shared_file
 from edge.errors import DeployError
-from edge.sections.cameras import PicameraConfig, VideoConfig
+from edge.sections.cameras import PicameraConfig, V4l2Config, VideoConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = "requirements-device.txt"
 REQUIREMENTS_WITH_CAMERA = "requirements-device-camera.txt"
-"""The same with the extra `camera`, which reads videos."""
+"""The same with the extras `camera`, which reads videos, and `v4l2`, for USB cameras."""
 _LOCKS = (REQUIREMENTS, REQUIREMENTS_WITH_CAMERA)
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", *_LOCKS, "edge", "training", "deploy", "systemd")
 _SETUPTOOLS = 77
@@ -56,7 +56,7 @@ def program(wheel: Path | None, wheelhouse: Path | None, *, camera: CameraConfig
 
     Raises DeployError for a wheel, wheelhouse or checkout that cannot be used.
     """
-    lock = REQUIREMENTS_WITH_CAMERA if isinstance(camera, VideoConfig) else REQUIREMENTS
+    lock = REQUIREMENTS_WITH_CAMERA if isinstance(camera, VideoConfig | V4l2Config) else REQUIREMENTS
     if wheelhouse is not None and not any(wheelhouse.glob("*.whl")):
         remedy = f"on a machine like the device, fill it with pip download -r {lock} -d {wheelhouse}"
         raise DeployError(f"{wheelhouse} holds no wheels; {remedy}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   edge-inspect demo                                   see it work, without camera or broker
   edge-inspect once --bundle my-bundle part.jpg       judge pictures on the command line
+  edge-inspect cameras                                which cameras are there, and how are they configured?
   edge-inspect check --config device.toml --live      is this device ready?
   edge-inspect doctor --config device.toml            what is wrong here, and what mends it?
   edge-inspect tune --bundle my-bundle                which runtime, with how many threads?
@@ -42,6 +43,7 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "run": _Command("inspect until SIGTERM, Ctrl-C or the camera's last frame", "edge.run"),
     "once": _Command("judge pictures and print one JSON object a line", "edge.once"),
+    "cameras": _Command("list the cameras of this device, their modes and controls", "edge.cameras"),
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
     "doctor": _Command("examine all that the device stands on; each finding has its remedy", "edge.doctor.command"),
     "tune": _Command("find the runtime and the number of threads that judge a bundle fastest", "edge.tune.command"),

@@ -7,13 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.camera.base import BadFrame
 from edge.errors import CameraError
 from edge.threads import fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.camera.base import BadFrame, Camera, Frame
+    from edge.camera.base import Camera, Frame
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +151,14 @@ class Capture:
     @property
     def failure(self) -> Exception | None:
         """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
-        if self._error is None and self._reopens and time.monotonic() - self._alive_at > HANG_SECONDS:
+        is_late = time.monotonic() - self._alive_at > HANG_SECONDS
+        if self._error is None and self._reopens and is_late and not self._is_holding_up():
             return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
         return self._error
+
+    def _is_holding_up(self) -> bool:
+        """Say whether the camera waits for a frame to be taken."""
+        return self._frame is not None and self._camera is not None and self._camera.keeps_pace
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""
@@ -220,6 +226,9 @@ class Capture:
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
             with self.changed:
+                if frame is None:
+                    self._note_alive()
+                    continue
                 if self._on_demand and not camera.live:
                     self.changed.wait_for(lambda: any(self._open_wishes()) or self._stopped)
                 elif camera.keeps_pace:
@@ -230,7 +239,7 @@ class Capture:
                     self._grant(frame, is_live=camera.live)
                 else:
                     self._put(frame)
-                self._note_alive()
+                self._note_alive(is_well=not isinstance(frame, BadFrame))
                 if not (camera.live or self._on_demand):  # Only now does the next frame's time begin to run.
                     self.changed.wait_for(lambda: self._judging or self._stopped)
 
@@ -250,8 +259,11 @@ class Capture:
     def _open_wishes(self) -> list[Wish]:
         return [each for each in self._wishes if each.frame is None]
 
-    def _note_alive(self) -> None:
-        if self.trouble:
-            log.info("the camera gives frames again")
-        self.trouble, self._in_a_row, self._alive_at = "", 0, time.monotonic()
+    def _note_alive(self, *, is_well: bool = True) -> None:
+        """Note that the camera's thread goes on; a camera that failed is well again with its first good frame."""
+        self._alive_at = time.monotonic()
+        if is_well:
+            if self.trouble:
+                log.info("the camera gives frames again")
+            self.trouble, self._in_a_row = "", 0
         self.changed.notify_all()

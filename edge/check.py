@@ -16,6 +16,7 @@ from edge.contract.preprocess import Tiles
 from edge.errors import CameraError, DamagedLedgerError, DataError, LedgerError, RuntimeUnavailableError
 from edge.golden import EXPECTED, check_golden
 from edge.mqtt.broker import address, check_broker, make_client
+from edge.sections.cameras import FolderConfig
 from edge.state import state_dir
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def one_frame(config: CameraConfig) -> str:
         frame = capture.take(FRAME_SECONDS)
     finally:
         capture.stop(FRAME_SECONDS)
+    if frame is None and isinstance(config, FolderConfig) and config.watch:
+        return f"{config.name} waits for pictures in {config.path}"
     if frame is None:
         raise CameraError(f"camera {config.name}: no frame within {FRAME_SECONDS:g} s; check its cable and settings")
     if isinstance(frame, BadFrame):

@@ -112,9 +112,13 @@ def _options(kind: inspect.Type | None) -> tuple[inspect.Type, ...]:
 
 
 def _expected(kind: inspect.Type | None) -> str:
-    """Put a type and its limits into words."""
+    """Put a type and its limits into words; of several, each."""
+    return " or ".join(dict.fromkeys(map(_expected_one, _options(kind))))
+
+
+def _expected_one(kind: inspect.Type) -> str:
     words = "a table"
-    match _options(kind)[0]:
+    match kind:
         case inspect.BoolType():
             words = "true or false"
         case inspect.CustomType():

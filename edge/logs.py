@@ -138,3 +138,4 @@ def set_up() -> None:
         handler.setFormatter(OneLine("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[Calm(handler)])
     logging.getLogger("paho").setLevel(logging.WARNING)
+    logging.getLogger("linuxpy").setLevel(logging.ERROR)  # It tells of each buffer and each format that it passes over.

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from spark_host import until
 
-from edge.camera.base import Frame
+from edge.camera.base import BadFrame, Frame
 from edge.camera.folder import FolderCamera
 from edge.capture import Capture
 from edge.errors import CameraError
@@ -194,6 +194,36 @@ def test_a_camera_that_opens_too_late_is_closed() -> None:
     assert not capture.stop(0.05)
     opening.set()
     assert closed.wait(SECONDS)
+
+
+def test_damaged_frames_end_no_trouble() -> None:
+    """A camera that failed, and gives only what cannot be judged when it is opened again, is still in trouble."""
+    healed, taken = threading.Event(), threading.Event()
+
+    class Damaged(ListCamera):
+        def frames(self) -> Iterator[Frame | BadFrame]:  # type: ignore[override]
+            if not capture.failures:
+                raise CameraError("it broke")
+            yield BadFrame(1, "1", time.monotonic(), "damaged")
+            healed.wait(SECONDS)
+            yield from super().frames()
+            taken.wait(SECONDS)
+
+    begun = threading.Event()
+
+    def opened() -> Damaged:
+        begun.wait(SECONDS)
+        return Damaged(1, keeps_pace=False)
+
+    capture = Capture(opened, reopens=True)
+    begun.set()
+    assert isinstance(capture.take(SECONDS), BadFrame)
+    assert capture.trouble == "it broke"
+    healed.set()
+    assert isinstance(capture.take(SECONDS), Frame)
+    assert capture.trouble == ""
+    taken.set()
+    assert capture.stop(SECONDS)
 
 
 def test_a_camera_that_fails_unwatched_is_heard_of() -> None:

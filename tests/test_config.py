@@ -128,7 +128,7 @@ def test_each_kind_of_camera_is_read() -> None:
         ({"camera": {"knd": "folder", "kind": "folder", "path": "p"}}, "unknown key camera.knd; did you mean kind?"),
         (
             {"camera": FOLDER | {"height": 480}},
-            "unknown key camera.height; known are: name, rotate, path, rate, loop, kind",
+            "unknown key camera.height; known are: name, rotate, path, rate, loop, watch, kind",
         ),
         ({"device": {"x\ny": 1}}, "unknown key device.'x\\ny'; known are: site, id"),
     ],
@@ -160,10 +160,10 @@ def test_an_unknown_key_names_the_nearest(sections: dict[str, Any], message: str
         ({"device": {"id": "a\n"}}, r"device.id is 'a\n': expected letters, digits, _ and -, 64 at most"),
         ({"camera": 3}, "camera is 3: expected a table"),
         ({"camera": []}, "camera is []: expected a table"),
-        ({"camera": {}}, "camera.kind is missing: expected one of 'picamera2', 'folder', 'video', 'synthetic'"),
+        ({"camera": {}}, "camera.kind is missing: expected one of 'picamera2', 'v4l2', 'folder', 'video', 'synthetic'"),
         (
             {"camera": {"kind": "webcam"}},
-            "camera.kind is 'webcam': expected one of 'picamera2', 'folder', 'video', 'synthetic'",
+            "camera.kind is 'webcam': expected one of 'picamera2', 'v4l2', 'folder', 'video', 'synthetic'",
         ),
         ({"camera": {"kind": "folder"}}, "camera.path is missing: expected a path"),
         ({"camera": {"kind": "video", "source": ""}}, "camera.source is '': expected a text that is not empty"),

@@ -36,7 +36,7 @@ MAY_IMPORT = {
 }
 ON_THE_DEVICE = {
     *{"numpy", "msgspec", "PIL", "paho", "cryptography"},
-    *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "gpiozero", "av"},
+    *{"ai_edge_litert", "tflite_runtime", "picamera2", "libcamera", "gpiozero", "av", "linuxpy"},
     *{"google"},
     *{"rich", "amqtt"},
     *{"pyarrow"},
@@ -53,6 +53,7 @@ LATE = (
         "picamera2",
         "gpiozero",
         "av",
+        "linuxpy",
         "ai_edge_litert",
         "tflite_runtime",
     ),
@@ -104,7 +105,8 @@ def test_device_uses_only_its_own_packages() -> None:
     "modules",
     [
         "edge.daemon",
-        "edge.config, edge.runtime, edge.classifier, edge.decision, edge.camera.picamera, edge.camera.video",
+        "edge.config, edge.runtime, edge.classifier, edge.decision",
+        "edge.camera.picamera, edge.camera.video, edge.camera.v4l2",
         "edge.accelerator.accelerated, edge.accelerator.worker, edge.heat",
         "edge.contract.bundle, edge.contract.messages, edge.contract.pictures, edge.contract.signing",
     ],

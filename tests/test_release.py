@@ -22,7 +22,7 @@ from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, buil
 from deploy.release import BUNDLE_ON_DEVICE, CONFIG, assemble, pack
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DeployError
-from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, V4l2Config, VideoConfig
 
 CAMERA = '[camera]\nkind = "synthetic"\n'
 
@@ -200,12 +200,13 @@ def test_unusable_wheels_are_refused(tmp_path: Path) -> None:
         (FolderConfig(path="/pictures"), REQUIREMENTS, False),
         (PicameraConfig(), REQUIREMENTS, True),
         (VideoConfig(source="/clip.mkv"), REQUIREMENTS_WITH_CAMERA, False),
+        (V4l2Config(device=Path("/dev/video0")), REQUIREMENTS_WITH_CAMERA, False),
     ],
 )
 def test_a_program_has_what_its_camera_needs(
     wheel: Path, camera: CameraConfig, lock: str, *, system_packages: bool
 ) -> None:
-    """A video brings its decoder, picamera2 is the system's, and no other camera pays for either."""
+    """A video and a USB camera bring what reads them, picamera2 is the system's, no other camera pays for either."""
     with program(wheel, None, camera=camera) as software:
         assert software.requirements.name == lock
         assert software.system_packages == system_packages
@@ -213,11 +214,11 @@ def test_a_program_has_what_its_camera_needs(
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_the_locks_for_devices_agree(python: str) -> None:
-    """The lock for videos is the other one and PyAV, and both are what this project's tests ran with."""
+    """The lock for videos and USB cameras is the other one and their readers, and both are what the tests ran with."""
     core, with_camera, tested = (
         locked(name, python) for name in (REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, "requirements-ci.txt")
     )
-    assert with_camera == {**core, "av": tested["av"]}
+    assert with_camera == {**core, "av": tested["av"], "linuxpy": tested["linuxpy"]}
     differing = {name for name, entry in core.items() if tested[name] != entry}
     assert differing == ({"numpy", "ml-dtypes"} if python == "3.11" else set())
 

@@ -52,8 +52,11 @@ class Camera(Protocol):
     live: bool
     """True: it shows what is before it now. False: what it shows was there before, so the first frame can wait."""
 
-    def frames(self) -> Iterator[Frame | BadFrame]:
-        """Yield frames at the camera's own rate; ends with the last one. Raises CameraError if it fails."""
+    def frames(self) -> Iterator[Frame | BadFrame | None]:
+        """Yield frames at the camera's own rate; ends with the last one. Raises CameraError if it fails.
+
+        None: there is no frame, nor need there be one, but the camera is well.
+        """
 
     def close(self) -> None:
         """Stop and release the camera from any thread: a waiting `frames` ends soon after. Idempotent."""

@@ -49,24 +49,24 @@ class FolderCamera:
 
     def _load(self, path: Path) -> Frame | BadFrame:
         self._shown += 1
-        source = _text(path.relative_to(self._folder).as_posix())
+        source = text(path.relative_to(self._folder).as_posix())
         exposed = time.monotonic()
         try:
             return Frame(self._shown, source, exposed, load_picture(path))
         except DataError as error:
-            return BadFrame(self._shown, source, exposed, _text(str(error)))
+            return BadFrame(self._shown, source, exposed, text(str(error)))
 
 
 def _pictures(folder: Path) -> list[Path]:
     try:
         found = list_pictures(folder)
     except DataError as error:
-        raise CameraError(f"camera.path {_text(str(error))}") from error
+        raise CameraError(f"camera.path {text(str(error))}") from error
     if not found:
         raise CameraError(f"camera.path {folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return found
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
     """Escape the bytes of a file name that are not UTF-8: a message could not carry them."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""A video file or a network stream as a camera, through PyAV (FFmpeg's libraries)."""
+"""A video file as a camera, through PyAV (FFmpeg's libraries); and what a stream's camera has in common with it."""
 
 from __future__ import annotations
 
@@ -22,91 +22,109 @@ OPEN_SECONDS = 10.0
 
 
 class VideoCamera:
-    """Shows the frames of a video in their order; a frame's source is its number.
+    """Shows the frames of a video file in their order; a frame's source is its number.
 
     Raises CameraError on creation if PyAV is not installed or cannot open the video.
     """
 
+    live = False
+
     def __init__(self, config: VideoConfig) -> None:
-        self.keeps_pace = not config.is_stream and config.rate == 0
-        self.live = config.is_stream
+        self.keeps_pace = config.rate == 0
         self._config = config
-        self._name = _without_login(config.source)
-        self._pacer = Pacer(0 if config.is_stream else config.rate)
+        self._pacer = Pacer(config.rate)
         self._shown = 0
-        self._av = _pyav()
-        self._container = self._open()
+        self._container = open_video(config)
 
     def frames(self) -> Iterator[Frame | BadFrame]:
-        """Yield the frames, a damaged one as BadFrame. Raises CameraError if a stream ends or falls silent."""
+        """Yield the frames, a damaged one as BadFrame. Raises CameraError for a file without any."""
         while True:
             before = self._shown
             with self._container:
                 yield from self._play()
             if self._pacer.stopped:
                 return
-            if self._config.is_stream:
-                raise self._error("the stream ended; restart it at its source")
             if self._shown == before:
-                raise self._error("not one frame could be decoded; convert it, for example to H.264")
+                raise refusal(self._config, "not one frame could be decoded; convert it, for example to H.264")
             if not self._config.loop:
                 return
-            self._container = self._open()
+            self._container = open_video(self._config)
 
     def close(self) -> None:
-        """End `frames` after the frame or packet it waits for, STREAM_SILENCE_SECONDS at most; from any thread."""
+        """End `frames` after the frame that it reads; from any thread."""
         self._pacer.stop()
 
-    def _open(self) -> Any:
-        source = self._config.source
-        if not self._config.is_stream and _is_pipe(source):
-            raise self._error("a pipe, which may never begin; name a file or a stream")
-        options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
-        try:
-            container = self._av.open(
-                source if self._config.is_stream else f"file:{source}",
-                options=options,
-                timeout=(OPEN_SECONDS, STREAM_SILENCE_SECONDS),
-            )
-        except (self._av.FFmpegError, UnicodeDecodeError) as error:  # the latter: its title is not UTF-8
-            reason = getattr(error, "strerror", error)
-            raise self._error(f"cannot be opened ({reason}); is it there, and a video?") from error
-        if not container.streams.video:
-            raise self._error("holds no video")
-        return container
-
     def _play(self) -> Iterator[Frame | BadFrame]:
-        packets = self._container.demux(video=0)
+        packets, decoder = self._container.demux(video=0), Decoder()
         while (packet := self._next(packets)) is not None:
-            yield from self._decode(packet)
+            for picture in decoder.decode(packet):
+                if not isinstance(picture, str) and not self._pacer.wait():
+                    return
+                self._shown += 1
+                yield to_frame(picture, self._shown, time.monotonic())
 
     def _next(self, packets: Iterator[Any]) -> Any:
         """Return the next packet, None at the end or when closed."""
         try:
             return None if self._pacer.stopped else next(packets, None)
-        except self._av.FFmpegError as error:
-            raise self._error(f"cannot be read on ({error.strerror})") from error
+        except pyav().FFmpegError as error:
+            raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
 
-    def _decode(self, packet: Any) -> Iterator[Frame | BadFrame]:
+
+class Decoder:
+    """Decodes packets, and knows which pictures are not what was sent: those behind damage, up to a key frame."""
+
+    def __init__(self) -> None:
+        self._is_damaged = False
+
+    def decode(self, packet: Any) -> Iterator[Any]:
+        """Yield PyAV's pictures, or in words why one is none."""
+        self._is_damaged = packet.is_corrupt or (self._is_damaged and not packet.is_keyframe)
         try:
             pictures = packet.decode()
-        except self._av.FFmpegError as error:
-            yield BadFrame(*self._stamp(), f"frame cannot be decoded ({error.strerror})")
+        except pyav().FFmpegError as error:
+            self._is_damaged = True
+            yield f"frame cannot be decoded ({error.strerror})"
             return
         for picture in pictures:
-            if not self._pacer.wait():
-                return
-            yield Frame(*self._stamp(), picture.to_ndarray(format="rgb24"))
-
-    def _stamp(self) -> tuple[int, str, float]:
-        self._shown += 1
-        return self._shown, str(self._shown), time.monotonic()
-
-    def _error(self, problem: str) -> CameraError:
-        return CameraError(f"camera.source {self._name}: {problem}")
+            is_whole = not (self._is_damaged or picture.is_corrupt)
+            yield picture if is_whole else "part of the video is missing here; it is whole again from a key frame on"
 
 
-def _pyav() -> Any:
+def to_frame(picture: Any, number: int, exposed: float) -> Frame | BadFrame:
+    """Return what Decoder.decode yielded as a frame."""
+    if isinstance(picture, str):
+        return BadFrame(number, str(number), exposed, picture)
+    return Frame(number, str(number), exposed, picture.to_ndarray(format="rgb24"))
+
+
+def open_video(config: VideoConfig) -> Any:
+    """Return PyAV's container of a file or stream; raises CameraError, with its address but not its login."""
+    av, source = pyav(), config.source
+    if not config.is_stream and _is_pipe(source):
+        raise refusal(config, "a pipe, which may never begin; name a file or a stream")
+    options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
+    try:
+        container = av.open(
+            source if config.is_stream else f"file:{source}",
+            options=options,
+            timeout=(OPEN_SECONDS, STREAM_SILENCE_SECONDS),
+        )
+    except (av.FFmpegError, UnicodeDecodeError) as error:  # the latter: its title is not UTF-8
+        reason = getattr(error, "strerror", error)
+        raise refusal(config, f"cannot be opened ({reason}); is it there, and a video?") from error
+    if not container.streams.video:
+        raise refusal(config, "holds no video")
+    return container
+
+
+def refusal(config: VideoConfig, problem: str) -> CameraError:
+    """Return the error that a video has this problem."""
+    return CameraError(f"camera.source {_without_login(config.source)}: {problem}")
+
+
+def pyav() -> Any:
+    """Return PyAV; raises CameraError without it."""
     try:
         import av
     except ModuleNotFoundError as error:

@@ -6,13 +6,13 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta
+import msgspec
 
 from edge.contract.names import WHOLE_NAME
 from edge.contract.preprocess import Rotation
 from edge.sections.base import Section, doc, to_path
 
-Gain: TypeAlias = Annotated[float, Meta(gt=0, le=32)]
+Gain: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=32)]
 Hdr: TypeAlias = Literal["off", "sensor", "isp"]
 SMALLEST = 64
 """Pixels a side of a picture."""
@@ -20,6 +20,10 @@ MICROSECONDS = 1e6
 """Of a second."""
 STREAM_SILENCE_SECONDS = 5.0
 """A stream that stays silent for so long has stopped."""
+
+
+PixelFormat: TypeAlias = Literal["RGB24", "BGR24", "NV12", "YUYV", "UYVY", "MJPEG", "GREY"]
+"""What frames may be sent as, by the kernel's names; the less work to decode, the earlier, and grey last."""
 
 
 class _Camera(Section, frozen=True, kw_only=True, tag_field="kind"):
@@ -57,17 +61,17 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
         ),
     ] = 0
     exposure_us: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, msgspec.Meta(ge=1)] | None,
         doc("microseconds of light, fixed, a frame's time at most; left out: automatic"),
     ] = None
-    gain: Annotated[Annotated[float, Meta(ge=1)] | None, doc("of the sensor, analogue, fixed; left out: automatic")] = (
-        None
-    )
+    gain: Annotated[
+        Annotated[float, msgspec.Meta(ge=1)] | None, doc("of the sensor, analogue, fixed; left out: automatic")
+    ] = None
     white_balance: Annotated[
         tuple[Gain, Gain] | None, doc("gains of red and blue, fixed, such as [1.9, 1.6]; left out: automatic")
     ] = None
     focus: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        Annotated[float, msgspec.Meta(ge=0)] | None,
         doc("dioptres, fixed: 1 / metres to the part, 0 is far away; left out: the lens stays where it is"),
     ] = None
     hdr: Annotated[
@@ -102,6 +106,36 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
         return self.timeout_s + 1  # The camera itself says first that it hangs.
 
 
+class V4l2Config(_Camera, frozen=True, kw_only=True, tag="v4l2"):
+    """A USB camera or grabber through the kernel's V4L2 (pip install 'edge-inspect[v4l2]')."""
+
+    device: Annotated[
+        Path, doc("such as /dev/video0; the link below /dev/v4l/by-id stays when devices are counted anew")
+    ]
+    width: Annotated[int, doc("pixels, as `edge-inspect cameras` lists them", ge=16, le=8192)] = 1280
+    height: Annotated[int, doc("pixels", ge=16, le=8192)] = 720
+    rate: Annotated[float, doc("frames per second; the camera may give more, but not fewer", gt=0, le=240)] = 10.0
+    format: Annotated[
+        Literal["auto", PixelFormat],
+        doc("how pixels are sent; auto: the one of this size and rate that is decoded with the least work"),
+    ] = "auto"
+    controls: Annotated[
+        dict[str, bool | int],
+        doc("set when it opens, by the names of `edge-inspect cameras`, such as exposure_time_absolute = 157"),
+    ] = msgspec.field(default_factory=dict)
+    timeout_s: Annotated[float, doc("without a frame for this long the camera counts as hung", gt=0, le=25)] = 5.0
+
+    @property
+    def is_live(self) -> bool:
+        """As in _Camera."""
+        return True
+
+    @property
+    def silence_s(self) -> float:
+        """As in _Camera."""
+        return self.timeout_s + 1  # As with picamera2.
+
+
 class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
     """Pictures in a folder and its subfolders, in the order of their names."""
 
@@ -111,6 +145,23 @@ class FolderConfig(_Camera, frozen=True, kw_only=True, tag="folder"):
         doc("pictures per second; 0: as fast as they are judged, so that none is dropped", ge=0, le=1000),
     ] = 0.0
     loop: Annotated[bool, doc("begin again after the last picture; otherwise the daemon ends there")] = False
+    watch: Annotated[
+        bool,
+        doc(
+            "judge pictures that come while the daemon runs, each name once, when it is complete; "
+            "those that were there before are passed over"
+        ),
+    ] = False
+
+    @property
+    def is_live(self) -> bool:
+        """As in _Camera; a share that is away comes back. No picture means no part: it may be silent for ever."""
+        return self.watch
+
+    def __post_init__(self) -> None:
+        """Refuse wishes that exclude each other; raises ValueError."""
+        if self.watch and self.loop:
+            raise ValueError("watch shows new pictures, loop shows old ones again: set one of them")
 
 
 class VideoConfig(_Camera, frozen=True, kw_only=True, tag="video"):
@@ -155,4 +206,4 @@ class SyntheticConfig(_Camera, frozen=True, kw_only=True, tag="synthetic"):
     frames: Annotated[int, doc("stop after this many; 0: never", ge=0)] = 0
 
 
-CameraConfig: TypeAlias = PicameraConfig | FolderConfig | VideoConfig | SyntheticConfig
+CameraConfig: TypeAlias = PicameraConfig | V4l2Config | FolderConfig | VideoConfig | SyntheticConfig

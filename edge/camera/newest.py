@@ -1,0 +1,111 @@
+"""A live stream's packets, read as they come: what cannot be decoded in time is passed over, and never queues up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_SECONDS = 2.0
+"""Packets that came so much later than the first that waits show that decoding is too slow for the stream."""
+SHOWN_SECONDS = 0.5
+"""Where newer packets wait, pictures are not shown, but one after so long, lest a slow device sees nothing at all."""
+
+
+class Packet(NamedTuple):
+    """What is to be decoded."""
+
+    data: Any
+    """PyAV's."""
+    came: float
+    """time.monotonic() seconds."""
+    passed_over: int
+    """How many before it are not to be decoded: with any, the decoder begins anew."""
+
+
+class Packets:
+    """Reads a container in a thread of its own, so that nothing waits in the network's buffers; closes it at the end.
+
+    Beyond the newest key frame that waits, and beyond LONGEST_SECONDS, packets are passed over.
+    """
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._waiting: deque[Packet] = deque()
+        self._changed = threading.Condition()
+        self._passed_over = 0
+        self._needs_key = False
+        self._error: BaseException | None = None
+        self._is_at_end = self._is_left = False
+        self._shown_at = 0.0
+        threading.Thread(target=self._read, name="stream", daemon=True).start()
+
+    def __iter__(self) -> Iterator[Packet]:
+        """Yield what is to be decoded next, to the stream's end; raises what reading raised. One iteration only."""
+        try:
+            while (packet := self._next()) is not None:
+                yield packet
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Have nothing read any more; from any thread, and at once."""
+        with self._changed:
+            self._is_left = True
+            self._changed.notify_all()
+
+    def is_outdated(self) -> bool:
+        """Say whether what was just decoded need not be shown, since there is something newer."""
+        with self._changed:
+            if self._waiting and time.monotonic() - self._shown_at < SHOWN_SECONDS:
+                return True
+            self._shown_at = time.monotonic()
+            return False
+
+    def _next(self) -> Packet | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_at_end or self._is_left)
+            if self._is_left:
+                return None
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def _read(self) -> None:
+        try:
+            for data in self._container.demux(video=0):
+                with self._changed:
+                    if self._is_left:
+                        break
+                    self._put(data, time.monotonic())
+                    self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the decoding thread raises it
+            self._error = error
+        with self._changed:
+            self._is_at_end = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_left)  # Until then packets are decoded that belong to it.
+        self._container.close()
+
+    def _put(self, data: Any, now: float) -> None:
+        if data.is_keyframe:
+            self._pass_over()
+            self._needs_key = False
+        elif self._waiting and now - self._waiting[0].came > LONGEST_SECONDS:
+            self._pass_over()
+            self._needs_key = True
+        if self._needs_key:
+            self._passed_over += 1
+            return
+        self._waiting.append(Packet(data, now, self._passed_over))
+        self._passed_over = 0
+
+    def _pass_over(self) -> None:
+        self._passed_over += sum(1 + packet.passed_over for packet in self._waiting)
+        self._waiting.clear()

@@ -1,0 +1,68 @@
+"""A network stream as a camera, through PyAV (FFmpeg's libraries): the newest picture wins."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from edge.camera.newest import Packets
+from edge.camera.video import Decoder, open_video, pyav, refusal, to_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.camera.base import BadFrame, Frame
+    from edge.sections.cameras import VideoConfig
+
+
+class StreamCamera:
+    """Shows a stream's newest frame; its source is its number, and what was passed over is a gap in the numbers.
+
+    A frame counts as exposed when it arrived. Raises CameraError on creation if PyAV is not installed or cannot open
+    the stream.
+    """
+
+    keeps_pace = False
+    live = True
+
+    def __init__(self, config: VideoConfig) -> None:
+        self._config = config
+        self._shown = 0
+        self._size: tuple[int, int] | None = None
+        """Of the pictures, once one came."""
+        self._closed = threading.Event()
+        self._container = open_video(config)
+        self._packets = Packets(self._container)
+
+    def frames(self) -> Iterator[Frame | BadFrame]:
+        """Yield the frames, a damaged one as BadFrame.
+
+        Raises CameraError if the stream ends, falls silent or changes the size of its pictures.
+        """
+        decoder = Decoder()
+        try:
+            for packet in self._packets:
+                if packet.passed_over:
+                    self._shown += packet.passed_over
+                    packet.data.stream.codec_context.flush_buffers()
+                for picture in decoder.decode(packet.data):
+                    self._shown += 1
+                    if isinstance(picture, str) or self._is_to_be_shown(picture):
+                        yield to_frame(picture, self._shown, packet.came)
+        except pyav().FFmpegError as error:
+            raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
+        if not self._closed.is_set():
+            raise refusal(self._config, "the stream ended; restart it at its source")
+
+    def close(self) -> None:
+        """End `frames` after the frame that it decodes, if any; from any thread."""
+        self._closed.set()
+        self._packets.leave()
+
+    def _is_to_be_shown(self, picture: Any) -> bool:
+        size = picture.width, picture.height
+        if self._size is not None and self._size != size:
+            was, now = (f"{width}x{height}" for width, height in (self._size, size))
+            raise refusal(self._config, f"its pictures were {was} and are {now}: parts would look otherwise")
+        self._size = size
+        return not self._packets.is_outdated()
