@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ALL_OF_IT = 0.999
 """The share of a frame, 0-1, that must be dark, or bright, for it to show nothing: a hot pixel is no picture."""
+FROZEN = "the camera is frozen: it shows the same picture again and again"
 FROZEN_AFTER = 3
 """Equal pictures in a row, at least."""
 KEY_FRAME_SECONDS = 10.0
@@ -69,7 +70,7 @@ class Guard:
         self._baseline = baseline
         self._trouble = trouble
         watched = "frozen" in self._checks and still_s < math.inf
-        self._stillness = _Stillness(still_s) if watched else None
+        self._stillness = Stillness(still_s) if watched else None
         self._scene = Scene(baseline, rules) if baseline and not trouble else None
 
     def inspect(self, frame: Frame) -> Fitness:
@@ -96,10 +97,10 @@ class Guard:
             if measures.bright >= ALL_OF_IT:
                 yield "the picture is white"
         if frozen:
-            yield "the camera is frozen: it shows the same picture again and again"
+            yield FROZEN
 
 
-class _Stillness:
+class Stillness:
     """Notices that pictures are equal, down to the last bit, and for too long."""
 
     def __init__(self, still_s: float) -> None:
