@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from edge.camera.base import BadFrame
 from edge.errors import CameraError
 from edge.guard.guard import FROZEN, Stillness, may_be_still_s
-from edge.guard.measures import Glance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,16 +41,10 @@ class Watched:
     def frames(self) -> Iterator[Frame | BadFrame]:
         """Yield the camera's frames. Raises CameraError as it does, and if it repeats itself."""
         for frame in self._camera.frames():
-            if not isinstance(frame, BadFrame) and self._repeats(frame):
+            if not isinstance(frame, BadFrame) and self._stillness.lasts(frame):
                 raise CameraError(FROZEN)
             yield frame
 
     def close(self) -> None:
         """As in Camera."""
         self._camera.close()
-
-    def _repeats(self, frame: Frame) -> bool:
-        try:
-            return self._stillness.lasts(frame, Glance(frame.pixels).strips)
-        except ValueError:  # No picture at all: the guard says so.
-            return False
