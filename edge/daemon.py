@@ -44,6 +44,9 @@ from edge.trigger.journal import FILE, Journal
 from edge.trigger.unanswered import Unanswered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.camera.base import Camera
     from edge.classifier import Classifier
     from edge.config import Config
     from edge.guard.guard import Guard
@@ -97,13 +100,12 @@ def run(config: Config, root: Path = Path("/")) -> int:
 
 
 def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path) -> End:
-    from edge.camera import open_camera
     from edge.live.open import shown
 
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
     # First: it opens, slowly or never, while the model loads.
-    capture = Capture(partial(open_camera, config.camera), reopens=config.camera.is_live, on_demand=on_demand)
+    capture = Capture(_opener(config), reopens=config.camera.is_live, on_demand=on_demand)
     line: Line | None = None
     try:
         with ExitStack() as stack:
@@ -122,6 +124,17 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
             log.error("camera %s did not close within %g s", config.camera.name, CAMERA_STOP_SECONDS)
         if line is not None:
             sinks.publisher.retain("health", line.tally.report())
+
+
+def _opener(config: Config) -> Callable[[], Camera]:
+    from edge.camera import open_camera
+
+    opens = partial(open_camera, config.camera)
+    if not config.camera.is_live:
+        return opens
+    from edge.guard.watched import watch_over
+
+    return watch_over(opens, config)
 
 
 def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) -> Line:

@@ -44,9 +44,9 @@ def fatal(error: BaseException) -> Exception:
 
 def _hear(end: threading.ExceptHookArgs) -> None:
     thread, error = end.thread or threading.current_thread(), end.exc_value or end.exc_type()
-    log.error("the thread %s ended", thread.name, exc_info=error)
     if not thread.name.startswith(RENEWED):
-        _ended.append(_death(thread, error))
+        _ended.append(_death(thread, error))  # First: whatever else befalls this thread.
+    log.error("the thread %s ended", thread.name, exc_info=error)
 
 
 def _death(thread: threading.Thread, error: BaseException) -> InspectError:

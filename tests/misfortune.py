@@ -119,7 +119,8 @@ class Factory:
             while count() == before:
                 assert time.monotonic() < deadline, f"the thread {name} does not end"
                 self._does(f"kill {name}")
-                time.sleep(0.1)
+                with suppress(AssertionError):  # Not again at once: it would befall what tells of its end.
+                    until(lambda: count() > before, 3)
 
         return do
 

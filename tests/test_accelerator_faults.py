@@ -65,11 +65,11 @@ class Device:
         """Run it; each frame that it judged meanwhile was judged as the CPU does."""
         with Recorder(self._broker.port) as recorder, running_daemon(self.config) as daemon:
             yield recorder, daemon
+            recorder.wait(lambda r: len({event["source"] for event in r.named("event")}) == len(PICTURES))
             said = stop(daemon) if daemon.poll() is None else end(daemon)
             assert daemon.returncode == 0, said
             recorder.wait_for_status("offline")
         events = recorder.named("event")
-        assert len({event["source"] for event in events}) == len(PICTURES)
         assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self.expected
         numbers = list(dict.fromkeys(event["seq"] for event in events))  # After a cut some arrive twice.
         assert numbers == list(range(1, len(numbers) + 1))

@@ -67,7 +67,7 @@ def measure(pixels: Pixels, order: ChannelOrder) -> Measures:
 
 
 class Glance:
-    """Every eighth row of the small copy: by it most frames differ from one that shows nothing and from the last."""
+    """Every eighth row of the small copy: by it most frames are known to show something."""
 
     def __init__(self, pixels: Pixels) -> None:
         """Take it of a frame as for `measure`; raises ValueError for what is no picture."""
@@ -75,7 +75,7 @@ class Glance:
         self._factor = _factor(*pixels.shape[:2])
         rows, step = pixels.shape[0], _GLANCED * self._factor
         strips = [pixels[row : row + self._factor] for row in range(0, rows - self._factor + 1, step)]
-        self.strips: Pixels = np.concatenate(strips) if strips else pixels[:0]
+        self._strips: Pixels = np.concatenate(strips) if strips else pixels[:0]
         """The frame's rows that it was made of, each small one's `_factor` of them, uint8 as the frame."""
         height, width = (-(-length // self._factor) for length in pixels.shape[:2])
         self._whole = height * width
@@ -85,9 +85,9 @@ class Glance:
 
         Where more pixels of these rows alone are neither than the rest of the share leaves, it surely is not.
         """
-        if not self.strips.size:
+        if not self._strips.size:
             return True
-        small = _reduced(self.strips, self._factor)
+        small = _reduced(self._strips, self._factor)
         top = small if small.ndim == _GREY else _brightest(small)
         others = self._whole * (1 - share)
         return any(top.size - int(np.count_nonzero(blank)) <= others for blank in (top <= DARK, top >= BRIGHT))
