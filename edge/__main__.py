@@ -39,6 +39,7 @@ _COMMANDS = {
     "once": _Command("judge pictures and print one JSON object a line", "edge.once"),
     "check": _Command("validate configuration and bundle without starting", "edge.check"),
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
+    "safe": _Command("leave the output pins at their safe levels, as after an end of the daemon", "edge.safe"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),
     "demo": _Command("broker, daemon and a live table of verdicts, in one terminal", "edge.demo"),
 }

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 LATE_SECONDS = 0.005
 """Beyond its time by more than this a switch counts as late."""
+_left: list[Any] = []
+"""Pins that are to keep their level: gpiozero makes an input of one that nobody holds. At the end of the process it
+would too, but lgpio's thread is one of those for which edge/__main__.py leaves nothing to tidy up."""
 
 
 class Schedule:
@@ -100,7 +103,7 @@ class Outputs:
             self._schedule.close()
         for config, pin in self._pins:
             pin.value = config.safe
-            # Its level stays when the process has ended, so far as the kernel's driver lets it; `close` would let go.
+            _left.append(pin)
 
 
 def _opened(config: OutputConfig) -> Any:
