@@ -10,6 +10,7 @@ import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEMO_BUNDLE, PROJECT
@@ -19,11 +20,20 @@ from rigs import locked
 
 from deploy.device import Access
 from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, build_wheel, program
+from deploy.provision import packages
 from deploy.release import BUNDLE_ON_DEVICE, CONFIG, assemble, pack
+from edge.config import Config
 from edge.contract import bundle as bundles
+from edge.contract.messages import Verdict
 from edge.errors import BundleError, ConfigError, DeployError
-from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.sections.cameras import FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
+from edge.sections.outputs import OutputConfig
+from edge.sections.triggers import GpioConfig
 
+if TYPE_CHECKING:
+    from edge.sections.cameras import CameraConfig
+
+GATE = OutputConfig(pin="17", verdicts=(Verdict.PASS,))
 CAMERA = '[camera]\nkind = "synthetic"\n'
 
 
@@ -32,6 +42,11 @@ def config(folder: Path, *, head: str = 'bundle = "x"', camera: str = CAMERA, mq
     path = folder / "device.toml"
     path.write_text(f'{head}\n\n[device]\nsite = "hall"\n{camera}[mqtt]\nhost = "broker"\n{mqtt}\n')
     return path
+
+
+def seeing(camera: CameraConfig, **more: Any) -> Config:
+    """Return a configuration with a camera."""
+    return Config(bundle=Path("bundle"), camera=camera, **more)
 
 
 @given(
@@ -174,10 +189,10 @@ def test_a_built_wheel_holds_the_whole_program(wheel: Path) -> None:
 
 
 def test_an_installed_wheel_can_push_too(wheel: Path) -> None:
-    """What a push sends besides the program travels in the wheel: the lock files, the unit and the daemon's user."""
+    """What a push sends besides the program travels in the wheel: the lock files, and all of systemd/."""
     with zipfile.ZipFile(wheel) as archive:
         shared = {name.partition("share/edge-inspect/")[2] for name in archive.namelist()}
-    units = {"systemd/edge-inspect.service", "systemd/edge-inspect.sysusers"}
+    units = {f"systemd/{path.name}" for path in (PROJECT / "systemd").iterdir()}
     assert {REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, *units} <= shared
 
 
@@ -186,29 +201,35 @@ def test_unusable_wheels_are_refused(tmp_path: Path) -> None:
     shutil.copy(__file__, tmp_path / "edge_inspect-1.whl")
     with (
         pytest.raises(DeployError, match="is no wheel of edge-inspect"),
-        program(tmp_path / "edge_inspect-1.whl", None, camera=SyntheticConfig()),
+        program(tmp_path / "edge_inspect-1.whl", None, config=seeing(SyntheticConfig())),
     ):
         pass
-    with pytest.raises(DeployError, match="pip download"), program(None, tmp_path / "none", camera=SyntheticConfig()):
+    with (
+        pytest.raises(DeployError, match="pip download"),
+        program(None, tmp_path / "none", config=seeing(SyntheticConfig())),
+    ):
         pass
 
 
 @pytest.mark.parametrize(
-    ("camera", "lock", "system_packages"),
+    ("wanted", "lock", "from_apt"),
     [
-        (SyntheticConfig(), REQUIREMENTS, False),
-        (FolderConfig(path="/pictures"), REQUIREMENTS, False),
-        (PicameraConfig(), REQUIREMENTS, True),
-        (VideoConfig(source="/clip.mkv"), REQUIREMENTS_WITH_CAMERA, False),
+        (seeing(SyntheticConfig()), REQUIREMENTS, []),
+        (seeing(FolderConfig(path="/pictures")), REQUIREMENTS, []),
+        (seeing(PicameraConfig()), REQUIREMENTS, ["python3-picamera2"]),
+        (seeing(VideoConfig(source="/clip.mkv")), REQUIREMENTS_WITH_CAMERA, []),
+        (seeing(SyntheticConfig(), outputs=(GATE,)), REQUIREMENTS, ["python3-gpiozero", "python3-lgpio"]),
+        (seeing(SyntheticConfig(), trigger=GpioConfig(pin="4")), REQUIREMENTS, ["python3-gpiozero", "python3-lgpio"]),
     ],
 )
-def test_a_program_has_what_its_camera_needs(
-    wheel: Path, camera: CameraConfig, lock: str, *, system_packages: bool
+def test_a_program_has_what_its_camera_and_pins_need(
+    wheel: Path, wanted: Config, lock: str, from_apt: list[str]
 ) -> None:
-    """A video brings its decoder, picamera2 is the system's, and no other camera pays for either."""
-    with program(wheel, None, camera=camera) as software:
+    """A video brings its decoder, picamera2 and pins are the system's, and no other device pays for any of them."""
+    assert packages(wanted) == ["python3-venv", *from_apt]
+    with program(wheel, None, config=wanted) as software:
         assert software.requirements.name == lock
-        assert software.system_packages == system_packages
+        assert software.system_packages == bool(from_apt)
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
