@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEMO_BUNDLE, PROJECT
+from debians import locked
 from hypothesis import given
 from hypothesis import strategies as st
-from rigs import locked
 
 from deploy.device import Access
 from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, build_wheel, program

@@ -36,7 +36,7 @@ _HANDSHAKE_REMEDIES = {
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
-    """Return what one of paho's threads wakes the other through: its own is made by listening on a port for a moment."""
+    """Return what one thread wakes paho's with: its own is made by listening on a port of this host for a moment."""
     ends = socket.socketpair()
     for end in ends:
         end.setblocking(False)
