@@ -14,10 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.release import PROJECT, shared_file
+from deploy.release import PROJECT, has_pins, shared_file
 from edge.errors import DeployError
 from edge.sections.cameras import PicameraConfig, VideoConfig
-from edge.sections.triggers import GpioConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +48,6 @@ class Program:
         """12 hexadecimal digits of what is installed; the same sources give the same id."""
         parts = f"{self.requirements.read_text('utf-8')}{_content(self.wheel)}{self.system_packages}"
         return hashlib.sha256(parts.encode()).hexdigest()[:12]
-
-
-def has_pins(config: Config) -> bool:
-    """Say whether the device reads or drives pins."""
-    return bool(config.outputs) or isinstance(config.trigger, GpioConfig)
 
 
 @contextmanager

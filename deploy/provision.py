@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deploy.program import has_pins
-from deploy.release import UNIT, pack, shared_file
+from deploy.release import UNIT, has_pins, pack, shared_file
 from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
@@ -32,25 +31,26 @@ _BACKOFF_SINCE = 254
 
 
 @dataclass(frozen=True, slots=True)
-class _Shared:
-    """A file of systemd/ that one part of the system reads."""
+class SystemFile:
+    """A file of systemd/ that a part of the system reads."""
 
     name: str
     path: str
+    """Where it reads it."""
     learn: str
     """The command that has it read."""
 
 
-_SHARED_FILES = (
-    _Shared("edge-inspect.sysusers", "/etc/sysusers.d/edge-inspect.conf", "systemd-sysusers edge-inspect.conf"),
+_SYSTEM_FILES = (
+    SystemFile("edge-inspect.sysusers", "/etc/sysusers.d/edge-inspect.conf", "systemd-sysusers edge-inspect.conf"),
     # A container has no udev that could be told, and no devices.
-    _Shared(
+    SystemFile(
         "edge-inspect.rules",
         "/etc/udev/rules.d/60-edge-inspect.rules",
         "systemctl try-reload-or-restart systemd-udevd && udevadm trigger --action=change || true",
     ),
 )
-_BACKOFF = _Shared("backoff.conf", f"{_INSTALLED_UNIT}.d/backoff.conf", "systemctl daemon-reload")
+_BACKOFF = SystemFile("backoff.conf", f"{_INSTALLED_UNIT}.d/backoff.conf", "systemctl daemon-reload")
 
 _SURVEY = f"""
 echo host $(uname -n)
@@ -157,13 +157,18 @@ def plan_stage(device: Device, release: Release, program: Program, found: Survey
     return place
 
 
+def system_files(systemd: int) -> tuple[SystemFile, ...]:
+    """Return what a device with this version of systemd needs besides the unit."""
+    return (*_SYSTEM_FILES, _BACKOFF) if systemd >= _BACKOFF_SINCE else _SYSTEM_FILES
+
+
 def _plan_host(device: Device, found: Survey) -> None:
     from pyinfra.operations import files, server
 
-    for shared in (*_SHARED_FILES, *([_BACKOFF] if found.systemd >= _BACKOFF_SINCE else [])):
-        source = str(shared_file(f"systemd/{shared.name}"))
-        if device.plan(f"put {shared.path}", files.put, src=source, dest=shared.path):
-            device.plan(f"have {shared.path} read", server.shell, commands=shared.learn)
+    for file in system_files(found.systemd):
+        source = str(shared_file(f"systemd/{file.name}"))
+        if device.plan(f"put {file.path}", files.put, src=source, dest=file.path):
+            device.plan(f"have {file.path} read", server.shell, commands=file.learn)
     for path in _DIRECTORIES:
         device.plan(f"make {path}", files.directory, path=path, user="root", group="root", mode="755")
     for path, target in _LINKS.items():

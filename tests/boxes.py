@@ -47,8 +47,8 @@ def install(debian: Debian, folder: Path, pictures: Path, more: Sequence[str] = 
 
 def pip(what: str) -> str:
     """Return the command that installs something in a box."""
-    options = "--quiet --disable-pip-version-check --root-user-action=ignore --no-index --only-binary=:all:"
-    return f"{PYTHON} -m pip install {options} --find-links {WHEELS} {what}"
+    options = "--quiet --disable-pip-version-check --root-user-action=ignore --no-index --only-binary=:all: -f"
+    return f"{PYTHON} -m pip install {options} {WHEELS} {what}"
 
 
 def collect(folder: Path, data: Path) -> None:

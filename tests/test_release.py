@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from deploy.device import Access
 from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, build_wheel, program
-from deploy.provision import packages
+from deploy.provision import packages, system_files
 from deploy.release import BUNDLE_ON_DEVICE, CONFIG, assemble, pack
 from edge.config import Config
 from edge.contract import bundle as bundles
@@ -230,6 +230,13 @@ def test_a_program_has_what_its_camera_and_pins_need(
     with program(wheel, None, config=wanted) as software:
         assert software.requirements.name == lock
         assert software.system_packages == bool(from_apt)
+
+
+def test_the_back_off_goes_where_systemd_knows_it() -> None:
+    """Debian 12's systemd 252 would complain of it with every reload; Debian 13's 257 takes it."""
+    older, newer = ({file.name for file in system_files(version)} for version in (252, 257))
+    assert newer - older == {"backoff.conf"}
+    assert older == {"edge-inspect.sysusers", "edge-inspect.rules"}
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from conftest import DEMO_BUNDLE
+from conftest import DEMO_BUNDLE, PROJECT
 from PIL import Image
 from recorder import Recorder
 from rigs import STATION, deploy
@@ -110,6 +110,12 @@ def test_a_push_installs_a_daemon_that_judges(line: Line) -> None:
     with Recorder(line.broker.port) as recorder:
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
         assert {message.topic.split("/")[3] for message in recorder.messages} == {STATION}
+
+
+def test_a_push_tells_udev_of_the_devices(line: Line) -> None:
+    """The rules for cameras' memory, pins and the Edge TPU lie where udev reads them."""
+    rules = (PROJECT / "systemd" / "edge-inspect.rules").read_text()
+    assert line.station.shell("cat /etc/udev/rules.d/60-edge-inspect.rules") == rules
 
 
 def test_a_second_push_changes_nothing(line: Line) -> None:
