@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,14 @@ def install(debian: Debian, folder: Path, pictures: Path, more: Sequence[str] = 
     wheel.mkdir()
     build_wheel(wheel)
     shown = {wheels: WHEELS, wheel: WHEEL, PROJECT: CHECKOUT, pictures: PICTURES}
-    box = Box(root, folder / "disk", tuple(f"{here}:{there}" for here, there in shown.items()))
+    before = ""
+    if debian.processor:
+        cpuinfo = folder / "cpuinfo"
+        count = os.cpu_count() or 1
+        cpuinfo.write_text("\n".join(f"processor: {number}\n{debian.processor}" for number in range(count)))
+        shown[cpuinfo] = "/rig/cpuinfo"
+        before = f"mount --bind /rig/cpuinfo /proc/cpuinfo; export QEMU_CPU={debian.cpu}"
+    box = Box(root, folder / "disk", tuple(f"{here}:{there}" for here, there in shown.items()), before)
     box.run(
         f"python3 -m venv /opt/venv && {pip(f'--require-hashes -r {CHECKOUT}/{REQUIREMENTS}')}"
         f" && {pip(f'--no-deps {WHEEL}/*.whl')}"

@@ -40,9 +40,23 @@ class Debian:
     machine: str
     python: str
     packages: str
+    processor: str = ""
+    """An entry of its /proc/cpuinfo, without the number; empty: as this machine's."""
+    cpu: str = ""
+    """What qemu calls it: by default it has all that there is, and with its SME LiteRT's XNNPACK computes nonsense."""
 
 
-ARM64 = Debian("debian-bookworm-arm64-1", "bookworm", "aarch64", "3.11", "python3,python3-venv")
+ARM64 = Debian(
+    "debian-bookworm-arm64-1",
+    "bookworm",
+    "aarch64",
+    "3.11",
+    "python3,python3-venv",
+    # A Raspberry Pi 4's: qemu shows programs this machine's own, on which LiteRT's cpuinfo dies of SIGSEGV.
+    "Features: fp asimd evtstrm crc32 cpuid\nCPU implementer: 0x41\nCPU architecture: 8\n"
+    "CPU variant: 0x0\nCPU part: 0xd08\nCPU revision: 3\n",
+    "cortex-a72",
+)
 TRIXIE = Debian(
     "debian-trixie-1",
     "trixie",
@@ -112,13 +126,21 @@ class Box:
     disk: Path
     folders: tuple[str, ...]
     """What it sees of this machine, as nspawn's --bind-ro has them."""
+    before: str = ""
+    """What is done at the beginning of each script."""
 
     def run(self, script: str, seconds: float = 600) -> str:
         """Run a shell script inside to its good end and return what it prints."""
         name = f"inspect-{os.getpid()}"
         options = (f"--machine={name}", "--pipe", "--as-pid2", "--private-network")
         shown = tuple(f"--bind-ro={folder}" for folder in self.folders)
-        return run(*nspawn(self.root, self.disk, *options, *shown), "/bin/sh", "-ec", script, seconds=seconds)
+        return run(
+            *nspawn(self.root, self.disk, *options, *shown),
+            "/bin/sh",
+            "-ec",
+            f"{self.before}\n{script}",
+            seconds=seconds,
+        )
 
 
 @contextmanager
