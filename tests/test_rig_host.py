@@ -10,11 +10,15 @@ import pytest
 from conftest import DEMO_BUNDLE, free_port, make_broker
 from debians import need, run
 from device import write_config
+from msgspec import structs
 from recorder import Recorder
 from rigs import Station
 from stations import start_line
 
 from deploy.program import build_wheel
+from deploy.release import BUNDLE_ON_DEVICE
+from edge.__main__ import _COMMANDS
+from edge.contract import bundle as bundles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,16 +30,26 @@ pytestmark = [pytest.mark.rig, pytest.mark.timeout(900), pytest.mark.usefixtures
 
 FAULTS = "/run/rig"
 """A file in this folder is a fault, for as long as it is there."""
+CRASHER = "crasher"
+"""The name of a model that takes its process down with the first frame."""
 FAULTY = f"""
-import ctypes, os
-from ai_edge_litert.interpreter import Interpreter
+import os, sys
+if "run" in sys.orig_argv:
+    import ctypes
+    from ai_edge_litert.interpreter import Interpreter
+    from edge.classifier import Classifier
 
-def invoke(self, invoke=Interpreter.invoke):
-    if os.path.exists("{FAULTS}/hang"):
-        ctypes.PyDLL(None).pause()  # With the lock of the interpreter held: no other thread runs either.
-    invoke(self)
+    def invoke(self, invoke=Interpreter.invoke):
+        if os.path.exists("{FAULTS}/hang"):
+            ctypes.PyDLL(None).pause()  # With the lock of the interpreter held: no other thread runs either.
+        invoke(self)
 
-Interpreter.invoke = invoke
+    def classify(self, *given, classify=Classifier.classify, **named):
+        if self.bundle.manifest.name == "{CRASHER}":
+            os.abort()
+        return classify(self, *given, **named)
+
+    Interpreter.invoke, Classifier.classify = invoke, classify
 """
 PROGRAM = "/opt/edge-inspect/venv/bin/edge-inspect"
 CONFIG = "/etc/edge-inspect/device.toml"
@@ -164,6 +178,33 @@ def test_a_stop_is_quick_and_in_order(line: Line, recorder: Recorder, figure: Ca
     line.station.shell("systemctl start edge-inspect")
     judges_anew(recorder, before)
     assert_nothing_lost(line, recorder)
+
+
+def test_a_model_that_crashes_is_left(
+    line: Line, recorder: Recorder, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """A model whose starts all end in a crash gives way to the one that has proven itself, and the status says why."""
+    if "model" not in _COMMANDS:
+        pytest.skip("edge-inspect does not go back to an earlier model yet")
+    demo = bundles.read(DEMO_BUNDLE)
+    crasher = bundles.write(tmp_path / CRASHER, structs.replace(demo.manifest, name=CRASHER), demo.files)
+    # It proves itself by a minute of judging in one start.
+    line.station.shell("timeout 120 sh -c 'until test -d /var/lib/edge-inspect/slots/a; do sleep 1; done'")
+    line.station.shell(f"cp -r {BUNDLE_ON_DEVICE}/ /srv/{CRASHER}")
+    leave(line.station, f"/srv/{CRASHER}/{bundles.MANIFEST}", (crasher.path / bundles.MANIFEST).read_text().rstrip())
+    line.station.shell(f"chmod -R a+rX /srv/{CRASHER}")
+    line.station.shell(f"sed -i 's#^bundle = .*#bundle = \"/srv/{CRASHER}\"#' {CONFIG}")
+    began = time.monotonic()
+    try:
+        line.station.shell("systemctl restart --no-block edge-inspect")
+        recorder.wait(lambda r: "did not come up" in str(r.named("status")[-1].get("reason")), seconds=120)
+        recorder.wait(lambda r: r.named("event")[-1]["boot_id"] == r.named("status")[-1]["boot_id"])
+        figure(f"an earlier model judges {time.monotonic() - began:.1f} s after the start with one that crashes")
+        assert recorder.named("model")[-1]["bundle_sha256"] == demo.sha256
+        assert_nothing_lost(line, recorder)
+    finally:
+        line.station.shell(f"sed -i 's#^bundle = .*#bundle = \"{BUNDLE_ON_DEVICE}\"#' {CONFIG}")
+        line.station.shell("systemctl restart edge-inspect")
 
 
 @pytest.mark.parametrize("switch_off", [Station.shut_down, Station.cut_the_power], ids=lambda way: way.__name__)

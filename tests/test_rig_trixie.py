@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(3600), pytest.mark.usefixtures("long_rig")]
 
 TESTS = {path.stem: path for path in Path(__file__).parent.glob("*.py")}
-TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "packaging", "gpiozero", "PyYAML")
+TOOLS = (
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "hypothesis",
+    "jsonschema",
+    "packaging",
+    "gpiozero",
+    "PyYAML",
+    "av",
+)
 """What the tests of `edge` need besides a device's packages."""
 
 
@@ -55,7 +65,7 @@ def imported(name: str) -> frozenset[str]:
     return frozenset(found.union(*map(imported, helpers)))
 
 
-def tests_of_edge(installed: set[str]) -> list[str]:
+def files_for(installed: set[str]) -> list[str]:
     """Return the test files that import `edge` and otherwise only what is installed."""
     providers = metadata.packages_distributions()
     known = {"edge", *sys.stdlib_module_names, *TESTS}
@@ -139,7 +149,7 @@ def test_the_tests_of_edge_pass(box: Box, tools: dict[str, str], figure: Callabl
     """Every test file that needs no training, no deployment and no package but these passes on this Debian."""
     device = locked("requirements-device.txt", TRIXIE.python)
     installed = {_plain(name) for name in (*device, *tools)}
-    files = [f"tests/{name}.py" for name in tests_of_edge(installed) if not name.startswith("test_rig")]
+    files = [f"tests/{name}.py" for name in files_for(installed) if not name.startswith("test_rig")]
     lines = [entry for name, entry in tools.items() if name not in device]
     box.run(f"cat > /srv/tools.txt <<'END'\n{chr(10).join(lines)}\nEND\n{pip('--require-hashes -r /srv/tools.txt')}")
     box.run(f"mkdir /srv/checkout && cd {CHECKOUT} && cp -r *.* tests edge systemd /srv/checkout/")
