@@ -69,7 +69,7 @@ TRIXIE = Debian(
 def run(*command: str | Path, seconds: float = 60) -> str:
     """Run a command to its good end and return what it prints; fail with what it complains of."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
+    assert done.returncode == 0, f"{command}: {done.stdout[-10_000:]}\n{done.stderr}"
     return done.stdout
 
 
