@@ -65,7 +65,7 @@ SOAKED = tests/test_ledger_disk.py tests/test_ledger_salvage.py tests/test_ledge
 soak: $(VENV)/.installed mosquitto ## the long forms of the tests of delivery, of the accelerator and of faults, for hours; prints their figures
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile --soak --timeout 7200 $(SOAKED) $(ARGS)
 
-rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features
+rig: $(VENV)/.installed mosquitto ## the tests that need root or kernel features: a whole host, aarch64, Debian 13; ten minutes and more
 	$(RUN) -m pytest -m rig $(ARGS)
 
 homeassistant: $(HOMEASSISTANT_VENV)/.installed ## have the tests ask Home Assistant itself; HOMEASSISTANT_PYTHON=python3.13 or newer
@@ -150,6 +150,6 @@ mosquitto:
 
 # A nodejs that is not Debian's has its own npm, and conflicts with Debian's.
 TOOLS = gcc libc6-dev mosquitto mosquitto-clients jq bash postgresql openssh-client openssh-server systemd systemd-container \
-	iproute2 debootstrap e2fsprogs chromium $$(command -v npm >/dev/null || echo nodejs npm)
+	iproute2 debootstrap qemu-user-static e2fsprogs chromium $$(command -v npm >/dev/null || echo nodejs npm)
 tools: ## install from Debian all programs that tests are skipped without; `make test` brings the broker only
 	@$(call apt,$(TOOLS))

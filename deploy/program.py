@@ -14,14 +14,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.release import PROJECT, shared_file
+from deploy.release import PROJECT, has_pins, shared_file
 from edge.errors import DeployError
 from edge.sections.cameras import PicameraConfig, V4l2Config, VideoConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.sections.cameras import CameraConfig
+    from edge.config import Config
 
 REQUIREMENTS = "requirements-device.txt"
 REQUIREMENTS_WITH_CAMERA = "requirements-device-camera.txt"
@@ -41,7 +41,7 @@ class Program:
     wheelhouse: tuple[Path, ...]
     """Wheels that the device installs from; none: it asks its package index."""
     system_packages: bool
-    """The environment sees apt's Python packages: picamera2 must match the system's libcamera."""
+    """The environment sees apt's Python packages: picamera2 must match the system's libcamera, lgpio its kernel."""
 
     @property
     def id(self) -> str:
@@ -51,12 +51,12 @@ class Program:
 
 
 @contextmanager
-def program(wheel: Path | None, wheelhouse: Path | None, *, camera: CameraConfig) -> Iterator[Program]:
-    """Collect the program that can open `camera`, building the wheel from this checkout unless one is given.
+def program(wheel: Path | None, wheelhouse: Path | None, *, config: Config) -> Iterator[Program]:
+    """Collect the program for a configuration, building the wheel from this checkout unless one is given.
 
     Raises DeployError for a wheel, wheelhouse or checkout that cannot be used.
     """
-    lock = REQUIREMENTS_WITH_CAMERA if isinstance(camera, VideoConfig | V4l2Config) else REQUIREMENTS
+    lock = REQUIREMENTS_WITH_CAMERA if isinstance(config.camera, VideoConfig | V4l2Config) else REQUIREMENTS
     if wheelhouse is not None and not any(wheelhouse.glob("*.whl")):
         remedy = f"on a machine like the device, fill it with pip download -r {lock} -d {wheelhouse}"
         raise DeployError(f"{wheelhouse} holds no wheels; {remedy}")
@@ -65,7 +65,7 @@ def program(wheel: Path | None, wheelhouse: Path | None, *, camera: CameraConfig
             wheel=_checked(wheel) if wheel else build_wheel(Path(scratch)),
             requirements=shared_file(lock),
             wheelhouse=tuple(sorted(wheelhouse.glob("*.whl"))) if wheelhouse else (),
-            system_packages=isinstance(camera, PicameraConfig),
+            system_packages=isinstance(config.camera, PicameraConfig) or has_pins(config),
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deploy.release import UNIT, pack, shared_file
+from deploy.release import UNIT, has_pins, pack, shared_file
 from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
@@ -26,6 +26,31 @@ _LOCK = f"exec 9>{HOME}/.lock; flock 9; cd {HOME}"
 """Two switches never overlap, not even one that an interrupted push left running."""
 _INSTALLED_UNIT = f"/etc/systemd/system/{UNIT}"
 _APT_WAITS = "-o DPkg::Lock::Timeout=300"
+_BACKOFF_SINCE = 254
+"""The systemd that knows the keys of backoff.conf."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFile:
+    """A file of systemd/ that a part of the system reads."""
+
+    name: str
+    path: str
+    """Where it reads it."""
+    learn: str
+    """The command that has it read."""
+
+
+_SYSTEM_FILES = (
+    SystemFile("edge-inspect.sysusers", "/etc/sysusers.d/edge-inspect.conf", "systemd-sysusers edge-inspect.conf"),
+    # A container has no udev that could be told, and no devices.
+    SystemFile(
+        "edge-inspect.rules",
+        "/etc/udev/rules.d/60-edge-inspect.rules",
+        "systemctl try-reload-or-restart systemd-udevd && udevadm trigger --action=change || true",
+    ),
+)
+_BACKOFF = SystemFile("backoff.conf", f"{_INSTALLED_UNIT}.d/backoff.conf", "systemctl daemon-reload")
 
 _SURVEY = f"""
 echo host $(uname -n)
@@ -33,6 +58,7 @@ echo python $(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/
 echo running $(readlink {HOME}/current)
 echo venv $(readlink {HOME}/current/venv)
 echo unit $(sha256sum < {_INSTALLED_UNIT})
+echo systemd $(systemctl --version | cut -d" " -f2 | head -n1)
 cd {HOME}/venvs 2>/dev/null && for v in *; do test -e $v/.complete && echo complete $v; done
 cd {HOME}/current 2>/dev/null && find . -type f -exec sha256sum {{}} + | sed 's/^/file /'
 true
@@ -55,11 +81,14 @@ class Survey:
     """SHA-256 of the running release's files, by name."""
     unit: str
     """SHA-256 of the unit that systemd has."""
+    systemd: int
+    """Its version."""
 
 
 def packages(config: Config) -> list[str]:
     """Return the Debian packages that a device with this configuration needs."""
-    return ["python3-venv", *(["python3-picamera2"] if isinstance(config.camera, PicameraConfig) else [])]
+    camera = ["python3-picamera2"] if isinstance(config.camera, PicameraConfig) else []
+    return ["python3-venv", *camera, *(["python3-gpiozero", "python3-lgpio"] if has_pins(config) else [])]
 
 
 def plan_packages(device: Device, wanted: list[str]) -> None:
@@ -94,6 +123,7 @@ def survey(device: Device) -> Survey:
         complete=frozenset(words["complete"]),
         hashes={name: digest for digest, _, name in files},
         unit=words["unit"][0].partition(" ")[0],
+        systemd=int(words["systemd"][0] or 0),
     )
 
 
@@ -113,7 +143,7 @@ def plan_stage(device: Device, release: Release, program: Program, found: Survey
     from pyinfra.facts.server import Home
     from pyinfra.operations import files
 
-    _plan_host(device)
+    _plan_host(device, found)
     if is_current(release, program, found):
         return ""
     # In the login's home, under a fixed name: after an interrupted push the next one goes on from there.
@@ -127,12 +157,18 @@ def plan_stage(device: Device, release: Release, program: Program, found: Survey
     return place
 
 
-def _plan_host(device: Device) -> None:
+def system_files(systemd: int) -> tuple[SystemFile, ...]:
+    """Return what a device with this version of systemd needs besides the unit."""
+    return (*_SYSTEM_FILES, _BACKOFF) if systemd >= _BACKOFF_SINCE else _SYSTEM_FILES
+
+
+def _plan_host(device: Device, found: Survey) -> None:
     from pyinfra.operations import files, server
 
-    users = str(shared_file("systemd/edge-inspect.sysusers"))
-    if device.plan("describe the daemon's user", files.put, src=users, dest="/etc/sysusers.d/edge-inspect.conf"):
-        device.plan("make the daemon's user", server.shell, commands="systemd-sysusers edge-inspect.conf")
+    for file in system_files(found.systemd):
+        source = str(shared_file(f"systemd/{file.name}"))
+        if device.plan(f"put {file.path}", files.put, src=source, dest=file.path):
+            device.plan(f"have {file.path} read", server.shell, commands=file.learn)
     for path in _DIRECTORIES:
         device.plan(f"make {path}", files.directory, path=path, user="root", group="root", mode="755")
     for path, target in _LINKS.items():

@@ -50,7 +50,7 @@ def run(order: Push) -> int:
     release = assemble(order.bundle, order.config)
     broker = _broker(order, release.config.mqtt)
     with (
-        program(order.wheel, order.wheelhouse, camera=release.config.camera) as software,
+        program(order.wheel, order.wheelhouse, config=release.config) as software,
         Device(order.access) as device,
     ):
         print(f"{device.name}: bundle {release.bundle.manifest.name!r}, model {_short(release.bundle.model_sha256)}")

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from edge import config as configs
 from edge.contract import bundle as bundles
 from edge.errors import ConfigError, DeployError
+from edge.sections.triggers import GpioConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +86,11 @@ def shared_file(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise DeployError(f"{name} was not installed with edge-deploy; run it from a checkout of edge-inspect")
+
+
+def has_pins(config: Config) -> bool:
+    """Say whether the device reads or drives pins."""
+    return bool(config.outputs) or isinstance(config.trigger, GpioConfig)
 
 
 def pack(release: Release) -> bytes:

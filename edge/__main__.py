@@ -50,6 +50,7 @@ _COMMANDS = {
     "baseline": _Command("learn from the camera what frames of good parts look like", "edge.guard.command"),
     "preview": _Command("show the live picture on a local page, to set a camera up", "edge.preview.command"),
     "model": _Command("show which model judges, go back to the other one, or retry the new one", "edge.slots.command"),
+    "safe": _Command("leave the output pins at their safe levels, as after an end of the daemon", "edge.safe"),
     "ledger": _Command("list, export or verify the verdicts on disk", "edge.ledger_command"),
     "top": _Command("how the daemon on this device fares, live", "edge.live.top"),
     "demo": _Command("broker, daemon and a live table of verdicts, in one terminal", "edge.demo"),

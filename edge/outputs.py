@@ -27,6 +27,9 @@ LATE_SECONDS = 0.005
 HANG_SECONDS = 10.0
 """For one switch, which takes microseconds: a driver that takes longer may not come back at all."""
 _END_SECONDS = 0.5
+_left: list[Any] = []
+"""Pins that are to keep their level: gpiozero makes an input of one that nobody holds. At the end of the process it
+would too, but lgpio's thread is one of those for which edge/__main__.py leaves nothing to tidy up."""
 
 
 class Schedule:
@@ -127,7 +130,7 @@ class Outputs:
             return
         for config, pin in self._pins:
             self._switch(config, partial(setattr, pin, "value", config.safe))
-            # Its level stays when the process has ended, so far as the kernel's driver lets it; `close` would let go.
+            _left.append(pin)
 
     def _switch(self, config: OutputConfig, act: Callable[[], None]) -> None:
         try:

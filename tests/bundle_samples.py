@@ -25,6 +25,15 @@ MANIFEST = Manifest(
 FILES = {"model.tflite": bytes(range(200)), "golden/0.png": b"picture", "golden/expected.json": b"{}"}
 
 
+def imagenet(data: Path) -> tuple[Manifest, bytes]:
+    """Return Coral's ImageNet model in the folder of outside data; its label file names some classes twice."""
+    names = (data / "photos" / "imagenet_labels_1001.txt").read_text("utf-8").splitlines()
+    unique = [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names)]
+    labels = tuple(Label(name=name, verdict="DEFECT") for name in unique)
+    model = (data / "weights" / "coral_mobilenet_v2_1.0_224_imagenet_int8.tflite").read_bytes()
+    return msgspec.structs.replace(MANIFEST, name="imagenet", labels=labels), model
+
+
 def raw_manifest(**changes: Any) -> dict[str, Any]:
     """The manifest as JSON data, with top-level fields changed, or left out where they are None."""
     listed = msgspec.structs.replace(MANIFEST, files={"model.tflite": hashlib.sha256(b"m").hexdigest()})

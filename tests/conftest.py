@@ -65,6 +65,13 @@ def soak(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--soak"))
 
 
+@pytest.fixture(scope="session")
+def long_rig(pytestconfig: pytest.Config) -> None:
+    """For rigs that take minutes: skips unless rigs alone were asked for."""
+    if pytestconfig.getoption("markexpr") != "rig":
+        pytest.skip("takes minutes: make rig")
+
+
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Note a figure that is printed at the end, with the test's name."""

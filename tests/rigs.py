@@ -1,45 +1,31 @@
-"""Throw-away machines for tests: an sshd on this machine, and a whole Debian 12 host booted by systemd-nspawn.
-
-What such a machine is made of is downloaded once and kept in $EDGE_INSPECT_CACHE (~/.cache/edge-inspect).
-"""
+"""Throw-away machines for tests: an sshd on this machine, and a whole Debian 12 host booted by systemd-nspawn."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-import shutil
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PROJECT, free_port, wait_for_port
-from packaging.requirements import Requirement
-
-from deploy.program import REQUIREMENTS_WITH_CAMERA
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from conftest import free_port, wait_for_port
+from debians import Debian, need, nspawn, rootfs, run
 
 STATION = "station-1"
 FITTER = "fitter"
-_ROOTFS = "rootfs-bookworm-1"
-"""Its number changes with what `_finish_rootfs` writes."""
-_PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,openssh-server,iproute2,udev,procps,sudo"
+_BOOKWORM = Debian(
+    "rootfs-bookworm-1",
+    "bookworm",
+    platform.machine(),
+    "3.11",
+    "systemd,systemd-sysv,dbus,python3,python3-venv,openssh-server,iproute2,udev,procps,sudo",
+)
 _BOOT_SECONDS = 60
-
-
-def run(*command: str | Path, seconds: float = 60) -> str:
-    """Run a command to its good end and return what it prints; fail with what it complains of."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
-    return done.stdout
 
 
 def deploy(*arguments: str | Path, seconds: float = 300) -> subprocess.CompletedProcess[str]:
@@ -55,14 +41,6 @@ def make_key(folder: Path, name: str = "key") -> Path:
     need("ssh-keygen", "openssh-client")
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
     return folder / name
-
-
-def need(command: str, package: str) -> str:
-    """Return where a command is, looking where Debian hides it from users; skip if it is nowhere."""
-    found = shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{command} is not installed: apt-get install {package}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -94,7 +72,7 @@ def start_sshd(folder: Path) -> Sshd:
     return Sshd(port, key, known_hosts, process)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Station:
     """A Debian host with systemd, sshd and no internet, reached over a network cable of its own."""
 
@@ -103,7 +81,7 @@ class Station:
     gateway: str
     """This machine, as the station reaches it."""
     namespace: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def key(self) -> Path:
@@ -128,105 +106,61 @@ class Station:
         """Put the cable back."""
         run("ip", "link", "set", f"{self.namespace}h", "up")
 
-    def stop(self) -> None:
-        """Switch it off and unplug it; nothing of it stays."""
+    def boot(self, *more: str) -> None:
+        """Switch it on, as its disk was left, with `more` options of nspawn; skips where that cannot be."""
+        root, log = rootfs(_BOOKWORM, _finish_rootfs), self.folder / "boot.log"
+        options = (
+            *("--boot", f"--machine={self.namespace}", "--console=pipe"),
+            f"--network-namespace-path=/run/netns/{self.namespace}",
+            f"--bind-ro={self.key}.pub:/etc/ssh/rig_keys",
+            *more,
+        )
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                nspawn(root, self.folder / "disk", *options), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        self.known_hosts.write_text(f"{self.address} {(root / 'etc/ssh/ssh_host_ed25519_key.pub').read_text()}")
+        if not _answers(self.address, self.process):
+            self.stop()
+            pytest.skip(f"systemd-nspawn cannot boot here: {log.read_text(errors='replace')[-200:].strip()}")
+
+    def shut_down(self) -> None:
+        """Switch it off as its power button does."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            return
         self.process.terminate()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
+            self.cut_the_power()
+
+    def cut_the_power(self) -> None:
+        """Switch it off without a chance to write anything."""
+        assert self.process is not None
+        # nspawn's one child is the station's init, with which all of it ends; without nspawn it would live on.
+        for init in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            os.kill(int(init), signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        """Switch it off and unplug it; nothing of it stays."""
+        self.shut_down()
         run("ip", "netns", "del", self.namespace)
 
 
 def start_station(folder: Path) -> Station:
     """Boot a fresh station; skips where that cannot be."""
-    rootfs = _rootfs()
-    key = make_key(folder)
+    rootfs(_BOOKWORM, _finish_rootfs)
+    need("ip", "iproute2")
+    make_key(folder)
     gateway, address, namespace = lay_cable()
-    command = (
-        *("systemd-nspawn", "-q", "-D", str(rootfs), "--volatile=overlay", "--boot", f"--machine={namespace}"),
-        *("--register=no", "--keep-unit", "--console=pipe", f"--network-namespace-path=/run/netns/{namespace}"),
-        f"--bind-ro={key}.pub:/etc/ssh/rig_keys",
-    )
-    log = folder / "boot.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    station = Station(folder, address, gateway, namespace, process)
-    if not _answers(address, process):
-        station.stop()
-        pytest.skip(f"systemd-nspawn cannot boot here: {log.read_text(errors='replace')[-200:].strip()}")
-    host_key = (rootfs / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
-    station.known_hosts.write_text(f"{address} {host_key}")
+    station = Station(folder, address, gateway, namespace)
+    station.boot()
     return station
 
 
-def locked(lock: str, python: str) -> dict[str, str]:
-    """Return a lock file's entries for one version of Python on a Raspberry Pi, by name: version and hashes."""
-    device = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": "aarch64"}
-    entries = {}
-    for line in (PROJECT / lock).read_text("utf-8").replace("\\\n", "").splitlines():
-        wanted, _, hashes = line.partition(" --hash=")
-        if hashes and ((entry := Requirement(wanted)).marker is None or entry.marker.evaluate(device)):
-            entries[entry.name] = f"{entry.name}{entry.specifier} --hash={hashes}"
-    return entries
-
-
-def wheelhouse() -> Path:
-    """Return a folder with the locked packages' wheels for a station; skip where they cannot be downloaded."""
-    # pip download would judge the markers by the Python it runs on.
-    lock = "\n".join(locked(REQUIREMENTS_WITH_CAMERA, "3.11").values())
-    folder = _cache() / f"wheels-{hashlib.sha256(lock.encode()).hexdigest()[:12]}"
-    if not folder.is_dir():
-        platforms = [f"--platform=manylinux{abi}_{platform.machine()}" for abi in ("_2_28", "_2_27", "2014")]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version=3.11"]
-        with tempfile.TemporaryDirectory(dir=_cache()) as scratch:
-            fresh, wanted = Path(scratch, "wheels"), Path(scratch, "requirements.txt")
-            wanted.write_text(lock)
-            _fetch([*command, *platforms, "--require-hashes", "-r", str(wanted), "-d", str(fresh)])
-            fresh.rename(folder)
-    return folder
-
-
-def _cache() -> Path:
-    folder = Path(os.environ.get("EDGE_INSPECT_CACHE", Path.home() / ".cache" / "edge-inspect"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _rootfs() -> Path:
-    if os.geteuid() != 0:
-        pytest.skip("a systemd-nspawn host needs root")
-    need("systemd-nspawn", "systemd-container")
-    need("ip", "iproute2")
-    rootfs = _cache() / _ROOTFS
-    if not rootfs.is_dir():
-        need("debootstrap", "debootstrap")
-        with tempfile.TemporaryDirectory(dir=_cache()) as scratch:
-            fresh = Path(scratch, "root")
-            _fetch(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(fresh), _mirror()])
-            _finish_rootfs(fresh)
-            fresh.rename(rootfs)
-    return rootfs
-
-
-def _mirror() -> str:
-    """Return the Debian mirror that this machine's apt uses."""
-    listing = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Codename: bookworm")
-    if not listing.strip():
-        pytest.skip("apt on this machine knows no mirror of Debian bookworm")
-    return listing.split()[0]
-
-
-def _fetch(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        pytest.skip(f"{command[0]} could not download: {(done.stderr or done.stdout).strip()[-200:]}")
-
-
 def _finish_rootfs(root: Path) -> None:
-    for path in (*root.glob("var/cache/apt/archives/*.deb"), *root.glob("var/lib/apt/lists/*Packages")):
-        path.unlink()
     run("chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", FITTER)
     (root / "etc/sudoers.d/fitter").write_text(f"{FITTER} ALL=(ALL) NOPASSWD: ALL\n")
     (root / "etc/ssh/sshd_config.d/rig.conf").write_text("AuthorizedKeysFile /etc/ssh/rig_keys\nUseDNS no\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import bundle_samples as samples
 import msgspec
 import numpy as np
 import pytest
@@ -159,24 +160,10 @@ def test_softmax_is_a_distribution(logits: Floats) -> None:
 
 @pytest.fixture(scope="module")
 def imagenet(outside_data: Path) -> Bundle:
-    """Coral's ImageNet model as a bundle; its label file names some classes twice."""
-    names = (outside_data / "photos" / "imagenet_labels_1001.txt").read_text("utf-8").splitlines()
-    unique = [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names)]
-    manifest = msgspec.convert(
-        {
-            "name": "imagenet",
-            "created": "2020-01-01T00:00:00Z",
-            "code_version": "0",
-            "labels": [{"name": name, "verdict": "DEFECT"} for name in unique],
-            "dataset": {"sha256": "0" * 64, "pictures": 0, "seed": 0},
-            "metrics": {},
-        },
-        bundle.Manifest,
-    )
-    model = (outside_data / "weights" / "coral_mobilenet_v2_1.0_224_imagenet_int8.tflite").read_bytes()
-    return Bundle(
-        outside_data, msgspec.structs.replace(manifest, files={bundle.MODEL: "0" * 64}), "", {bundle.MODEL: model}
-    )
+    """Coral's ImageNet model as a bundle."""
+    manifest, model = samples.imagenet(outside_data)
+    listed = msgspec.structs.replace(manifest, files={bundle.MODEL: "0" * 64})
+    return Bundle(outside_data, listed, "", {bundle.MODEL: model})
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,30 @@ import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEMO_BUNDLE, PROJECT
+from debians import locked
 from hypothesis import given
 from hypothesis import strategies as st
-from rigs import locked
 
 from deploy.device import Access
 from deploy.program import REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, Program, build_wheel, program
+from deploy.provision import packages, system_files
 from deploy.release import BUNDLE_ON_DEVICE, CONFIG, assemble, pack
+from edge.config import Config
 from edge.contract import bundle as bundles
+from edge.contract.messages import Verdict
 from edge.errors import BundleError, ConfigError, DeployError
-from edge.sections.cameras import CameraConfig, FolderConfig, PicameraConfig, SyntheticConfig, V4l2Config, VideoConfig
+from edge.sections.cameras import FolderConfig, PicameraConfig, SyntheticConfig, V4l2Config, VideoConfig
+from edge.sections.outputs import OutputConfig
+from edge.sections.triggers import GpioConfig
 
+if TYPE_CHECKING:
+    from edge.sections.cameras import CameraConfig
+
+GATE = OutputConfig(pin="17", verdicts=(Verdict.PASS,))
 CAMERA = '[camera]\nkind = "synthetic"\n'
 
 
@@ -32,6 +42,11 @@ def config(folder: Path, *, head: str = 'bundle = "x"', camera: str = CAMERA, mq
     path = folder / "device.toml"
     path.write_text(f'{head}\n\n[device]\nsite = "hall"\n{camera}[mqtt]\nhost = "broker"\n{mqtt}\n')
     return path
+
+
+def seeing(camera: CameraConfig, **more: Any) -> Config:
+    """Return a configuration with a camera."""
+    return Config(bundle=Path("bundle"), camera=camera, **more)
 
 
 @given(
@@ -174,10 +189,10 @@ def test_a_built_wheel_holds_the_whole_program(wheel: Path) -> None:
 
 
 def test_an_installed_wheel_can_push_too(wheel: Path) -> None:
-    """What a push sends besides the program travels in the wheel: the lock files, the unit and the daemon's user."""
+    """What a push sends besides the program travels in the wheel: the lock files, and all of systemd/."""
     with zipfile.ZipFile(wheel) as archive:
         shared = {name.partition("share/edge-inspect/")[2] for name in archive.namelist()}
-    units = {"systemd/edge-inspect.service", "systemd/edge-inspect.sysusers"}
+    units = {f"systemd/{path.name}" for path in (PROJECT / "systemd").iterdir()}
     assert {REQUIREMENTS, REQUIREMENTS_WITH_CAMERA, *units} <= shared
 
 
@@ -186,30 +201,43 @@ def test_unusable_wheels_are_refused(tmp_path: Path) -> None:
     shutil.copy(__file__, tmp_path / "edge_inspect-1.whl")
     with (
         pytest.raises(DeployError, match="is no wheel of edge-inspect"),
-        program(tmp_path / "edge_inspect-1.whl", None, camera=SyntheticConfig()),
+        program(tmp_path / "edge_inspect-1.whl", None, config=seeing(SyntheticConfig())),
     ):
         pass
-    with pytest.raises(DeployError, match="pip download"), program(None, tmp_path / "none", camera=SyntheticConfig()):
+    with (
+        pytest.raises(DeployError, match="pip download"),
+        program(None, tmp_path / "none", config=seeing(SyntheticConfig())),
+    ):
         pass
 
 
 @pytest.mark.parametrize(
-    ("camera", "lock", "system_packages"),
+    ("wanted", "lock", "from_apt"),
     [
-        (SyntheticConfig(), REQUIREMENTS, False),
-        (FolderConfig(path="/pictures"), REQUIREMENTS, False),
-        (PicameraConfig(), REQUIREMENTS, True),
-        (VideoConfig(source="/clip.mkv"), REQUIREMENTS_WITH_CAMERA, False),
-        (V4l2Config(device=Path("/dev/video0")), REQUIREMENTS_WITH_CAMERA, False),
+        (seeing(SyntheticConfig()), REQUIREMENTS, []),
+        (seeing(FolderConfig(path="/pictures")), REQUIREMENTS, []),
+        (seeing(PicameraConfig()), REQUIREMENTS, ["python3-picamera2"]),
+        (seeing(VideoConfig(source="/clip.mkv")), REQUIREMENTS_WITH_CAMERA, []),
+        (seeing(V4l2Config(device=Path("/dev/video0"))), REQUIREMENTS_WITH_CAMERA, []),
+        (seeing(SyntheticConfig(), outputs=(GATE,)), REQUIREMENTS, ["python3-gpiozero", "python3-lgpio"]),
+        (seeing(SyntheticConfig(), trigger=GpioConfig(pin="4")), REQUIREMENTS, ["python3-gpiozero", "python3-lgpio"]),
     ],
 )
-def test_a_program_has_what_its_camera_needs(
-    wheel: Path, camera: CameraConfig, lock: str, *, system_packages: bool
+def test_a_program_has_what_its_camera_and_pins_need(
+    wheel: Path, wanted: Config, lock: str, from_apt: list[str]
 ) -> None:
-    """A video and a USB camera bring what reads them, picamera2 is the system's, no other camera pays for either."""
-    with program(wheel, None, camera=camera) as software:
+    """A video and a USB camera bring what reads them, picamera2 and pins are the system's; no other pays for these."""
+    assert packages(wanted) == ["python3-venv", *from_apt]
+    with program(wheel, None, config=wanted) as software:
         assert software.requirements.name == lock
-        assert software.system_packages == system_packages
+        assert software.system_packages == bool(from_apt)
+
+
+def test_the_back_off_goes_where_systemd_knows_it() -> None:
+    """Debian 12's systemd 252 would complain of it with every reload; Debian 13's 257 takes it."""
+    older, newer = ({file.name for file in system_files(version)} for version in (252, 257))
+    assert newer - older == {"backoff.conf"}
+    assert older == {"edge-inspect.sysusers", "edge-inspect.rules"}
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])

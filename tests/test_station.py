@@ -7,16 +7,15 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from conftest import DEMO_BUNDLE, Broker, free_port, make_broker
-from device import write_config
+from conftest import DEMO_BUNDLE, PROJECT
 from PIL import Image
 from recorder import Recorder
-from rigs import FITTER, STATION, Station, deploy, need, start_station, wheelhouse
+from rigs import STATION, deploy
+from stations import start_line
 
 from deploy.program import build_wheel
 from edge.contract import bundle as bundles
@@ -25,55 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rigs import Station
+    from stations import Line
+
     from edge.contract.bundle import Bundle
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
 INSTALLED = r"install the locked Python packages"
-
-
-@dataclass(frozen=True)
-class Line:
-    """A station, its broker and what the operator pushes with."""
-
-    station: Station
-    broker: Broker
-    config: Path
-    options: tuple[object, ...]
-
-    def order(self, bundle: Path, *more: object) -> tuple[object, ...]:
-        """Return the arguments of edge-deploy."""
-        host = f"{FITTER}@{self.station.address}"
-        return ("push", host, bundle, "--config", self.config, *self.options, *more)
-
-    def push(self, bundle: Path, *more: object) -> subprocess.CompletedProcess[str]:
-        """Push as an operator does."""
-        return deploy(*self.order(bundle, *more))
-
-    def judging_with(self, recorder: Recorder) -> str:
-        """Wait for a verdict of the daemon that is online now and return its bundle's SHA-256."""
-        boot = recorder.wait_for_status("online")["boot_id"]
-        recorder.wait(lambda r: any(e["boot_id"] == boot for e in r.named("event")))
-        return next(str(m["bundle_sha256"]) for m in recorder.named("model") if m["boot_id"] == boot)
-
-
-def start_line(folder: Path, wheel: Path) -> Line:
-    """Boot a station and a broker that both of them reach, under two names."""
-    need("mosquitto", "mosquitto")
-    packages = wheelhouse()
-    station = start_station(folder)
-    port = free_port()
-    broker = make_broker(folder, "allow_anonymous true", f"listener {port} {station.gateway}")
-    broker.start()
-    config = write_config(
-        folder / "device.toml",
-        bundle=DEMO_BUNDLE,
-        state_dir="/var/lib/edge-inspect",  # systemd's: /etc is not the service's to write.
-        camera={"kind": "synthetic", "rate": 10.0},
-        mqtt={"host": station.gateway, "port": port},
-        device={"site": "test"},
-    )
-    options = ("--broker", f"127.0.0.1:{broker.port}", "--wheel", wheel, "--wheelhouse", packages)
-    return Line(station, broker, config, (*options, "--ssh-key", station.key, "--known-hosts", station.known_hosts))
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +110,12 @@ def test_a_push_installs_a_daemon_that_judges(line: Line) -> None:
     with Recorder(line.broker.port) as recorder:
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
         assert {message.topic.split("/")[3] for message in recorder.messages} == {STATION}
+
+
+def test_a_push_tells_udev_of_the_devices(line: Line) -> None:
+    """The rules for cameras' memory, pins and the Edge TPU lie where udev reads them."""
+    rules = (PROJECT / "systemd" / "edge-inspect.rules").read_text()
+    assert line.station.shell("cat /etc/udev/rules.d/60-edge-inspect.rules") == rules
 
 
 def test_a_second_push_changes_nothing(line: Line) -> None:
@@ -247,25 +210,3 @@ def test_a_push_with_a_video_brings_its_decoder(line: Line, tmp_path: Path) -> N
     assert re.search(INSTALLED, pushed.stdout)
     with Recorder(line.broker.port) as recorder:
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
-
-
-def test_a_killed_daemon_comes_back(line: Line) -> None:
-    """After kill -9 systemd starts the daemon again and it judges."""
-    with Recorder(line.broker.port) as recorder:
-        old = recorder.wait_for_status("online")["boot_id"]
-        line.station.shell("systemctl kill --kill-whom=main --signal=KILL edge-inspect")
-        recorder.wait(lambda r: r.named("status")[-1]["boot_id"] != old, seconds=40)
-        assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
-
-
-def test_a_hung_daemon_is_replaced(line: Line) -> None:
-    """A daemon that judges no frame any more is killed by the watchdog and started again."""
-    folder = "/run/systemd/system/edge-inspect.service.d"
-    line.station.shell(f"mkdir {folder} && printf '[Service]\\nWatchdogSec=3\\n' > {folder}/quick.conf")
-    line.station.shell("systemctl daemon-reload && systemctl restart edge-inspect")
-    with Recorder(line.broker.port) as recorder:
-        line.judging_with(recorder)
-        old = recorder.named("status")[-1]["boot_id"]
-        line.station.shell("systemctl kill --kill-whom=main --signal=STOP edge-inspect")
-        recorder.wait(lambda r: r.named("event")[-1]["boot_id"] != old, seconds=40)
-    assert "watchdog" in line.station.shell("journalctl --unit=edge-inspect --output=cat --no-pager")

@@ -1,4 +1,4 @@
-"""The systemd unit and the daemon's user, checked by systemd's own tools; nothing is started."""
+"""The systemd units and what belongs to them, checked by systemd's own tools; nothing is started."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import PROJECT
-from rigs import need
+from rigs import need, run
 
 from edge.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-UNIT = PROJECT / "systemd" / "edge-inspect.service"
-USERS = PROJECT / "systemd" / "edge-inspect.sysusers"
+SYSTEMD = PROJECT / "systemd"
+UNIT = SYSTEMD / "edge-inspect.service"
+TEMPLATE = SYSTEMD / "edge-inspect@.service"
+PROGRAM = "/opt/edge-inspect/venv/bin/edge-inspect"
 THRESHOLD = 20
 """The highest exposure allowed, times ten: `systemd-analyze security` gives 96 for a bare unit."""
 
 
-def verify(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+def analyze(unit: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Let systemd look at a unit."""
+    program = need("systemd-analyze", "systemd")
+    return subprocess.run([program, *command, str(unit)], capture_output=True, text=True, check=False)
+
+
+def verify(folder: Path, text: str, name: str = UNIT.name) -> subprocess.CompletedProcess[str]:
     """Let systemd read a unit, with a program that exists on this machine in place of the daemon."""
-    analyze = need("systemd-analyze", "systemd")
-    unit = folder / UNIT.name
-    unit.write_text(text.replace("/opt/edge-inspect/venv/bin/edge-inspect", "/bin/true"))
-    command = [analyze, "verify", "--recursive-errors=no", str(unit)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    unit = folder / name
+    unit.write_text(text.replace(PROGRAM, "/bin/true"))
+    return analyze(unit, "verify", "--recursive-errors=no")
 
 
-def test_the_unit_is_what_systemd_understands(tmp_path: Path) -> None:
-    """Systemd reads the unit without an error or a warning."""
-    read = verify(tmp_path, UNIT.read_text())
+@pytest.mark.parametrize("unit", [UNIT, TEMPLATE], ids=lambda unit: unit.name)
+def test_the_units_are_what_systemd_understands(unit: Path, tmp_path: Path) -> None:
+    """Systemd reads them without an error or a warning."""
+    read = verify(tmp_path, unit.read_text(), unit.name.replace("@", "@left"))
     assert (read.returncode, read.stderr) == (0, "")
 
 
@@ -41,11 +48,27 @@ def test_a_misspelt_directive_would_be_noticed(tmp_path: Path) -> None:
     assert verify(tmp_path, UNIT.read_text().replace("WatchdogSec=", "WatchdogSecs=")).returncode != 0
 
 
-def test_the_unit_stays_hardened() -> None:
-    """The service's exposure by systemd's own measure is 2.0 or less."""
-    command = [need("systemd-analyze", "systemd"), "security", "--offline=true", f"--threshold={THRESHOLD}", str(UNIT)]
-    measured = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("unit", [UNIT, TEMPLATE], ids=lambda unit: unit.name)
+def test_the_units_stay_hardened(unit: Path) -> None:
+    """A service's exposure by systemd's own measure is 2.0 or less."""
+    measured = analyze(unit, "security", "--offline=true", f"--threshold={THRESHOLD}")
     assert measured.returncode == 0, measured.stdout.splitlines()[-1]
+
+
+def test_one_of_several_cameras_is_served_as_the_only_one_is() -> None:
+    """The template differs from the unit by its first lines and by its own names and places only."""
+    expected = UNIT.read_text().partition("[Unit]")[2]
+    for only, several in (
+        ("frames to verdicts", "frames to verdicts (%i)"),
+        ("/etc/edge-inspect/device.toml", "/etc/edge-inspect/%i.toml"),
+        ("SyslogIdentifier=edge-inspect", "SyslogIdentifier=edge-inspect@%i"),
+        ("StateDirectory=edge-inspect", "StateDirectory=edge-inspect/%i"),
+        ("/run/credentials/edge-inspect.", "/run/credentials/edge-inspect@left."),
+        ("/etc/credstore/edge-inspect.", "/etc/credstore/edge-inspect@left."),
+    ):
+        assert only in expected
+        expected = expected.replace(only, several)
+    assert TEMPLATE.read_text().partition("[Unit]")[2] == expected
 
 
 def test_only_what_a_person_must_mend_ends_the_restarts() -> None:
@@ -54,12 +77,40 @@ def test_only_what_a_person_must_mend_ends_the_restarts() -> None:
     assert {int(code) for code in line.partition("=")[2].split()} == {2, ConfigError.exit_code, BundleError.exit_code}
 
 
-def test_the_daemons_user_can_be_made(tmp_path: Path) -> None:
-    """Systemd makes the daemon's own user and the group of a PCIe Edge TPU from the sysusers file."""
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A root folder in which systemd has made the daemon's user and groups."""
     if os.geteuid() != 0:
         pytest.skip("systemd-sysusers needs root")
-    command = [need("systemd-sysusers", "systemd"), f"--root={tmp_path}", str(USERS)]
     (tmp_path / "etc").mkdir()
-    subprocess.run(command, capture_output=True, check=True)
-    assert "edge-inspect:" in (tmp_path / "etc" / "passwd").read_text()
-    assert "apex:" in (tmp_path / "etc" / "group").read_text()
+    (tmp_path / "etc" / "group").write_text("root:x:0:\nvideo:x:44:\nplugdev:x:46:\n")
+    (tmp_path / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\n")
+    run(need("systemd-sysusers", "systemd"), f"--root={tmp_path}", SYSTEMD / "edge-inspect.sysusers")
+    return tmp_path
+
+
+def test_no_group_of_the_unit_is_missing(host: Path) -> None:
+    """Each group that the unit names is Debian's own or made from the sysusers file: one that is not keeps it down."""
+    groups = {line.partition(":")[0] for line in (host / "etc" / "group").read_text().splitlines()}
+    line = next(line for line in UNIT.read_text().splitlines() if line.startswith("SupplementaryGroups="))
+    assert {"edge-inspect", *line.partition("=")[2].split()} <= groups
+    assert "edge-inspect:" in (host / "etc" / "passwd").read_text()
+
+
+def test_secrets_on_a_device_are_not_for_everybody(host: Path) -> None:
+    """An installation by hand has its configuration read by root and the daemon only, its credentials by root."""
+    (host / "etc" / "edge-inspect").mkdir(mode=0o777)
+    (host / "etc" / "edge-inspect" / "device.toml").touch(mode=0o666)
+    run(need("systemd-tmpfiles", "systemd"), f"--root={host}", "--create", SYSTEMD / "edge-inspect.tmpfiles")
+    etc = host / "etc"
+    group = next(line for line in (etc / "group").read_text().splitlines() if line.startswith("edge-inspect:"))
+    shown = {
+        name: (oct((etc / name).stat().st_mode & 0o777), (etc / name).stat().st_uid, (etc / name).stat().st_gid)
+        for name in ("edge-inspect", "edge-inspect/device.toml", "credstore")
+    }
+    gid = int(group.split(":")[2])
+    assert shown == {
+        "edge-inspect": ("0o750", 0, gid),
+        "edge-inspect/device.toml": ("0o640", 0, gid),
+        "credstore": ("0o700", 0, 0),
+    }

@@ -13,7 +13,7 @@ import msgspec
 
 from edge.contract import elsewhere
 from edge.contract.commands import COMMANDS, Reply, Request
-from edge.contract.messages import LAST_DEFECT, MESSAGES, RETAINED, ROOT, Message
+from edge.contract.messages import LAST_DEFECT, MESSAGES, RETAINED, ROOT, Message, cleanse
 from edge.contract.names import NAME_PATTERN
 
 Part: TypeAlias = dict[str, Any]
@@ -185,6 +185,7 @@ def _using(name: str) -> Part:
 def _components() -> Part:
     kinds = [*MESSAGES.values(), *COMMANDS.values(), Reply]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    cleanse(schemas)
     requests = {f"cmd-{name}": _message(f"cmd-{name}", kind) for name, kind in COMMANDS.items()}
     return {
         "messages": {

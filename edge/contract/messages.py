@@ -257,12 +257,22 @@ def schemas() -> dict[str, dict[str, Any]]:
 def schema(name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON Schema of one message, or of what is asked for by one."""
     body = msgspec.json.schema(kind)
+    cleanse(body["$defs"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"{ROOT}/{name}.json",
         "title": name,
         **body,
     }
+
+
+def cleanse(parts: dict[str, dict[str, Any]]) -> None:
+    """Take the indentation from the descriptions of schemas, which are docstrings, as Python 3.13 does by itself."""
+    import inspect
+
+    for part in parts.values():
+        if "description" in part:
+            part["description"] = inspect.cleandoc(part["description"])
 
 
 def write_schemas(folder: Path, bodies: dict[str, dict[str, Any]]) -> None:

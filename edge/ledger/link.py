@@ -34,7 +34,9 @@ class Link:
         self._name = name
         self._lock = threading.RLock()
         with self._translated():
-            self._db = sqlite3.connect(where, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+            self._db = sqlite3.connect(
+                where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
+            )
             self._db.text_factory = bytes  # Bytes that a decayed word for their kind calls a text are what they were.
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import ssl
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,17 @@ _HANDSHAKE_REMEDIES = {
     "version": "does this port expect TLS, 1.2 at least? See mqtt.tls and mqtt.port",
 }
 """What to do, by words in what OpenSSL says: of the broker's certificate, or of the alert that the broker sent."""
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Return what one thread wakes paho's with: its own is made by listening on a port of this host for a moment."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    return ends
+
+
+paho._socketpair_compat = _pair  # noqa: SLF001 - the service may listen on no port (systemd/)
 
 
 def make_client(mqtt: Mqtt, client_id: str) -> paho.Client:

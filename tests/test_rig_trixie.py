@@ -1,0 +1,161 @@
+"""Debian 13, Raspberry Pi OS' base by now: Python 3.13, and a systemd that knows more than Debian 12's."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from boxes import CHECKOUT, INSPECT, PICTURES, PYTHON, collect, compare, install, pip
+from debians import TRIXIE, locked
+from packaging.requirements import Requirement
+
+from edge.__main__ import _COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from debians import Box
+
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(3600), pytest.mark.usefixtures("long_rig")]
+
+TESTS = {path.stem: path for path in Path(__file__).parent.glob("*.py")}
+TOOLS = (
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "hypothesis",
+    "jsonschema",
+    "packaging",
+    "gpiozero",
+    "PyYAML",
+    "av",
+)
+"""What the tests of `edge` need besides a device's packages."""
+
+
+def with_dependencies(names: tuple[str, ...]) -> set[str]:
+    """Return these distributions and what they need in turn."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            needed = [Requirement(each) for each in metadata.requires(name) or []]
+            waiting += [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return found
+
+
+@cache
+def imported(name: str) -> frozenset[str]:
+    """Return the top-level modules that a test's file imports anywhere, those of its helpers among them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(TESTS[name].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # rigs.deploy runs the operator's program.
+            found |= {node.module.partition(".")[0], *(alias.name for alias in node.names if alias.name == "deploy")}
+    helpers = found & TESTS.keys() - {"conftest", name}
+    return frozenset(found.union(*map(imported, helpers)))
+
+
+def files_for(installed: set[str]) -> list[str]:
+    """Return the test files that import `edge` and otherwise only what is installed."""
+    providers = metadata.packages_distributions()
+    known = {"edge", *sys.stdlib_module_names, *TESTS}
+    known |= {module for module, names in providers.items() if {_plain(name) for name in names} & installed}
+    return sorted(n for n in TESTS if n.startswith("test_") and "edge" in imported(n) and imported(n) <= known)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, outside_data: Path) -> Path:
+    """What is judged there and here."""
+    folder = tmp_path_factory.mktemp("pictures")
+    collect(folder, outside_data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tools() -> dict[str, str]:
+    """The tests' tools, as the lock has them."""
+    wanted = {_plain(name) for name in with_dependencies(TOOLS)}
+    lock = locked("requirements-ci.txt", TRIXIE.python)
+    return {name: entry for name, entry in lock.items() if _plain(name) in wanted}
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory, pictures: Path, tools: dict[str, str]) -> Box:
+    """A Debian 13 with the device's installation."""
+    folder = tmp_path_factory.mktemp("trixie")
+    device = locked("requirements-device.txt", TRIXIE.python)
+    return install(TRIXIE, folder, pictures, more=[entry for name, entry in tools.items() if name not in device])
+
+
+def test_the_device_is_ready(box: Box) -> None:
+    """From the lock, on Python 3.13: `check` finds all in order, and the golden frames give the expected scores."""
+    assert box.run(f"{PYTHON} --version").startswith("Python 3.13.")
+    told = box.run(f"cp -r {PICTURES} /srv/pictures && {INSPECT} check --config /srv/pictures/device.toml")
+    assert "give the expected scores" in told
+
+
+def test_the_doctor_comes_to_an_end(box: Box) -> None:
+    """`doctor` tells what it finds there, and no part of it crashes."""
+    if "doctor" not in _COMMANDS:
+        pytest.skip("edge-inspect has no doctor yet")
+    assert '"findings"' in box.run(f"{INSPECT} doctor --json || test $? -lt 100")
+
+
+@pytest.mark.parametrize(("bundle", "folder"), [("demo", "rendered"), ("demo", "inserts"), ("imagenet", "photos")])
+def test_a_device_judges_as_this_machine_does(
+    bundle: str, folder: str, box: Box, pictures: Path, figure: Callable[[str], None]
+) -> None:
+    """Rendered parts and photographs get the same labels on Python 3.13, and the same scores within golden's."""
+    figure(compare(box, pictures, bundle, folder))
+
+
+def test_its_systemd_and_udev_understand_what_is_installed(box: Box) -> None:
+    """The units, with the back-off that needs this systemd, stay hardened, and no rule or group is unknown."""
+    box.run(
+        f"""
+        mkdir -p /etc/sysusers.d
+        cp {CHECKOUT}/systemd/edge-inspect.sysusers /etc/sysusers.d/edge-inspect.conf
+        systemd-sysusers edge-inspect.conf
+        mkdir -p /srv/units/edge-inspect.service.d
+        cp {CHECKOUT}/systemd/* /srv/units/
+        cd /srv/units
+        mv backoff.conf edge-inspect.service.d/
+        mv edge-inspect@.service edge-inspect@left.service
+        sed -i s,/opt/edge-inspect/venv/bin/edge-inspect,/bin/true, *.service
+        for unit in *.service; do
+            systemd-analyze verify --recursive-errors=no ./$unit
+            systemd-analyze security --offline=true --threshold=20 ./$unit
+        done
+        udevadm verify ./edge-inspect.rules
+        """
+    )
+
+
+def test_the_tests_of_edge_pass(box: Box, tools: dict[str, str], figure: Callable[[str], None]) -> None:
+    """Every test file that needs no training, no deployment and no package but these passes on this Debian."""
+    device = locked("requirements-device.txt", TRIXIE.python)
+    installed = {_plain(name) for name in (*device, *tools)}
+    files = [f"tests/{name}.py" for name in files_for(installed) if not name.startswith("test_rig")]
+    lines = [entry for name, entry in tools.items() if name not in device]
+    box.run(f"cat > /srv/tools.txt <<'END'\n{chr(10).join(lines)}\nEND\n{pip('--require-hashes -r /srv/tools.txt')}")
+    box.run(f"mkdir /srv/checkout && cd {CHECKOUT} && cp -r *.* tests edge systemd /srv/checkout/")
+    told = box.run(
+        f"cd /srv/checkout && export HOME=/root && {PYTHON} -m pytest -q -n 2 --dist loadfile -p no:cacheprovider"
+        f" {' '.join(files)} > /srv/log 2>&1 || {{ tail -n 60 /srv/log; false; }}; tail -n 1 /srv/log",
+        seconds=3000,
+    )
+    figure(f"{len(files)} files: {told.strip()}")
