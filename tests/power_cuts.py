@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slot_samples import prove, start
+from slot_samples import prove, start, try_out
 
 from edge.contract import bundle as bundles
 from edge.slots import choice
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ACTIONS: dict[str, Callable[[Path], object]] = {
     "prove": lambda device: prove(device, "new"),
     "replace": lambda device: prove(device, "newer"),
+    "try": lambda device: try_out(device, "new"),
+    "try another": lambda device: try_out(device, "newer"),
     "roll back": lambda device: start(device, "new"),
     "back": lambda device: choice.change(
         device / "state", lambda made: made.refuse(bundles.identify(device / "new"), "was left")

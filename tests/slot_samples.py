@@ -1,10 +1,11 @@
-"""Bundles and state folders for the tests of slots: two models of a few bytes that give different scores."""
+"""Bundles and state folders for the tests of slots: models of a few bytes that give different scores."""
 
 from __future__ import annotations
 
 import atexit
 import shutil
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from tiny_models import patch_model
 from edge import config as configs
 from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
-from edge.slots.choice import PLACES, slot
+from edge.slots import choice
+from edge.slots.choice import FILE, FOLDER, PLACES, slot
 from edge.slots.copies import keep
 from edge.slots.slots import Slots
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.contract.bundle import Bundle
 
-CELLS = {"old": 32, "new": 16, "newer": 8}
+CELLS = {"old": 32, "new": 16, "newer": 8, "newest": 4}
 """Pixels that a model's convolution sees at once: what the models differ in."""
 
 
@@ -63,10 +65,24 @@ def start(folder: Path, bundle: str, **more: object) -> Started:
     return Started(want(folder, bundle, **more), folder / "state")
 
 
+def tend(slots: Slots) -> None:
+    """Turn the line once, and wait for the thread that this may have started."""
+    slots.tend()
+    for thread in threading.enumerate():
+        if thread.name == "slots":
+            thread.join(10)
+
+
 def prove(folder: Path, *names: str) -> None:
     """Have these bundles proven, one after the other."""
     for name in names:
-        keep(folder / "state", bundles.read(folder / name), ())
+        keep(folder / "state", bundles.read(folder / name), (), proven=True)
+
+
+def try_out(folder: Path, *names: str) -> None:
+    """Have these bundles judge for long enough to be kept, one after the other, and not for longer."""
+    for name in names:
+        keep(folder / "state", bundles.read(folder / name), (), proven=False)
 
 
 def crash(folder: Path, bundle: str, times: int = 3) -> None:
@@ -76,7 +92,8 @@ def crash(folder: Path, bundle: str, times: int = 3) -> None:
 
 
 @cache
-def _template() -> Path:
+def template() -> Path:
+    """Return a device that is to be copied, not changed."""
     folder = Path(tempfile.mkdtemp(prefix="edge-inspect-slots-"))
     atexit.register(shutil.rmtree, folder)
     for name in CELLS:
@@ -88,12 +105,20 @@ def _template() -> Path:
 
 def make_device(folder: Path) -> Path:
     """Return a device whose old model has proven itself, and which knows that its models load."""
-    return shutil.copytree(_template(), folder / "device")
+    return shutil.copytree(template(), folder / "device")
+
+
+def make_new_device(folder: Path) -> Path:
+    """Return the same where no model has judged yet."""
+    device = make_device(folder)
+    shutil.rmtree(device / "state" / FOLDER)
+    (device / "state" / FILE).unlink()
+    return device
 
 
 def copy_probes(target: Path) -> None:
     """Have a state folder remember that the models load."""
-    for marker in (_template() / "state").glob("probed-*"):
+    for marker in (template() / "state").glob("probed-*"):
         shutil.copy(marker, target)
 
 
@@ -102,6 +127,12 @@ def damage(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def proven(device: Path) -> set[str]:
+    """Return the names of the bundles that have proven themselves, and are held."""
+    names = (name for name in CELLS if (device / name).exists())
+    return {name for name in names if choice.is_proven(device / "state", bundles.identify(device / name))}
 
 
 def place_of(device: Path, name: str) -> Path:

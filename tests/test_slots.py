@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from ledger_samples import event
-from slot_samples import crash, damage, make_bundle, make_device, place_of, prove, start
+from slot_samples import crash, damage, make_bundle, make_device, place_of, prove, start, tend
 
 from edge.contract import bundle as bundles
 from edge.contract.bundle import MANIFEST, MODEL, Label
@@ -22,8 +21,6 @@ from edge.stopping import StoppedEarlyError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from edge.slots.slots import Slots
 
 
 @pytest.fixture
@@ -173,7 +170,7 @@ def test_who_goes_back_by_hand_is_obeyed_by_a_proof_that_comes_later(device: Pat
     """A model that proves itself after somebody left it is kept, and stays left."""
     started = start(device, "new")
     choice.change(device / "state", lambda made: made.refuse(bundles.identify(device / "new"), "was left"))
-    started.slots._keep()
+    started.slots._keep(proven=True)
     assert place_of(device, "new").exists()
     assert start(device, "new").judges == "old"
 
@@ -184,17 +181,15 @@ def test_two_do_not_choose_at_once(device: Path) -> None:
         choice.change(device / "state", Choice.forgive)
 
 
-def tend(slots: Slots) -> None:
-    """Turn the line once, and wait for the thread that this may have started."""
-    slots.tend()
-    for thread in threading.enumerate():
-        if thread.name == "slots":
-            thread.join(10)
+def prove_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the first prediction be proof."""
+    monkeypatch.setattr(slots_module, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(slots_module, "PROVEN_SECONDS", 0.0)
 
 
 def test_only_predictions_are_proof(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts that no scores led to prove nothing, however long they are given."""
-    monkeypatch.setattr(slots_module, "PROVEN_SECONDS", 0.0)
+    prove_at_once(monkeypatch)
     slots = start(device, "new").slots
     unjudged = msgspec.structs.replace(event(verdict=Verdict.UNKNOWN), label=None)
     slots.judged([unjudged])
@@ -208,7 +203,7 @@ def test_only_predictions_are_proof(device: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_copy_that_could_not_be_kept_is_tried_again(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Later, in the same life, and then the status has nothing to say any more."""
-    monkeypatch.setattr(slots_module, "PROVEN_SECONDS", 0.0)
+    prove_at_once(monkeypatch)
     monkeypatch.setattr(slots_module, "RETRY_SECONDS", 0.0)
     started = start(device, "new")
     started.slots.judged([event()])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import NOBODY
 from device import assert_one_clear_line, run_inspect
-from slot_samples import crash, make_bundle, make_device, start, want
+from slot_samples import crash, make_bundle, make_device, prove, start, try_out, want
 
 from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
@@ -60,6 +60,28 @@ def test_both_slots_are_shown(device: Path) -> None:
     ]
 
 
+def test_what_is_kept_on_trial_is_shown(device: Path) -> None:
+    """A slot's model is proven only once it has judged for long enough, and is shown as on trial until then."""
+    try_out(device, "new")
+    shown = [
+        f"* wanted  {short(device, 'new')}  on trial",
+        f"  slot a  {short(device, 'old')}  proven",
+        f"  slot b  {short(device, 'new')}  on trial",
+    ]
+    assert model(device).stdout.splitlines()[:3] == shown
+    prove(device, "new")
+    assert model(device).stdout.splitlines()[:3] == [line.replace("on trial", "proven") for line in shown]
+
+
+def test_who_goes_back_from_a_model_on_trial_gets_the_proven_one(device: Path) -> None:
+    """The copy of the wanted model is not what back goes to, and a crash of what is kept on trial is refused."""
+    try_out(device, "new")
+    assert f"slot a: {short(device, 'old')}" in model(device, "back").stdout
+    assert f"the wanted {short(device, 'new')}" in model(device, "retry").stdout
+    crash(device, "new", 3)
+    assert f"* slot a  {short(device, 'old')}" in model(device).stdout
+
+
 def test_what_is_damaged_is_shown(device: Path) -> None:
     """A slot, the wanted bundle and the file of choices are each said to be of no use, with the reason."""
     for path in (device / "state" / "slots" / "a" / MODEL, device / "new" / MODEL, device / "state" / choice.FILE):
@@ -69,6 +91,7 @@ def test_what_is_damaged_is_shown(device: Path) -> None:
     assert "slot a  cannot be used: " in lines[1]
     assert "model.tflite is damaged" in lines[1]
     assert "slots.json cannot be used" in lines[-1]
+    assert "each has to prove itself again" in lines[-1]
 
 
 def test_a_model_that_the_runtime_refuses_is_shown_as_a_start_finds_it(device: Path) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from device import end, running_daemon, stop
 from recorder import Recorder
-from slot_samples import make_device, start, wanting
+from slot_samples import make_device, make_new_device, proven, start, wanting
+from spark_host import until
+from test_commands import Boss
 
 from deploy.device import Access, Device
 from deploy.push import _Proof
@@ -29,7 +31,18 @@ if TYPE_CHECKING:
 
     from conftest import Broker
 
-_QUICKLY = "from edge.slots import slots\nslots.PROVEN_SECONDS = 0.2\n"
+_EARLY = "from edge.slots import slots\nslots.KEPT_SECONDS = 0.2\n"
+_QUICKLY = _EARLY + "slots.PROVEN_SECONDS = 0.5\n"
+_CRASHING_ONCE_KEPT = f"""{_EARLY}
+import os, signal
+from edge.slots import copies
+keep = copies.keep
+def crash(folder, bundle, trusted_keys, *, proven):
+    keep(folder, bundle, trusted_keys, proven=proven)
+    if bundle.model_sha256 == os.environ["CRASHES"]:
+        os.kill(os.getpid(), signal.{signal.SIGSEGV.name})
+copies.keep = crash
+"""
 _CRASHING = f"""
 import hashlib, os, signal, sys
 if "run" in sys.orig_argv:
@@ -82,6 +95,22 @@ def judge(recorder: Recorder, config: Path, model: str, environment: dict[str, s
     assert recorder.named("event")[-1]["model"] == model
 
 
+def crash_thrice(config: Path, environment: dict[str, str]) -> None:
+    """Run the daemon until it crashes by itself, as often as a model may."""
+    for _ in range(MOST_STARTS):
+        with running_daemon(config, environment) as daemon:
+            end(daemon)
+            assert daemon.returncode == -signal.SIGSEGV
+
+
+def run_until_kept(config: Path, environment: dict[str, str], bundle: str) -> None:
+    """Run the daemon until a slot has the model that judges, and stop it in order."""
+    with running_daemon(config, environment) as daemon:
+        until(lambda: bundle in choice.held(config.parent / "state").values())
+        stop(daemon)
+        assert daemon.returncode == 0
+
+
 def test_three_kills_on_trial_bring_the_old_model_back(device: Path, broker: Broker, recorder: Recorder) -> None:
     """After kill -9 three times the old model judges, at later starts too; status, model and ledger say so."""
     config = wanting(device, broker.port, "new")
@@ -104,11 +133,57 @@ def test_a_model_that_crashes_while_it_is_loaded_is_left(device: Path, broker: B
     """SIGSEGV in the runtime, before the first frame, three times: the fourth start judges with the old model."""
     config = wanting(device, broker.port, "new")
     environment = injected(device, _CRASHING, CRASHES=model_of(device, "new"))
-    for _ in range(MOST_STARTS):
-        with running_daemon(config, environment) as daemon:
-            end(daemon)
-            assert daemon.returncode == -signal.SIGSEGV
+    crash_thrice(config, environment)
     judge(recorder, config, model_of(device, "old"), environment)
+
+
+def test_a_model_that_judged_for_seconds_is_one_to_go_back_to(
+    tmp_path: Path, broker: Broker, recorder: Recorder
+) -> None:
+    """The first model of a device is stopped before it is proven, and the next one crashes: the first one judges."""
+    device = make_new_device(tmp_path)
+    run_until_kept(wanting(device, broker.port, "old"), injected(device, _EARLY), bundles.identify(device / "old"))
+    assert proven(device) == set()
+    config = wanting(device, broker.port, "new")
+    environment = injected(device, _CRASHING, CRASHES=model_of(device, "new"))
+    crash_thrice(config, environment)
+    judge(recorder, config, model_of(device, "old"), environment)
+    recorder.wait(lambda r: any("judges instead" in each["reason"] for each in r.named("status")))
+    (said,) = {each["reason"] for each in recorder.named("status") if each["state"] == "degraded"}
+    assert "the model 'new'" in said
+    assert "did not come up in 3 starts; the model 'old'" in said
+
+
+def test_a_model_that_crashes_after_it_was_kept_is_left(device: Path, broker: Broker, recorder: Recorder) -> None:
+    """A crash within the trial counts though a slot has the model: the fourth start judges with the old one."""
+    config, new = wanting(device, broker.port, "new"), bundles.identify(device / "new")
+    environment = injected(device, _CRASHING_ONCE_KEPT, CRASHES=model_of(device, "new"))
+    crash_thrice(config, environment)
+    assert choice.held(device / "state")["b"] == new
+    judge(recorder, config, model_of(device, "old"), environment)
+    assert choice.read(device / "state").refused == new
+
+
+def test_three_models_in_turn_leave_the_proven_one(device: Path, broker: Broker, recorder: Recorder) -> None:
+    """Each judges for long enough to be kept, the last one crashes: the one that was proven before them judges."""
+    for name in ("new", "newer", "newest"):
+        config = wanting(device, broker.port, name)
+        run_until_kept(config, injected(device, _EARLY), bundles.identify(device / name))
+    environment = injected(device, _CRASHING, CRASHES=model_of(device, "newest"))
+    crash_thrice(config, environment)
+    judge(recorder, config, model_of(device, "old"), environment)
+
+
+def test_one_trigger_is_enough_for_proof(device: Path, broker: Broker, recorder: Recorder) -> None:
+    """A model that was asked once is kept and proven in a pause of the line: no part has to come for that."""
+    more = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}}
+    config, state = wanting(device, broker.port, "new", **more), device / "state"
+    with running_daemon(config, injected(device, _QUICKLY)):
+        recorder.wait_for("model")
+        assert Boss(broker, recorder).ask("trigger")["data"]["verdict"] != "UNKNOWN"
+        until(lambda: proven(device) == {"old", "new"})
+        until(lambda: not (state / starts.FILE).exists())
+    assert len(recorder.named("event")) == 1
 
 
 def test_stops_on_trial_do_not_count(device: Path, broker: Broker, recorder: Recorder) -> None:

@@ -13,7 +13,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from power_cuts import ACTIONS
-from slot_samples import copy_probes, crash, damage, make_bundle, make_device, place_of, prove, start, want
+from slot_samples import (
+    copy_probes,
+    crash,
+    damage,
+    make_bundle,
+    make_device,
+    place_of,
+    prove,
+    proven,
+    start,
+    try_out,
+    want,
+)
 
 from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
@@ -90,14 +102,14 @@ def test_a_full_disk_keeps_nobody_from_judging(little: Path) -> None:
     started = start(little, "new")
     hog = little / "hog"
     hog.write_bytes(bytes(shutil.disk_usage(little).free))
-    started.slots._keep()
+    started.slots._keep(proven=True)
     assert "'new'" in started.slots.trouble
     assert "cannot be gone back to" in started.slots.trouble
     assert list((little / "state").glob("slots/*")) == []
     again = start(little, "new")
     assert again.judges == "new"
     hog.unlink()
-    again.slots._keep()
+    again.slots._keep(proven=True)
     assert again.slots.trouble == ""
     assert bundles.read(place_of(little, "new")).manifest.name == "new"
 
@@ -115,7 +127,7 @@ def test_a_read_only_state_keeps_nobody_from_judging(device: Path, caplog: pytes
         assert started.judges == "new"
         assert "should this start crash, nobody notices" in caplog.text
         started.slots.__exit__(None, None, None)
-        started.slots._keep()
+        started.slots._keep(proven=True)
         assert "cannot be gone back to" in started.slots.trouble
     finally:
         subprocess.run(["umount", "-l", state], check=True)
@@ -143,6 +155,8 @@ def test_a_power_cut_at_any_step_leaves_a_device_that_judges(
     """Whenever it comes, what is wanted judges or is stood in for, and a model to go back to is there throughout."""
     if action in {"replace", "back"}:
         prove(device, "new")
+    if action in {"prove", "try another"}:
+        try_out(device, "new")
     if action == "roll back":
         crash(device, "new")
     script = Path(__file__).with_name("power_cuts.py")
@@ -150,6 +164,9 @@ def test_a_power_cut_at_any_step_leaves_a_device_that_judges(
     left = sorted(device.parent.glob(f"{device.name}-{action}-*"))
     assert len(left) > 3
     for each in left:
+        if action.startswith("try"):
+            assert bundles.read(place_of(each, "old")).manifest.name == "old"
+            assert proven(each) == {"old"}
         assert start(each, "new").judges in {"new", "old"}
         damage(each / "new" / MODEL)
         assert start(each, "new").judges in {"new", "old", "newer"}

@@ -1,1 +1,1 @@
-"""Two copies of models that have proven themselves on this device, and which of them judges when the new one fails."""
+"""Two copies of models that have judged on this device, and which of them judges when the new one fails."""

@@ -1,6 +1,6 @@
 """Which model judges: slots.json, one small file that is replaced as a whole, so that a switch is one rename.
 
-What a slot holds its own manifest says; it is not written down twice. A slot never holds what has not proven itself.
+What a slot holds its own manifest says; it is not written down twice. Which of that is still on trial is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
+from edge.contract import bundle as bundles
 from edge.contract import storage
 from edge.contract.json import NOT_JSON
-from edge.errors import DataError
+from edge.errors import BundleError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 FILE = "slots.json"
@@ -26,6 +27,7 @@ Place: TypeAlias = Literal["a", "b"]
 PLACES: tuple[Place, ...] = get_args(Place)
 RETRY = "push another or run edge-inspect model retry"
 BY_HAND = "was left by edge-inspect model back"
+_FORGOTTEN = "which model was refused is forgotten, and each has to prove itself again"
 _LARGEST = 16 << 10
 """Bytes of the file."""
 
@@ -35,33 +37,42 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     version: Literal[1] = 1
     active: Place | None = None
-    """The slot of the model that judged last, of those that have proven themselves; None: none has yet."""
+    """The slot of the model that judged last, of those that are held; None: none has judged yet."""
     refused: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
     """A bundle that is not judged with though it is wanted: the SHA-256 of its manifest.json."""
     reason: str = ""
     """Why, to follow its name."""
+    trial: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")], ...] = ()
+    """Bundles that a slot may hold though they have not proven themselves, by the same."""
 
     def __post_init__(self) -> None:
         """Refuse a reason for nothing and a refusal without one; raises ValueError."""
         if bool(self.refused) != bool(self.reason):
             raise ValueError("`refused` and `reason` belong together")
 
-    @property
-    def order(self) -> tuple[Place, ...]:
-        """In which order the slots stand in for a model that cannot be used."""
-        return ("b", "a") if self.active == "b" else ("a", "b")
+    def order(self, held: Mapping[Place, str]) -> list[Place]:
+        """Return in which order the slots stand in for a model that cannot be used, `held`: what they hold.
+
+        First what has proven itself, then what judged last. In the reverse order they give way to another model.
+        """
+        lately: list[Place] = ["b", "a"] if self.active == "b" else ["a", "b"]
+        return sorted(lately, key=lambda place: held.get(place) in self.trial)
 
     def refuse(self, bundle: str, reason: str) -> Choice:
         """Return the choice of any other model than this bundle's."""
-        return Choice(active=self.active, refused=bundle, reason=reason)
+        return msgspec.structs.replace(self, refused=bundle, reason=reason)
 
-    def judged(self, place: Place) -> Choice:
-        """Return the choice of a slot whose model has proven itself again."""
-        return Choice(active=place, refused=self.refused, reason=self.reason)
+    def judged(self, bundle: str, place: Place) -> Choice:
+        """Return the choice of a bundle that judges, and lies in this slot; what somebody left meanwhile stays left."""
+        return self if self.refused == bundle else msgspec.structs.replace(self, active=place)
+
+    def doubt(self, unproven: Iterable[str]) -> Choice:
+        """Return the choice with these bundles, and no others, on trial."""
+        return msgspec.structs.replace(self, trial=tuple(sorted(unproven)))
 
     def forgive(self) -> Choice:
         """Return the choice without a refusal: what is wanted is tried again."""
-        return Choice(active=self.active)
+        return msgspec.structs.replace(self, refused="", reason="")
 
 
 def slot(folder: Path, place: Place) -> Path:
@@ -77,15 +88,29 @@ def read(folder: Path) -> Choice:
     except FileNotFoundError:
         return Choice()
     except (OSError, *NOT_JSON) as error:
-        raise DataError(f"{path} cannot be used ({error}); which model was refused is forgotten") from error
+        raise DataError(f"{path} cannot be used ({error}); {_FORGOTTEN}") from error
 
 
 def or_none(folder: Path) -> Choice:
-    """Return what was chosen; nothing where that cannot be used."""
+    """Return what was chosen; where that cannot be used nothing, and what the slots hold has to prove itself again."""
     try:
         return read(folder)
     except DataError:
-        return Choice()
+        return Choice().doubt(held(folder).values())
+
+
+def held(folder: Path) -> dict[Place, str]:
+    """Return the bundle in each slot that has one, by its manifest's SHA-256; its other files are not looked at."""
+    found = {}
+    for place in PLACES:
+        with suppress(BundleError):
+            found[place] = bundles.identify(slot(folder, place))
+    return found
+
+
+def is_proven(folder: Path, bundle: str) -> bool:
+    """Say whether this bundle has proven itself on this device, and is held."""
+    return bundle in held(folder).values() and bundle not in or_none(folder).trial
 
 
 def change(folder: Path, how: Callable[[Choice], Choice]) -> Choice:

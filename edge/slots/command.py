@@ -12,7 +12,7 @@ from edge.runtime import probe
 from edge.slots import choice as choices
 from edge.slots import starts
 from edge.slots.choice import BY_HAND, PLACES, Choice, slot
-from edge.slots.slots import MOST_STARTS
+from edge.slots.slots import KEPT_SECONDS, MOST_STARTS
 from edge.state import daemons_state, find_state, hand_over
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class _Look:
 
     def __init__(self, config: Config, folder: Path) -> None:
         self._folder = folder
-        self._trouble, self._choice = "", Choice()
+        self._trouble, self._choice = "", choices.or_none(folder)
         try:
-            self._choice = choices.read(folder)
+            choices.read(folder)
         except DataError as error:
             self._trouble = str(error)
         self.wanted = _tried(config, folder)
@@ -95,7 +95,7 @@ class _Look:
         if self.wanted.sha256 == made.refused:
             return made.forgive()
         if self._other(made) is None:
-            raise ConfigError("there is no other model to go back to: one is kept when it has proven itself")
+            raise ConfigError(f"there is no other model to go back to: one is kept after {KEPT_SECONDS:g} s of judging")
         return made.refuse(self.wanted.sha256, BY_HAND)
 
     def retry(self, made: Choice) -> Choice:
@@ -108,7 +108,7 @@ class _Look:
         """Return the lines that tell a person."""
         judges = self.next(self._choice)
         rows = [("wanted", self.wanted, self._fate())]
-        rows += [(f"slot {place}", self.held[place], "proven") for place in PLACES]
+        rows += [(f"slot {place}", held, self._standing(held)) for place, held in self.held.items()]
         marks = [judges is None, *(judges == place for place in PLACES)]
         return [
             f"{'*' if mark else ' '} {where:<7} {_named(held)}" + ("" if isinstance(held, str) else f"  {fate}")
@@ -121,22 +121,24 @@ class _Look:
             return ""
         if self.wanted.sha256 == self._choice.refused:
             return f"refused: it {self._choice.reason}"
-        if self._is_proven(self.wanted):
-            return "proven"
         begun = starts.in_vain(self._folder, self.wanted.sha256)
-        after = f", begun {begun} times; after {MOST_STARTS} that end without a word it is refused" if begun > 1 else ""
-        return f"on trial{after}"
+        if begun <= 1 or self._is_proven(self.wanted):
+            return self._standing(self.wanted)
+        return f"on trial, begun {begun} times; after {MOST_STARTS} that end without a word it is refused"
+
+    def _standing(self, held: Bundle | str) -> str:
+        return "proven" if self._is_proven(held) else "on trial"
 
     def _is_given_up(self, bundle: Bundle) -> bool:
         """Say whether the next start finds that it did not come up."""
         return starts.in_vain(self._folder, bundle.sha256) >= MOST_STARTS and not self._is_proven(bundle)
 
-    def _is_proven(self, bundle: Bundle) -> bool:
-        return any(held.sha256 == bundle.sha256 for held in self.held.values() if not isinstance(held, str))
+    def _is_proven(self, held: Bundle | str) -> bool:
+        return not isinstance(held, str) and choices.is_proven(self._folder, held.sha256)
 
     def _other(self, chosen: Choice) -> Place | None:
         """Return the slot that stands in for the wanted bundle."""
-        for place in chosen.order:
+        for place in chosen.order(choices.held(self._folder)):
             held = self.held[place]
             if not isinstance(held, str) and (isinstance(self.wanted, str) or held.sha256 != self.wanted.sha256):
                 return place

@@ -14,7 +14,7 @@ from edge.slots import choice as choices
 from edge.slots.choice import PLACES, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from edge.contract.bundle import Bundle
@@ -23,52 +23,48 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def is_held(folder: Path, bundle: str) -> bool:
-    """Say whether a slot has this bundle, by its manifest's SHA-256: only what has proven itself has one."""
-    return any(_holds(folder, place) == bundle for place in PLACES)
+def keep(folder: Path, bundle: Bundle, trusted_keys: Iterable[str], *, proven: bool) -> None:
+    """Have a slot hold a bundle that judges, and remember that it does; `proven`: it has proven itself by that.
 
-
-def keep(folder: Path, bundle: Bundle, trusted_keys: Iterable[str]) -> None:
-    """Have a slot hold a bundle that has proven itself, and remember that it judges.
-
-    The slot whose model judged until now is left alone. A copy that is there already is read through: one that has
-    rotted is replaced while what it was made from is at hand. Raises OSError, and BundleError if the bundle is not what
-    it was any more.
+    Of what is held nothing that has proven itself gives way while the other slot holds nothing that has. A copy that is
+    there already is read through: one that has rotted is replaced while what it was made from is at hand. Raises
+    OSError, and BundleError if the bundle is not what it was any more.
     """
+    own = bundle.sha256
     with choices.locked(folder):
         for left in (folder / choices.FOLDER).glob(".[ab].*"):  # By a power cut while one was written.
             shutil.rmtree(left)
-        place = _whole(folder, bundle.sha256, trusted_keys)
-        if place is None:
-            place = _vacant(folder, bundle.sha256, choices.or_none(folder))
+        held = choices.held(folder)
+        trial = _on_trial(choices.or_none(folder), own, held.values(), proven=proven)
+        choices.store(folder, lambda made: made.doubt(trial))  # First: a power cut leaves no copy that seems proven.
+        places = [place for place in PLACES if held.get(place) == own and _is_whole(folder, place, trusted_keys)]
+        place = places[0] if places else _vacant(folder, own, trusted_keys)
+        if not places:
             _copy(folder, place, bundle)
-        choices.store(folder, lambda made: made if made.refused == bundle.sha256 else made.judged(place))
+        choices.store(folder, lambda made: made.judged(own, place))
 
 
-def _whole(folder: Path, bundle: str, trusted_keys: Iterable[str]) -> Place | None:
-    for place in PLACES:
-        if _holds(folder, place) == bundle:
-            try:
-                bundles.read(slot(folder, place), trusted_keys=trusted_keys)
-            except BundleError:
-                continue
-            return place
-    return None
+def _on_trial(made: Choice, own: str, held: Collection[str], *, proven: bool) -> set[str]:
+    """Return what of that which is held, and will be, has not proven itself."""
+    others = (set(made.trial) & set(held)) - {own}
+    is_on_trial = not proven and (own in made.trial or own not in held)
+    return others | {own} if is_on_trial else others
 
 
-def _vacant(folder: Path, bundle: str, made: Choice) -> Place:
-    """Return the slot for this bundle: its own, one with nothing that can be used, or what judged longest ago."""
-    held = {place: _holds(folder, place) for place in PLACES}
-    own = [place for place in PLACES if held[place] == bundle]
-    empty = [place for place in PLACES if held[place] is None]
-    return [*own, *empty, *reversed(made.order)][0]
-
-
-def _holds(folder: Path, place: Place) -> str | None:
+def _is_whole(folder: Path, place: Place, trusted_keys: Iterable[str]) -> bool:
     try:
-        return bundles.identify(slot(folder, place))
+        bundles.read(slot(folder, place), trusted_keys=trusted_keys)
     except BundleError:
-        return None
+        return False
+    return True
+
+
+def _vacant(folder: Path, bundle: str, trusted_keys: Iterable[str]) -> Place:
+    """Return the slot for this bundle: its own, one with nothing that can be used, on trial, or what judged before."""
+    held = choices.held(folder)
+    own = [place for place in PLACES if held.get(place) == bundle]
+    useless = [place for place in PLACES if not _is_whole(folder, place, trusted_keys)]
+    return [*own, *useless, *reversed(choices.or_none(folder).order(held))][0]
 
 
 def _copy(folder: Path, place: Place, bundle: Bundle) -> None:
@@ -76,4 +72,4 @@ def _copy(folder: Path, place: Place, bundle: Bundle) -> None:
     if free < needed + 2 * RESERVE_BYTES:  # The ledger's, which gives way itself below this.
         raise OSError(f"it takes {needed >> 20} MiB and {free >> 20} MiB are free; make room")
     storage.write(slot(folder, place), dict(bundles.content(bundle)))
-    log.info("the model %r %s has proven itself: slot %s keeps it", bundle.manifest.name, bundle.sha256[:12], place)
+    log.info("slot %s keeps the model %r %s", place, bundle.manifest.name, bundle.sha256[:12])

@@ -1,12 +1,14 @@
 """Which model a start judges with, and when a model has proven itself: a crash loop brings the former one back.
 
 `config.bundle` is what is wanted, and is judged with from where it lies: a start copies nothing, and a state folder
-that is full, read-only or damaged keeps no device from judging. Only when a model has judged for PROVEN_SECONDS is it
-copied into a slot, the one whose model did not judge before it, by a thread of its own. So a slot is always a model to
-go back to, and there is nothing to undo when a model fails on trial.
+that is full, read-only or damaged keeps no device from judging. A thread of its own copies it into a slot once it has
+judged for KEPT_SECONDS, and marks it there as on trial; once it has judged for PROVEN_SECONDS it has proven itself, and
+the mark goes. So each model that ever judged is one to go back to, and the last that has proven itself keeps its slot
+however many others fail on trial.
 
-- A wanted model that has never proven itself, and MOST_STARTS starts of which ended without a word, is refused: the
-  other one judges until something else is wanted or somebody says `edge-inspect model retry`.
+- A wanted model that has not proven itself, and MOST_STARTS starts of which ended without a word, is refused: another
+  one that is held judges, a proven one first, until something else is wanted or somebody says
+  `edge-inspect model retry`. One that is on trial itself is better than a crash loop.
 - One whose bundle, or which itself, cannot be used is not waited for: the other one judges at once. Each start tries it
   again, for what is wrong with it may be mended: a file, the runtime, the configuration.
 - One that has proven itself is never left by itself, however often it crashes later: what has changed since is not the
@@ -44,11 +46,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+KEPT_SECONDS = 5.0
+"""Since the first prediction: a start's first verdicts wait for no copy, and what crashes at once is not copied."""
 PROVEN_SECONDS = 60.0
-"""Of judging; a leak or a driver that takes longer to fail is not told from a fault of the device."""
+"""The same; a leak or a driver that takes longer to fail is not told from a fault of the device."""
 MOST_STARTS = 3
 RETRY_SECONDS = 600.0
-"""Until a copy that could not be kept is tried once more."""
+"""Until a copy of a proven model that could not be kept is tried once more."""
 _THE_MODELS = (MemoryLimitError, RuntimeUnavailableError)
 """Deliberate errors that count as a start in vain while a model is on trial."""
 
@@ -65,9 +69,8 @@ class Slots:
         self._report = report
         self._stands_in = self._crashes = self._unkept = ""
         self._judging: Bundle | None = None
-        self._has_judged = False
-        self._due = inf
-        """On the monotonic clock: when it has proven itself, or is to be copied once more."""
+        self._due = self._proven_at = inf
+        """On the monotonic clock: when it is to be kept next, and when it has proven itself."""
 
     @property
     def trouble(self) -> str:
@@ -104,17 +107,17 @@ class Slots:
             return other
 
     def judged(self, events: Sequence[Event]) -> None:
-        """Hear of verdicts: those that a prediction led to are proof."""
-        if not self._has_judged and any(event.label is not None for event in events):
-            self._has_judged = True
-            self._due = time.monotonic() + PROVEN_SECONDS
+        """Hear of verdicts: from the first that a prediction led to, time is proof, however long no part comes."""
+        if self._proven_at == inf and any(event.label is not None for event in events):
+            now = time.monotonic()
+            self._due, self._proven_at = now + KEPT_SECONDS, now + PROVEN_SECONDS
 
     def tend(self) -> None:
-        """Report what is wrong, and have a thread keep the model once it has proven itself."""
+        """Report what is wrong, and have a thread keep the model once it has judged for long enough."""
         self._report(self.trouble)
-        if time.monotonic() >= self._due:
-            self._due = inf
-            threading.Thread(target=self._keep, name="slots", daemon=True).start()
+        if (now := time.monotonic()) >= self._due:
+            self._due, is_proven = inf, now >= self._proven_at
+            threading.Thread(target=self._keep, kwargs={"proven": is_proven}, name="slots", daemon=True).start()
 
     def _read(self, path: Path) -> Bundle:
         return bundles.read(path, trusted_keys=self._config.trusted_keys)
@@ -127,21 +130,17 @@ class Slots:
         if made.refused:  # Something else is wanted now: what was refused may be wanted anew one day.
             self._choose(Choice.forgive)
             self._uncount(starts.forget, self._folder, made.refused)
-        if starts.in_vain(self._folder, wanted.sha256) < MOST_STARTS or self._is_proven(wanted):
-            return ""
-        return f"did not come up in {MOST_STARTS} starts"
-
-    def _is_proven(self, bundle: Bundle) -> bool:
-        from edge.slots.copies import is_held
-
-        return is_held(self._folder, bundle.sha256)
+        is_given_up = starts.in_vain(self._folder, wanted.sha256) >= MOST_STARTS
+        if is_given_up and not choices.is_proven(self._folder, wanted.sha256):
+            return f"did not come up in {MOST_STARTS} starts"
+        return ""
 
     def _stand_in(self, wanted: Bundle | None, why: str, *, lasting: bool = True) -> Classifier | None:
         """Return the model that judges instead, None: there is none that can be used.
 
         `lasting`: later starts are not to try the wanted one; what gave a reason may be mended until then.
         """
-        for place in self._choice().order:
+        for place in self._choice().order(choices.held(self._folder)):
             if (bundle := self._fitting(place)) is None or (wanted and bundle.sha256 == wanted.sha256):
                 continue
             self._tell(f"{_named(wanted)} {why}" if wanted else why, bundle, RETRY if lasting else "push another")
@@ -212,7 +211,7 @@ class Slots:
             return choices.read(self._folder)
         except DataError as error:
             self._unkept = str(error)
-            return Choice()
+            return choices.or_none(self._folder)
 
     def _choose(self, how: Callable[[Choice], Choice]) -> None:
         try:
@@ -223,20 +222,22 @@ class Slots:
 
     # --- the keeper's thread
 
-    def _keep(self) -> None:
-        """Have the model proven, and kept in a slot."""
+    def _keep(self, *, proven: bool) -> None:
+        """Have the model kept in a slot; `proven`: and have it proven."""
         from edge.slots.copies import keep
 
         assert self._judging is not None  # noqa: S101 - for mypy: it has judged
+        next_due = inf if proven else self._proven_at
         try:
-            starts.forget_all(self._folder)
-            self._crashes = ""
-            keep(self._folder, self._judging, self._config.trusted_keys)
+            if proven:
+                starts.forget_all(self._folder)
+                self._crashes = ""
+            keep(self._folder, self._judging, self._config.trusted_keys, proven=proven)
+            self._unkept = ""
         except (OSError, BundleError) as error:
             self._unkept = f"{_named(self._judging)} is not kept, and cannot be gone back to ({error})"
-            self._due = time.monotonic() + RETRY_SECONDS
-        else:
-            self._unkept = ""
+            next_due = min(next_due, time.monotonic() + (RETRY_SECONDS if proven else KEPT_SECONDS))
+        self._due = next_due
 
 
 def _named(bundle: Bundle) -> str:
