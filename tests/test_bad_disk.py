@@ -71,7 +71,7 @@ def wait_for_more(recorder: Recorder, count: int) -> None:
 def test_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path, figure: Callable[[str], None]) -> None:
     """While others leave no byte free the line judges and delivers on, and with room its state is what it was."""
     with (
-        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=6m", "disk") as disk,
+        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=12m", "disk") as disk,
         judging(tmp_path, broker, demo_bundle, disk) as recorder,
     ):
         hog = fill(disk)

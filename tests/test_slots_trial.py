@@ -29,7 +29,7 @@ from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
 from edge.slots import choice, starts
 from edge.slots import slots as slots_module
-from edge.slots.slots import MOST_STARTS
+from edge.slots.slots import KEPT_SECONDS, MOST_STARTS, PROVEN_SECONDS, Slots
 
 
 @pytest.fixture
@@ -44,19 +44,49 @@ def held(device: Path) -> set[str]:
     return {names[each] for each in choice.held(device / "state").values()}
 
 
+class Clock:
+    """The monotonic clock of what keeps models, which goes as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(slots_module, "time", self)
+
+    def monotonic(self) -> float:
+        """Return the seconds since some moment."""
+        return self.now
+
+    def judge_for(self, slots: Slots, seconds: float) -> None:
+        """Let so much time pass, and turn the line once."""
+        self.now += seconds
+        tend(slots)
+
+
 def test_a_copy_comes_early_and_proof_late(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first seconds a model is held on trial, its start still counted; after the minute it is proven."""
-    monkeypatch.setattr(slots_module, "KEPT_SECONDS", 0.0)
-    slots, new = start(device, "new").slots, bundles.identify(device / "new")
+    clock, slots = Clock(monkeypatch), start(device, "new").slots
     slots.judged([event()])
-    tend(slots)
+    clock.judge_for(slots, KEPT_SECONDS - 1)
+    assert held(device) == {"old"}
+    clock.judge_for(slots, 1)
     assert (held(device), proven(device)) == ({"old", "new"}, {"old"})
-    assert starts.in_vain(device / "state", new) == 1
-    monkeypatch.setattr(slots, "_proven_at", 0.0)
-    monkeypatch.setattr(slots, "_due", 0.0)
-    tend(slots)
+    clock.judge_for(slots, PROVEN_SECONDS - KEPT_SECONDS - 1)
+    assert proven(device) == {"old"}
+    assert starts.in_vain(device / "state", bundles.identify(device / "new")) == 1
+    clock.judge_for(slots, 1)
     assert proven(device) == {"old", "new"}
-    assert starts.in_vain(device / "state", new) == 0
+    assert starts.in_vain(device / "state", bundles.identify(device / "new")) == 0
+
+
+def test_an_early_copy_that_fails_is_tried_again_soon(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it could not be made the status says so, and a few seconds later it is made and nothing said."""
+    clock, slots = Clock(monkeypatch), start(device, "new").slots
+    slots.judged([event()])
+    with choice.locked(device / "state"):
+        clock.judge_for(slots, KEPT_SECONDS)
+        assert "the model 'new'" in slots.trouble
+        assert "cannot be gone back to" in slots.trouble
+    clock.judge_for(slots, KEPT_SECONDS)
+    assert (held(device), slots.trouble) == ({"old", "new"}, "")
 
 
 def test_a_model_that_was_never_proven_is_better_than_a_crash_loop(tmp_path: Path) -> None:
