@@ -184,12 +184,12 @@ def test_a_stop_is_quick_and_in_order(line: Line, recorder: Recorder, figure: Ca
 def test_a_model_that_crashes_is_left(
     line: Line, recorder: Recorder, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    """A model whose starts all end in a crash gives way to the one that has proven itself, and the status says why."""
+    """A model whose starts all end in a crash gives way to the one that judged before it, and the status says why."""
     if "model" not in _COMMANDS:
         pytest.skip("edge-inspect does not go back to an earlier model yet")
     demo = bundles.read(DEMO_BUNDLE)
     crasher = bundles.write(tmp_path / CRASHER, structs.replace(demo.manifest, name=CRASHER), demo.files)
-    # It proves itself by a minute of judging in one start.
+    # It is kept after seconds of judging in one start.
     line.station.shell("timeout 120 sh -c 'until test -d /var/lib/edge-inspect/slots/a; do sleep 1; done'")
     line.station.shell(f"cp -r {BUNDLE_ON_DEVICE}/ /srv/{CRASHER}")
     leave(line.station, f"/srv/{CRASHER}/{bundles.MANIFEST}", (crasher.path / bundles.MANIFEST).read_text().rstrip())

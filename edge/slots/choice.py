@@ -43,7 +43,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reason: str = ""
     """Why, to follow its name."""
     trial: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")], ...] = ()
-    """Bundles that a slot may hold though they have not proven themselves, by the same."""
+    """Bundles that have not proven themselves, though a slot may hold them; named as `refused` is."""
 
     def __post_init__(self) -> None:
         """Refuse a reason for nothing and a refusal without one; raises ValueError."""

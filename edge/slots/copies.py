@@ -60,7 +60,7 @@ def _is_whole(folder: Path, place: Place, trusted_keys: Iterable[str]) -> bool:
 
 
 def _vacant(folder: Path, bundle: str, trusted_keys: Iterable[str]) -> Place:
-    """Return the slot for this bundle: its own, one with nothing that can be used, on trial, or what judged before."""
+    """Return the slot for this bundle: its own, one of no use, one on trial, or the one that judged longest ago."""
     held = choices.held(folder)
     own = [place for place in PLACES if held.get(place) == bundle]
     useless = [place for place in PLACES if not _is_whole(folder, place, trusted_keys)]

@@ -3,8 +3,8 @@
 `config.bundle` is what is wanted, and is judged with from where it lies: a start copies nothing, and a state folder
 that is full, read-only or damaged keeps no device from judging. A thread of its own copies it into a slot once it has
 judged for KEPT_SECONDS, and marks it there as on trial; once it has judged for PROVEN_SECONDS it has proven itself, and
-the mark goes. So each model that ever judged is one to go back to, and the last that has proven itself keeps its slot
-however many others fail on trial.
+the mark goes. So a model that judged for seconds only is one to go back to as well, and however many fail on trial, one
+that has proven itself keeps its slot.
 
 - A wanted model that has not proven itself, and MOST_STARTS starts of which ended without a word, is refused: another
   one that is held judges, a proven one first, until something else is wanted or somebody says
