@@ -72,6 +72,7 @@ def test_what_a_power_cut_left_is_removed(device: Path) -> None:
 @given(kept=st.binary(max_size=300), counted=st.binary(max_size=300))
 @example(kept=b'{"version": 1, "active": "b"}', counted=b'{"kernel": "", "bundle": "", "count": -5}')
 @example(kept=b'{"refused": "' + b"0" * 64 + b'", "reason": "it is late"}', counted=b"[" * 60_000)
+@example(kept=b'{"trial": ["old"], "active": "a"}', counted=b"")
 @example(kept=b'{"reason": "\xff"}', counted=b"")
 def test_whatever_is_in_the_files_a_start_judges(kept: bytes, counted: bytes) -> None:
     """Damaged files are told, where they were of use, and the wanted model judges."""
