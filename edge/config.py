@@ -51,7 +51,14 @@ class Decision(Section, frozen=True, kw_only=True):
         _doc("P(defect) from which a frame is DEFECT; left out: the bundle's own rule"),
     ] = None
     votes: Annotated[int, _doc("N of M: this many of the last `window` frames must agree on a verdict", ge=1)] = 1
-    window: Annotated[int, _doc("N of M: how many frames are looked at; 1: each stands alone", ge=1, le=1000)] = 1
+    window: Annotated[
+        int,
+        _doc(
+            "N of M: how many frames are looked at; 1: each stands alone, as each part of a trigger has to",
+            ge=1,
+            le=1000,
+        ),
+    ] = 1
 
     def __post_init__(self) -> None:
         """Refuse votes that can never be reached; raises ValueError."""
@@ -132,6 +139,10 @@ class Config(Section, frozen=True, kw_only=True):
             raise ValueError(f"regions: two are named {twice!r}")
         if isinstance(self.trigger, CommandConfig) and "trigger" not in self.commands.allow:
             raise ValueError("trigger.kind mqtt: nobody may trigger; add 'trigger' to commands.allow")
+        if not isinstance(self.trigger, FreeConfig) and self.decision.window > 1:  # A part would pass by those before.
+            kind = self.trigger.__struct_config__.tag
+            problem = f"decision.window {self.decision.window}: with trigger.kind {kind} each part has one frame"
+            raise ValueError(f"{problem}, which no other's may outvote; set decision.window to 1")
         for key in self.trusted_keys:
             try:
                 length = len(base64.b64decode(key, validate=True))

@@ -132,6 +132,8 @@ class Judge:
     def _event(self, shot: Shot, place: Place, rule: _Rule, seen: _Seen, decision: Decision) -> Event:
         bundle, frame, prediction = self._classifier.bundle, shot.frame, seen.prediction
         verdict = rule.smoother.smooth(decision.verdict)
+        if decision.label is None and verdict is Verdict.PASS:  # Others' votes pass no part that nobody could judge.
+            verdict = Verdict.UNKNOWN
         # Without a label the scores are no numbers that JSON could carry.
         scores = prediction.scores.tolist() if prediction and decision.label is not None else []
         names = (label.name for label in rule.labels)

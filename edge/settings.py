@@ -79,6 +79,8 @@ def _applied(config: Config, changed: dict[str, Any], where: Path) -> Config:
         section, _, name = key.rpartition(".")
         (table[section] if section else table)[name] = value
     checked = parse(table, where)  # Without what stays: only what may be changed is looked at.
-    return msgspec.structs.replace(
-        config, **{key.partition(".")[0]: getattr(checked, key.partition(".")[0]) for key in changed}
-    )
+    sections = {key.partition(".")[0] for key in changed}
+    try:
+        return msgspec.structs.replace(config, **{name: getattr(checked, name) for name in sections})
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error

@@ -98,6 +98,26 @@ def test_smoothing_waits_for_enough_frames(classifier: Classifier, tmp_path: Pat
     assert [event.reason for event in events] == [NO_MAJORITY, ""]
 
 
+@pytest.mark.parametrize("kind", ["no frame", "not finite"])
+def test_votes_pass_no_part_that_nobody_could_judge(
+    classifier: Classifier, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 2 of 3 two intact parts make the next one no PASS if there is nothing to judge it by: it is UNKNOWN."""
+    judge = judge_with(classifier, tmp_path, threshold=1.0, votes=2, window=3)
+    assert [judged(judge, shot(number)).verdict for number in (1, 2)] == [Verdict.UNKNOWN, Verdict.PASS]
+    if kind == "no frame":
+        event = judged(judge, Shot("free-3", BadFrame(3, "3", time.monotonic(), "the camera is gone")))
+    else:
+        prediction = classifier.classify(np.zeros((40, 60, 3), np.uint8))
+        broken = msgspec.structs.replace(prediction, scores=prediction.scores * np.float32("nan"))
+        monkeypatch.setattr(classifier, "classify", lambda *_, **__: broken)
+        event = judged(judge, shot(3))
+    assert event.verdict == Verdict.UNKNOWN
+    assert event.reason in {"the camera is gone", "the model's scores are not finite numbers, one a label"}
+    monkeypatch.undo()
+    assert judged(judge, shot(4)).verdict == Verdict.PASS, "the others' votes count on"
+
+
 def test_what_is_late_already_is_not_classified(classifier: Classifier, tmp_path: Path) -> None:
     """The model's time is for those that can still be in time: who is late is UNKNOWN without it, and says so."""
     late = msgspec.structs.replace(shot(), deadline=time.monotonic() - 1)

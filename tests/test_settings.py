@@ -5,10 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from test_admission import configured
 
+from edge.config import parse
+from edge.errors import ConfigError
+from edge.sections.triggers import MotionConfig
 from edge.settings import FILE, Settings
 
 
@@ -31,3 +36,18 @@ def test_what_was_changed_is_found_again(tmp_path: Path) -> None:
     Settings(configured(), tmp_path).change({"decision.threshold": 0.25})
     found = Settings(configured(), tmp_path)
     assert (found.config.decision.threshold, found.trouble) == (0.25, "")
+
+
+def test_no_votes_of_other_parts_from_afar(tmp_path: Path) -> None:
+    """Where each trigger is a part of its own N of M can neither be set, nor count from an earlier configuration."""
+    Settings(configured(), tmp_path).change({"decision.votes": 2, "decision.window": 3})
+    triggered = msgspec.structs.replace(configured(), trigger=MotionConfig())
+    found = Settings(triggered, tmp_path)
+    assert found.config.decision.window == 1
+    assert "decision.window 3: with trigger.kind motion each part has one frame" in found.trouble
+    said = r"window 3: with trigger.kind motion .*, which no other's may outvote; set decision.window to 1$"
+    table = {"bundle": "b", "camera": {"kind": "synthetic"}, "decision": {"window": 3}, "trigger": {"kind": "motion"}}
+    with pytest.raises(ConfigError, match=said):
+        parse(table, tmp_path / "device.toml")
+    with pytest.raises(ConfigError, match=r"set decision\.window to 1$"):
+        found.change({"decision.window": 3})
