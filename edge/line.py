@@ -39,6 +39,8 @@ POLL_SECONDS = 0.1
 """How often a loop without frames looks at the stop flag and the health clock."""
 KEPT_SECONDS = 0.005
 """The same while somebody waits for a verdict to be on the disk."""
+LAST_SECONDS = 0.3
+"""For the last verdicts to be on the disk, so that whoever waits for them is told before the end."""
 
 
 class End(StrEnum):
@@ -104,10 +106,14 @@ def inspect(line: Line, stop: threading.Event) -> End:
         while not stop.is_set():
             if (end := _step(line)) is not None:
                 return end
+        _obey(line)  # Who was heard and triggers by command has a verdict too.
         return End.STOPPED
     finally:
         for shot in line.trigger.give_up("the device stopped"):
             _judge(line, shot)
+        if line.unanswered is not None and line.unanswered.waiting:
+            line.sinks.ledger.flush(LAST_SECONDS)
+            _settle(line, line.unanswered)
 
 
 def _step(line: Line) -> End | None:
@@ -154,11 +160,17 @@ def _patience(line: Line) -> float:
 
 def _answer_left(line: Line, unanswered: Unanswered) -> None:
     """Let go of triggers that have their verdicts, and give those of a life that was killed theirs."""
+    _settle(line, unanswered)
+    left = unanswered.take_left()
+    for each in unanswered.without_known([judged for shot in left for judged in line.judge.judge(shot)]):
+        line.sinks.ledger.append(each.event)
+    for shot in left:
+        unanswered.judged(shot)
+
+
+def _settle(line: Line, unanswered: Unanswered) -> None:
     for name, reply in unanswered.settle():
         _answer(line, name, reply)
-    for shot in unanswered.take_left():
-        for each in unanswered.without_known(line.judge.judge(shot)):
-            line.sinks.ledger.append(each.event)
 
 
 def _judge(line: Line, shot: Shot) -> None:
@@ -178,7 +190,7 @@ def _judge(line: Line, shot: Shot) -> None:
     line.tally.count(events)
     line.slots.judged(events)
     if line.unanswered is not None:
-        line.unanswered.judged(shot.trigger, answers)
+        line.unanswered.judged(shot, answers)
     else:
         for name, reply in answers:
             _answer(line, name, reply)

@@ -10,13 +10,20 @@ import pytest
 from device import running_daemon, stop
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_samples import BOOT
+from ledger_samples import BOOT, event
 from recorder import Recorder
+from remote_pi import RemotePi
+from spark_host import until
 from test_commands import Boss
+from test_ledger import opened
 from test_triggers import SYNTHETIC, config_for
 
+from edge.camera.base import BadFrame
+from edge.contract.commands import Reply
 from edge.contract.ulid import new_ulid
-from edge.trigger.journal import _BYTES, FILE, SLOTS, Journal, Left, _read
+from edge.trigger.base import Shot
+from edge.trigger.journal import _BYTES, FILE, SLOTS, Fired, Journal, _read
+from edge.trigger.unanswered import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,22 +61,64 @@ def test_no_trigger_is_lost_with_its_process(
         with running_daemon(config) as daemon:
             recorder.wait_for_status("online")
             assert boss.ask("trigger", transaction="last")["data"]["verdict"] != "UNKNOWN"
-            recorder.wait(lambda r: any(event["trigger"] == "mqtt-last" for event in r.named("event")))
+            recorder.wait(lambda r: any(each["trigger"] == "mqtt-last" for each in r.named("event")))
             stop(daemon)
         boss.stop()
         recorder.wait_for_status("offline")
-    events = {event["id"]: event for event in recorder.named("event")}
-    answered = [(event["boot_id"], event["trigger"]) for event in events.values()]
+    events = {each["id"]: each for each in recorder.named("event")}
+    answered = [(each["boot_id"], each["trigger"]) for each in events.values()]
     assert len(set(answered)) == len(answered), "one has two verdicts"
     told = [reply["data"] for reply in recorder.named("reply")]
     assert all(events[data["event"]]["verdict"] == data["verdict"] for data in told), "what was told was not kept"
-    late = [event for event in events.values() if event["reason"] == "the device ended before it was judged"]
-    assert all(event["verdict"] == "UNKNOWN" for event in late)
+    late = [each for each in events.values() if each["reason"] == "the device ended before it was judged"]
+    assert all(each["verdict"] == "UNKNOWN" for each in late)
     figure(f"{kills} kills, {asked} triggers sent: {len(answered)} taken in and answered, {len(late)} by the next life")
 
 
+def test_a_device_that_is_killed_again_and_again_still_answers(
+    tmp_path: Path, broker: Broker, demo_bundle: Path
+) -> None:
+    """A life that ends before it could give what was left its verdict leaves it to the next; the verdict comes once."""
+    pi = RemotePi(tmp_path)
+    config = config_for(tmp_path, demo_bundle, broker.port, pi.camera, delay_ms=50_000, deadline_s=60)
+    with Recorder(broker.port, persistent=True) as recorder:
+        boss = Boss(broker, recorder)
+        with running_daemon(config, pi.environment) as daemon:
+            recorder.wait_for("model")
+            boss.say("trigger", b'{"transaction":"lost"}')
+            until(lambda: any(fired.name == "mqtt-lost" for fired in _read(tmp_path / "state" / FILE)), 30)
+            daemon.send_signal(signal.SIGKILL)
+        left = _read(tmp_path / "state" / FILE)
+        for _ in range(2):  # Each is killed as soon as it has the file, long before the ledger tells what it holds.
+            Journal(tmp_path / "state" / FILE, new_ulid())
+        assert _read(tmp_path / "state" / FILE) == left
+        for _ in range(2):
+            with running_daemon(config, pi.environment) as daemon:
+                recorder.wait(lambda r: any(each["trigger"] == "mqtt-lost" for each in r.named("event")))
+                until(lambda: not _read(tmp_path / "state" / FILE), 30)
+                stop(daemon)
+        boss.stop()
+    assert [each["reason"] for each in recorder.named("event")] == ["the device ended before it was judged"]
+
+
+def test_a_line_that_is_never_idle_is_told_of_its_verdicts(tmp_path: Path) -> None:
+    """Where the next verdict is given before the ledger was asked about the one before, that one is answered then."""
+    reply = Reply(transaction="t", status="ok")
+    with opened(tmp_path) as (ledger, heard):
+        unanswered = Unanswered(Journal(tmp_path / FILE, BOOT), ledger)
+        answered = 0
+        for number in range(1, 21):
+            ledger.append(event(number))
+            unanswered.judged(Shot(f"gpio-{number}", BadFrame(0, "", 0.0, "")), [("trigger", reply)])
+            answered += len(unanswered.settle())
+            heard.wait_for(number)
+        assert answered > 10
+        ledger.flush(20)
+        assert answered + len(unanswered.settle()) == 20
+
+
 def test_what_was_noted_and_not_settled_is_left(tmp_path: Path) -> None:
-    """And nothing else: to the next life with the life's own id, and to none after that."""
+    """And nothing else: to each later life with the life's own id, until one settles it."""
     journal = Journal(tmp_path / FILE, BOOT)
     names = [f"gpio-{number}" for number in range(SLOTS + 10)]
     for name in names:
@@ -77,9 +126,16 @@ def test_what_was_noted_and_not_settled_is_left(tmp_path: Path) -> None:
     for name in names[5:]:
         journal.settle(name)
     journal.note("late")
-    later = Journal(tmp_path / FILE, new_ulid())
-    assert later.left == Left(BOOT, (*names[:5], "late"))
-    assert Journal(tmp_path / FILE, new_ulid()).left.names == ()
+    lives = [new_ulid(), new_ulid()]
+    left = tuple(Fired(BOOT, name) for name in (*names[:5], "late"))
+    second = Journal(tmp_path / FILE, lives[0])
+    assert second.left == left
+    second.note("gpio-1")
+    third = Journal(tmp_path / FILE, lives[1])
+    assert third.left == (*left, Fired(lives[0], "gpio-1")), "killed again, before it had given any verdict"
+    for fired in third.left:
+        third.settle(fired.name, fired.boot_id)
+    assert Journal(tmp_path / FILE, new_ulid()).left == ()
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "link"])
@@ -94,7 +150,7 @@ def test_where_the_file_cannot_be_the_device_goes_on(tmp_path: Path, obstacle: s
     journal.note("gpio-1")
     journal.settle("gpio-1")
     assert str(path) in journal.trouble
-    assert journal.left == Left()
+    assert journal.left == ()
 
 
 @given(st.data())
@@ -104,6 +160,7 @@ def test_a_damaged_file_gives_names_or_nothing(tmp_path_factory: pytest.TempPath
     journal = Journal(path, BOOT)
     for number in range(20):
         journal.note(f"gpio-{number}")
+    assert list(_read(path)) == [Fired(BOOT, f"gpio-{number}") for number in range(20)]
     content = bytearray(path.read_bytes())
     assert len(content) == _BYTES
     for at, value in data.draw(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 255)), max_size=20)):
@@ -111,4 +168,5 @@ def test_a_damaged_file_gives_names_or_nothing(tmp_path_factory: pytest.TempPath
     instead: Any = data.draw(st.sampled_from([None, b"", b"\0" * 10, bytes(range(256)) * 200]))
     path.write_bytes(content[: data.draw(st.integers(0, _BYTES))] if instead is None else instead)
     found = _read(path)
-    assert all(name.isascii() and name.isprintable() and 0 < len(name) < 96 for name in found.names)
+    words = [word for fired in found for word in (fired.boot_id, fired.name)]
+    assert all(word.isascii() and word.isprintable() and 0 < len(word) < 96 for word in words)

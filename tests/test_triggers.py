@@ -18,7 +18,7 @@ from edge.sections.cameras import SyntheticConfig
 from edge.sections.triggers import GpioConfig
 from edge.trigger import open_trigger
 from edge.trigger.external import External
-from edge.trigger.journal import FILE, Journal
+from edge.trigger.journal import FILE, Journal, _read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +87,26 @@ def test_no_trigger_is_without_its_verdict(tmp_path: Path, broker: Broker, demo_
     assert answered == [f"mqtt-{reply['transaction']}" for reply in asked]
     assert len(events) - len(answered) in (0, 1)
     assert "paused by command" in [event["reason"] for event in events]
+
+
+def test_an_end_answers_who_waits(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Who triggered by command is told of the verdict also where it is given because the device is stopped."""
+    pi = RemotePi(tmp_path)
+    config = config_for(tmp_path, demo_bundle, broker.port, pi.camera, delay_ms=50_000, deadline_s=60)
+    with Recorder(broker.port) as recorder, running_daemon(config, pi.environment) as daemon:
+        recorder.wait_for("model")
+        boss = Boss(broker, recorder)
+        names = [f"mqtt-s{number}" for number in range(5)]
+        for name in names:
+            boss.say("trigger", b'{"transaction":"%s"}' % name.removeprefix("mqtt-").encode())
+        until(lambda: {fired.name for fired in _read(tmp_path / "state" / FILE)} == set(names), 30)
+        stop(daemon)
+        recorder.wait_for_status("offline")
+        boss.stop()
+    events = recorder.named("event")
+    assert [(event["trigger"], event["reason"]) for event in events] == [(n, "the device stopped") for n in names]
+    assert [reply["data"]["event"] for reply in recorder.named("reply")] == [event["id"] for event in events]
+    assert _read(tmp_path / "state" / FILE) == {}, "the next start has nothing to look for"
 
 
 def test_a_trigger_that_nobody_may_pull(tmp_path: Path, demo_bundle: Path) -> None:

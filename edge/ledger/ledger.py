@@ -97,6 +97,16 @@ class Ledger:
         return self._pending.empty or self._error is not None
 
     @property
+    def appended(self) -> int:
+        """How many verdicts were appended since the start."""
+        return self._pending.added
+
+    @property
+    def kept(self) -> int:
+        """How many of them, the first, are written and were said to be, or never will be."""
+        return self._pending.added if self._error is not None else self._pending.done
+
+    @property
     def lost(self) -> int:
         """How many were shed before the broker had them, since the start."""
         return self._stores.lost

@@ -33,7 +33,8 @@ class Pending:
         self._urgent = False
         self._is_first = True
         """Whether none was added yet: whoever has started the line is waiting to see one."""
-        self._busy = False
+        self._added = self._taken = self._done = 0
+        """How many were ever added, are with whoever took them, and were there: it came back since."""
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -46,6 +47,7 @@ class Pending:
             if not self._waiting:
                 self._since = time.monotonic()
             self._waiting.append(event)
+            self._added += 1
             self._kept += 1
             hurry = (event.verdict is Verdict.DEFECT or self._is_first) and not self._urgent
             self._urgent, self._is_first = self._urgent or hurry, False
@@ -64,29 +66,44 @@ class Pending:
         """Return when a group is due, or after this time."""
         deadline = time.monotonic() + seconds
         with self._changed:
-            self._busy = False
+            self._come_back(with_more=0)
             self._changed.notify_all()
             while not self._urgent and (left := self._due(deadline) - time.monotonic()) > 0:
                 self._changed.wait(left)
 
     @property
+    def added(self) -> int:
+        """How many were ever added."""
+        return self._added
+
+    @property
+    def done(self) -> int:
+        """How many of them, the first, were taken by somebody who came back since."""
+        return self._done
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is left and who took the last of it has come back to `wait`."""
         with self._changed:
-            return not self._waiting and not self._busy
+            return self._done == self._added
 
     def wait_empty(self, seconds: float) -> None:
         """Return when nothing is left and who took the last of it has come back to `wait`, or after this time."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._busy, seconds)
+            self._changed.wait_for(lambda: self._done == self._added, seconds)
 
     def take(self, most: int) -> list[Event | Verdict]:
         """Take the first of them, in order; a bare verdict stands for one that was shed."""
         with self._changed:
             taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             self._kept -= sum(not isinstance(item, Verdict) for item in taken)
-            self._urgent, self._busy = bool(self._waiting), bool(taken)
+            self._urgent = bool(self._waiting)
+            self._come_back(with_more=len(taken))
             return taken
+
+    def _come_back(self, *, with_more: int) -> None:
+        self._done += self._taken
+        self._taken = with_more
 
     def _due(self, deadline: float) -> float:
         return min(deadline, self._since + GROUP_SECONDS) if self._waiting else deadline

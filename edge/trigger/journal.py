@@ -24,54 +24,70 @@ log = logging.getLogger(__name__)
 FILE = "triggers.open"
 SLOTS = 256
 """Triggers without a verdict at once; of more than these none is noted."""
-_SLOT_BYTES = 96
-_HEAD_BYTES = 96
-_MAGIC = b"EdTr 1 "
-_BYTES = _HEAD_BYTES + SLOTS * _SLOT_BYTES
-_NAME = re.compile(rb"[A-Za-z0-9_.:-]{1,%d}" % (_SLOT_BYTES - 1))
+_SLOT_BYTES = 128
+_HEAD = b"EdTr 2".ljust(_SLOT_BYTES, b"\0")
+_BYTES = len(_HEAD) + SLOTS * _SLOT_BYTES
+_FIRED = re.compile(rb"([A-Za-z0-9_.:-]{1,31}) ([A-Za-z0-9_.:-]{1,95})")
+_NOBODY = bytes(_SLOT_BYTES)
 
 
-class Left(Record, frozen=True):
-    """Triggers that were fired in an earlier life of the daemon, which may have ended before their verdicts."""
+class Fired(Record, frozen=True):
+    """A trigger by its name, and the start of the daemon in which it was fired."""
 
-    boot_id: str = ""
-    names: tuple[str, ...] = ()
+    boot_id: str
+    name: str
 
 
 class Journal:
-    """The names of triggers from when they are fired until their verdicts are on the disk. Any thread may use it."""
+    """The names of triggers from when they are fired until their verdicts are on the disk. Any thread may use it.
+
+    What earlier lives left stays in the file until that is settled too: this life may be killed as soon as they were.
+    """
 
     def __init__(self, path: Path, boot_id: str) -> None:
-        """Take the file, with what an earlier life left in it; where the disk does not give it, memory has to do."""
-        self.left = _read(path)
-        """In the order of the file."""
+        """Take the file, with what earlier lives left in it; where the disk does not give it, memory has to do."""
+        self._boot_id = boot_id
+        self._slots = _read(path)
+        self.left = tuple(self._slots)
+        """Fired in earlier lives, which may have ended before their verdicts; in the order of the file."""
         self.trouble = ""
         """Why a killed process would leave nothing; empty: it would."""
         self._lock = threading.Lock()
-        self._slots: dict[str, int] = {}
-        self._free = list(range(SLOTS))
+        taken = frozenset(self._slots.values())
+        self._free = [slot for slot in range(SLOTS) if slot not in taken]
         try:
             self._map = _mapped(path)
         except OSError as error:
             self.trouble = f"{path} cannot be written ({error.strerror}): triggers before a crash would get no verdict"
             self._map = mmap.mmap(-1, _BYTES)
-        self._map[:] = (_MAGIC + boot_id.encode()).ljust(_HEAD_BYTES, b"\0") + bytes(SLOTS * _SLOT_BYTES)
+        self._map[: len(_HEAD)] = _HEAD
+        for slot in self._free:
+            self._write(slot, _NOBODY)
+        for fired, slot in self._slots.items():
+            self._write(slot, _packed(fired))
 
     def note(self, name: str) -> None:
         """Note a trigger that was fired."""
         with self._lock:
             if self._free:
-                slot = self._slots[name] = self._free.pop(0)
-                at = _HEAD_BYTES + slot * _SLOT_BYTES
-                self._map[at : at + _SLOT_BYTES] = name.encode().ljust(_SLOT_BYTES, b"\0")
+                fired = Fired(self._boot_id, name)
+                slot = self._slots[fired] = self._free.pop(0)
+                self._write(slot, _packed(fired))
 
-    def settle(self, name: str) -> None:
-        """Note that its verdict is on the disk."""
+    def settle(self, name: str, boot_id: str = "") -> None:
+        """Note that its verdict is on the disk; `boot_id`: of an earlier life that fired it."""
         with self._lock:
-            if (slot := self._slots.pop(name, None)) is not None:
-                at = _HEAD_BYTES + slot * _SLOT_BYTES
-                self._map[at : at + _SLOT_BYTES] = bytes(_SLOT_BYTES)
+            if (slot := self._slots.pop(Fired(boot_id or self._boot_id, name), None)) is not None:
+                self._write(slot, _NOBODY)
                 self._free.append(slot)
+
+    def _write(self, slot: int, content: bytes) -> None:
+        at = len(_HEAD) + slot * _SLOT_BYTES
+        self._map[at : at + _SLOT_BYTES] = content
+
+
+def _packed(fired: Fired) -> bytes:
+    return f"{fired.boot_id} {fired.name}".encode().ljust(_SLOT_BYTES, b"\0")
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -85,18 +101,17 @@ def _mapped(path: Path) -> mmap.mmap:
         os.close(handle)
 
 
-def _read(path: Path) -> Left:
-    """Return what is in the file; of one that is no such file, or damaged, what can be read."""
+def _read(path: Path) -> dict[Fired, int]:
+    """Return what is in the file, with its slots; of one that is no such file, or damaged, what can be read."""
     try:
         data = storage.read_plain(path, _BYTES)
     except FileNotFoundError:
-        return Left()
+        return {}
     except OSError as error:
         log.warning("%s cannot be read (%s): triggers before the last end may have got no verdict", path, error)
-        return Left()
-    head, slots = data[:_HEAD_BYTES], data[_HEAD_BYTES:]
-    boot_id = head.removeprefix(_MAGIC).rstrip(b"\0")
-    if not head.startswith(_MAGIC) or not _NAME.fullmatch(boot_id):
-        return Left()
-    found = (slots[at : at + _SLOT_BYTES].rstrip(b"\0") for at in range(0, len(slots), _SLOT_BYTES))
-    return Left(boot_id.decode(), tuple(name.decode() for name in found if _NAME.fullmatch(name)))
+        return {}
+    if not data.startswith(_HEAD):
+        return {}
+    slots = (data[at : at + _SLOT_BYTES].rstrip(b"\0") for at in range(len(_HEAD), len(data), _SLOT_BYTES))
+    found = ((slot, _FIRED.fullmatch(content)) for slot, content in enumerate(slots))
+    return {Fired(words[1].decode(), words[2].decode()): slot for slot, words in found if words is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -12,18 +12,18 @@ from edge.camera.base import BadFrame
 from edge.trigger.base import Shot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from edge.contract.commands import Reply
     from edge.judge import Judged
     from edge.ledger.ledger import Ledger
-    from edge.trigger.journal import Journal, Left
+    from edge.trigger.journal import Journal
 
 Answer: TypeAlias = "tuple[str, Reply]"
 """To a command, by its name."""
 ENDED = "the device ended before it was judged"
 _LOOKED_AT = 2_000
-"""Of the last verdicts: what was judged just before an end is among them."""
+"""Of the last verdicts, besides as many as are to be given: what was judged just before an end is among them."""
 _ANY = 1 << 62
 
 
@@ -35,14 +35,24 @@ class _Known(msgspec.Struct, frozen=True):
     region: str
 
 
+class _Given(NamedTuple):
+    """A trigger whose verdicts the ledger was given."""
+
+    trigger: str
+    boot_id: str
+    upto: int
+    """How many verdicts the ledger had been given then."""
+    answers: Iterable[Answer]
+
+
 class Unanswered:
     """Between journal and ledger. Used by the judging thread."""
 
     def __init__(self, journal: Journal, ledger: Ledger) -> None:
         self._journal = journal
         self._ledger = ledger
-        self._left: Left | None = journal.left if journal.left.names else None
-        self._judged: deque[tuple[str, Iterable[Answer]]] = deque()
+        self._left = journal.left
+        self._judged: deque[_Given] = deque()
         """Whose verdicts are not surely on the disk yet, with what to answer then."""
 
     @property
@@ -50,31 +60,33 @@ class Unanswered:
         """Whether any waits for the disk."""
         return bool(self._judged)
 
-    def judged(self, trigger: str, answers: Iterable[Answer]) -> None:
+    def judged(self, shot: Shot, answers: Iterable[Answer] = ()) -> None:
         """Note that the ledger was given a trigger's verdicts; nobody is told of them before they are kept."""
-        self._judged.append((trigger, answers))
+        self._judged.append(_Given(shot.trigger, shot.boot_id, self._ledger.appended, answers))
         self._ledger.hurry()
 
     def settle(self) -> list[Answer]:
         """Let go of those whose verdicts are on the disk by now; returns what is to be answered."""
         answers: list[Answer] = []
-        while self._judged and self._ledger.idle:
-            trigger, own = self._judged.popleft()
-            self._journal.settle(trigger)
-            answers += own
+        kept = self._ledger.kept
+        while self._judged and self._judged[0].upto <= kept:  # Not all that was given: a busy line gives ever more.
+            given = self._judged.popleft()
+            self._journal.settle(given.trigger, given.boot_id)
+            answers += given.answers
         return answers
 
     def take_left(self) -> list[Shot]:
-        """Return once what an earlier life left, as soon as the ledger can tell what of that has its verdict."""
-        if self._left is None or not self._ledger.idle or self._ledger.doubt:
+        """Return once what earlier lives left, as soon as the ledger can tell what of that has its verdict."""
+        if not self._left or self._ledger.doubt:
             return []
-        left, self._left = self._left, None
+        left, self._left = self._left, ()
         now = time.monotonic()
-        return [Shot(name, BadFrame(0, "", now, ENDED), boot_id=left.boot_id) for name in left.names]
+        return [Shot(each.name, BadFrame(0, "", now, ENDED), boot_id=each.boot_id) for each in left]
 
-    def without_known(self, judged: Iterable[Judged]) -> list[Judged]:
+    def without_known(self, judged: Sequence[Judged]) -> list[Judged]:
         """Return the verdicts about what was left but those that the ledger has: they were written before the end."""
-        known = {msgspec.json.decode(row.json, type=_Known) for row in self._ledger.newest(_ANY, _LOOKED_AT)}
+        rows = self._ledger.newest(_ANY, _LOOKED_AT + len(judged)) if judged else []
+        known = {msgspec.json.decode(row.json, type=_Known) for row in rows}
         return [
             each for each in judged if _Known(each.event.boot_id, each.event.trigger, each.event.region) not in known
         ]
