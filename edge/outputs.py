@@ -11,13 +11,13 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from edge.contract.messages import Verdict
 from edge.errors import ConfigError, InspectError
 from edge.gpio import import_gpiozero, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.contract.messages import Verdict
     from edge.sections.outputs import OutputConfig
 
 log = logging.getLogger(__name__)
@@ -85,24 +85,28 @@ class Outputs:
     def __init__(self, configs: Sequence[OutputConfig]) -> None:
         """Open the pins at their safe levels; raises ConfigError without gpiozero, or for one that cannot be used."""
         self.late = 0
-        """Switches that came after their time: the verdict took longer than the delay."""
+        """Switches that came after their time, or never did: the verdict took longer than the delay."""
         self._pins = [(config, _opened(config)) for config in configs]
         self._troubles: dict[str, str] = {}
         """By pin, why it did not switch when it was to."""
+        self._ends: dict[str, float] = {}
+        """By pin, when its last pulse ends, on the monotonic clock."""
         self._schedule = Schedule() if configs else None
 
     def show(self, verdict: Verdict, exposed: float) -> None:
-        """Switch the pins by the verdict about a frame, as long after its exposure as each is to be."""
+        """Switch the pins by the verdict about a frame, as long after its exposure as each is to be.
+
+        What comes after its time is switched at once, but for a PASS: it opens nothing to a part that it is not about.
+        """
         if self._schedule is None:
             return
         for config, pin in self._pins:
             due = exposed + config.delay_ms / 1e3
             if verdict in config.verdicts:
-                self.late += bool(config.delay_ms) and time.monotonic() > due + LATE_SECONDS
-                self._schedule.at(due, partial(self._switch, config, pin.on))
-                if config.pulse_ms:
-                    off = max(due, time.monotonic()) + config.pulse_ms / 1e3
-                    self._schedule.at(off, partial(self._switch, config, pin.off))
+                late = bool(config.delay_ms) and time.monotonic() > due + LATE_SECONDS
+                self.late += late
+                missed = late and verdict is Verdict.PASS  # At the gate is another part by now.
+                self._schedule.at(due, partial(self._miss, config) if missed else partial(self._begin, config, pin))
             elif not config.pulse_ms:
                 self._schedule.at(due, partial(self._switch, config, pin.off))
 
@@ -132,16 +136,31 @@ class Outputs:
             self._switch(config, partial(setattr, pin, "value", config.safe))
             _left.append(pin)
 
+    def _begin(self, config: OutputConfig, pin: Any) -> None:
+        self._switch(config, pin.on)
+        if config.pulse_ms and self._schedule is not None:
+            end = self._ends[config.pin] = time.monotonic() + config.pulse_ms / 1e3
+            self._schedule.at(end, partial(self._end, config, pin, end))
+
+    def _end(self, config: OutputConfig, pin: Any, end: float) -> None:
+        if self._ends[config.pin] == end:  # Else another pulse has begun within this one, and ends later.
+            self._switch(config, pin.off)
+
+    def _miss(self, config: OutputConfig) -> None:
+        self._note(config, f"outputs: pin {config.pin!r} stayed as it was: PASS came after its time; raise delay_ms")
+
     def _switch(self, config: OutputConfig, act: Callable[[], None]) -> None:
         try:
             act()
         except Exception as error:  # noqa: BLE001 - whatever a driver says, the next switch may succeed
-            trouble = f"outputs: pin {config.pin!r} does not switch ({line_of(error)}); look at its wiring"
-            if config.pin not in self._troubles:
-                log.error(trouble)  # noqa: TRY400 - it says all
-            self._troubles = self._troubles | {config.pin: trouble}
+            self._note(config, f"outputs: pin {config.pin!r} does not switch ({line_of(error)}); look at its wiring")
         else:
             self._troubles = {pin: text for pin, text in self._troubles.items() if pin != config.pin}
+
+    def _note(self, config: OutputConfig, trouble: str) -> None:
+        if config.pin not in self._troubles:
+            log.error(trouble)
+        self._troubles = self._troubles | {config.pin: trouble}
 
 
 def _opened(config: OutputConfig) -> Any:

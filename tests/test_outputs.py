@@ -65,6 +65,19 @@ def test_a_level_stays_until_the_next_verdict(pins: Any) -> None:
     assert pins.pin(GOOD).state, "off after the end"
 
 
+def test_a_pulse_lasts_its_time_from_the_last_verdict_that_wants_it(pins: Any) -> None:
+    """A part that comes within the pulse of the one before has its own whole pulse: that one's end does not cut it."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), delay_ms=50, pulse_ms=200)])
+    exposed = time.monotonic()
+    for later in (0.0, 0.15, 0.6):
+        outputs.show(Verdict.DEFECT, exposed + later)
+    until(lambda: levels(pins, GATE) == [False, True, False, True, False])
+    lengths = [state.timestamp for state in pins.pin(GATE).states if not state.state][1:]
+    assert lengths[0] == pytest.approx(0.35, abs=0.1), "both parts' pulses, which overlap"
+    assert lengths[-1] == pytest.approx(0.2, abs=0.1), "not until the end of one that is only due later"
+    outputs.close()
+
+
 def test_an_end_leaves_the_safe_level(pins: Any) -> None:
     """A gate that is to be open while nobody judges is, before the first verdict and after the end, pulses or not."""
     outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.PASS,), pulse_ms=0, safe=True)])
@@ -93,6 +106,19 @@ def test_a_verdict_that_comes_too_late_for_its_gate_is_counted(pins: Any) -> Non
     outputs.show(Verdict.DEFECT, time.monotonic() - 1)
     until(lambda: bool(pins.pin(GATE).state) or levels(pins, GATE)[1:] == [True, False])
     assert outputs.late == 1
+    outputs.close()
+
+
+def test_a_pass_that_comes_too_late_opens_nothing(pins: Any) -> None:
+    """At the gate is another part by then: it stays shut, the status says why, and a PASS in time opens it again."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.PASS,), delay_ms=100)])
+    outputs.show(Verdict.PASS, time.monotonic() - 1)
+    until(lambda: bool(outputs.check()))
+    assert outputs.check() == "outputs: pin '22' stayed as it was: PASS came after its time; raise delay_ms"
+    assert (outputs.late, levels(pins, GATE)) == (1, [False])
+    outputs.show(Verdict.PASS, time.monotonic())
+    until(lambda: levels(pins, GATE) == [False, True, False])
+    assert (outputs.late, outputs.check()) == (1, "")
     outputs.close()
 
 
