@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from edge.camera.base import BadFrame
@@ -70,6 +71,8 @@ class Capture:
         self._stopped = False
         self._alive_at = time.monotonic()
         """When the camera's thread last showed that it goes on."""
+        self._late_since = inf
+        """When it was first found to have shown nothing for too long."""
         self._in_a_row = 0
         """Failures without a frame between them."""
         self.changed = threading.Condition()
@@ -151,10 +154,16 @@ class Capture:
     @property
     def failure(self) -> Exception | None:
         """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
-        is_late = time.monotonic() - self._alive_at > HANG_SECONDS
-        if self._error is None and self._reopens and is_late and not self._is_holding_up():
+        if self._error is None and self._reopens and self._hangs():
             return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
         return self._error
+
+    def _hangs(self) -> bool:
+        """Say whether nothing comes from the camera's thread; a whole process that was stopped first lets it go on."""
+        now = time.monotonic()
+        is_late = now - self._alive_at > HANG_SECONDS and not self._is_holding_up()
+        self._late_since = min(self._late_since, now) if is_late else inf
+        return now - self._late_since > _LOOK_SECONDS
 
     def _is_holding_up(self) -> bool:
         """Say whether the camera waits for a frame to be taken."""

@@ -201,7 +201,7 @@ def test_damaged_frames_end_no_trouble() -> None:
     healed, taken = threading.Event(), threading.Event()
 
     class Damaged(ListCamera):
-        def frames(self) -> Iterator[Frame | BadFrame]:  # type: ignore[override]
+        def frames(self) -> Iterator[Frame]:  # type: ignore[override]
             if not capture.failures:
                 raise CameraError("it broke")
             yield BadFrame(1, "1", time.monotonic(), "damaged")
@@ -249,6 +249,25 @@ def test_a_camera_that_hangs_while_it_opens_is_not_waited_for(monkeypatch: pytes
     with pytest.raises(CameraError, match="has not come back for 0 s; a new start may free it"):
         capture.wait_until_open()
     let_go.set()
+    assert capture.stop(SECONDS)
+
+
+def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped for longer than a camera may be silent, whoever goes on first lets the camera's thread go on too."""
+    monkeypatch.setattr("edge.capture.HANG_SECONDS", 5.0)
+    shows = threading.Event()
+
+    class Late(ListCamera):
+        def frames(self) -> Iterator[Frame]:
+            shows.wait(60)
+            yield from super().frames()
+
+    capture = Capture(lambda: Late(1, keeps_pace=False), reopens=True)
+    capture.wait_until_open()
+    capture._alive_at -= 60.0
+    assert capture.take(0.0) is None
+    shows.set()
+    assert capture.take(SECONDS) is not None
     assert capture.stop(SECONDS)
 
 
