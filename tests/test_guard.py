@@ -192,11 +192,23 @@ def test_a_frozen_camera_is_caught_at_the_third_picture() -> None:
     """The same picture again and again is refused from the third on until another comes; a recorded one never."""
     one, other = photograph(0, 0), photograph(0, 1)
     guard = Guard(Rules(), None, still_s=0)
-    said = [guard.inspect(frame(pixels)).reason for pixels in [other, *[one] * 5, other, one, one, other, one]]
+    shown = enumerate([other, *[one] * 5, other, one, one, other, one])
+    said = [guard.inspect(frame(pixels, number)).reason for number, pixels in shown]
     frozen = "the camera is frozen: it shows the same picture again and again"
     assert said == ["", "", "", frozen, frozen, frozen, "", "", "", "", ""]
     recorded = Guard(Rules(), None, still_s=inf)
-    assert {recorded.inspect(frame(one)).reason for _ in range(2 * FROZEN_AFTER)} == {""}
+    assert {recorded.inspect(frame(one, number)).reason for number in range(2 * FROZEN_AFTER)} == {""}
+
+
+def test_triggers_that_share_a_frame_show_no_frozen_camera() -> None:
+    """However often one exposure is looked at, it is one picture."""
+    guard = Guard(Rules(), None, still_s=0)
+    noise = np.random.default_rng(4).integers(100, 110, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    shared = Frame(1, "1", 7.0, noise)
+    assert {guard.inspect(shared).reason for _ in range(2 * FROZEN_AFTER)} == {""}
+    said = [guard.inspect(Frame(number, str(number), float(number), noise)).reason for number in (8, 9)]
+    assert said[0] == ""
+    assert said[1].startswith("the camera is frozen"), "the third exposure of the same"
 
 
 def test_a_single_other_pixel_shows_that_a_camera_is_alive() -> None:
@@ -206,7 +218,7 @@ def test_a_single_other_pixel_shows_that_a_camera_is_alive() -> None:
     for number in range(10):
         other = pixels.copy()
         other[0, number] += 1
-        assert guard.inspect(frame(other)).reason == ""
+        assert guard.inspect(frame(other, number)).reason == ""
 
 
 def test_a_stream_may_repeat_itself_until_its_next_key_frame() -> None:

@@ -116,13 +116,20 @@ class Stillness:
         self._sum: int | None = None
         self._count = 0
         self._since = 0.0
+        self._last = 0, -math.inf
+        """The frame's number and exposure: its name."""
 
     def lasts(self, frame: Frame) -> bool:
-        """Add a frame, and say whether the camera is frozen.
+        """Add a frame, and say whether the camera is frozen. Triggers may share one: it is no repeat of itself.
 
         All of a frame is summed only where some of its rows are the same, which a moving or noisy picture's never are:
         so the first of a row is taken at their word.
         """
+        if (frame.number, frame.exposed) != self._last:
+            self._add(frame)
+        return self._count >= FROZEN_AFTER and frame.exposed - self._since >= self._still_s
+
+    def _add(self, frame: Frame) -> None:
         sample = frame.pixels[::_SAMPLED].copy()
         same = self._sample is not None and np.array_equal(self._sample, sample)
         total = zlib.crc32(np.ascontiguousarray(frame.pixels).data) if same else None
@@ -130,5 +137,4 @@ class Stillness:
             self._count += 1
         else:
             self._count, self._since = 1, frame.exposed
-        self._sample, self._sum = sample, total
-        return self._count >= FROZEN_AFTER and frame.exposed - self._since >= self._still_s
+        self._sample, self._sum, self._last = sample, total, (frame.number, frame.exposed)
