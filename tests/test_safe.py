@@ -11,6 +11,7 @@ import pytest
 from device import assert_one_clear_line, inspect_command, write_config
 
 from edge import safe
+from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,22 @@ def test_each_pin_is_left_at_its_safe_level(tmp_path: Path) -> None:
         assert safe.run(argparse.Namespace(config=configured(tmp_path, outputs=OUTPUTS))) == 0
         assert [bool(factory.pin(number).state) for number in (22, 23, 24)] == [True, False, True]
         assert {factory.pin(number).function for number in (22, 23, 24)} == {"output"}
+    finally:
+        factory.reset()
+        gpiozero.Device.pin_factory = None
+
+
+def test_a_pin_that_cannot_be_used_keeps_no_other_from_its_level(tmp_path: Path) -> None:
+    """The others are made safe all the same; the error names the one that was not."""
+    gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install gpiozero")
+    from gpiozero.pins.mock import MockFactory
+
+    factory = gpiozero.Device.pin_factory = MockFactory()
+    try:
+        outputs = [OUTPUTS[1] | {"pin": "GPIO999"}, OUTPUTS[0]]
+        with pytest.raises(ConfigError, match="pin 'GPIO999' cannot be used"):
+            safe.run(argparse.Namespace(config=configured(tmp_path, outputs=outputs)))
+        assert factory.pin(22).state
     finally:
         factory.reset()
         gpiozero.Device.pin_factory = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,3 +146,23 @@ def test_a_pin_fires_at_its_edge(tmp_path: Path, edge: Any, pull: Any, *, fires_
     assert trigger.next(0) is None
     factory.reset()
     gpiozero.Device.pin_factory = None
+
+
+def test_a_flash_that_is_due_after_the_end_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is stopped between trigger and exposure says nothing of a light that is closed by then."""
+    gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install gpiozero")
+    from gpiozero.pins.mock import MockFactory
+
+    factory = gpiozero.Device.pin_factory = MockFactory()
+    died: list[object] = []
+    monkeypatch.setattr("threading.excepthook", died.append)
+    config = GpioConfig(pin="17", delay_ms=50, deadline_s=1, debounce_ms=0, strobe_pin="27")
+    capture = Capture(Stage, on_demand=True)
+    with open_trigger(config, SYNTHETIC_CAMERA, capture, Journal(tmp_path / FILE, BOOT)):
+        factory.pin(17).drive_high()
+        flashes = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    for flash in flashes:
+        flash.join(LONG)
+    gpiozero.Device.pin_factory = None
+    factory.reset()
+    assert (len(flashes), died) == (1, [])

@@ -37,8 +37,9 @@ class Pin:
     def close(self) -> None:
         """Listen no more, and leave the light switched off."""
         self._pin.close()
-        if self._light is not None:
-            self._light.close()
+        light, self._light = self._light, None  # First: a flash that is due later finds none.
+        if light is not None:
+            light.close()
 
     def _fire(self) -> None:
         self._trigger.fire()
