@@ -17,7 +17,13 @@ class OutputConfig(Section, frozen=True, kw_only=True):
     pin: Annotated[str, doc("as gpiozero names it: 17, GPIO17 or BOARD11", pattern=r"^[A-Za-z0-9:]{1,20}\Z")]
     verdicts: Annotated[tuple[Verdict, ...], doc("which verdicts switch it on", min_length=1)]
     delay_ms: Annotated[
-        float, doc("from the exposure until it is switched, for a gate further down the line", ge=0, le=60_000)
+        float,
+        doc(
+            "from the exposure until it is switched, for a gate further down the line; a PASS that comes later opens "
+            "nothing, any other verdict switches it at once",
+            ge=0,
+            le=60_000,
+        ),
     ] = 0.0
     pulse_ms: Annotated[float, doc("how long it stays on; 0: until the next verdict", ge=0, le=60_000)] = 100.0
     active_high: Annotated[bool, doc("false: on is the low level")] = True
