@@ -64,8 +64,8 @@ class Link:
     def transaction(self) -> Iterator[Any]:
         """Do all of what is done meanwhile by what is given, or on an error nothing."""
         with self._lock, self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield lambda query, *values: self._db.execute(query, values)
                 self._db.execute("COMMIT")
             except BaseException:
