@@ -61,7 +61,7 @@ SOAKED = tests/test_ledger_disk.py tests/test_ledger_salvage.py tests/test_ledge
 	tests/test_outage.py tests/test_bad_network.py tests/test_bad_disk.py tests/test_bad_files.py \
 	tests/test_strangers.py tests/test_kill.py tests/test_broker.py tests/test_admission.py tests/test_hostile.py \
 	tests/test_sparkplug.py tests/test_accelerator_soak.py tests/test_trigger_journal.py tests/test_faults_soak.py \
-	tests/test_soak.py
+	tests/test_soak.py tests/test_ledger_heir.py
 soak: $(VENV)/.installed mosquitto ## the long forms of the tests of delivery, of the accelerator and of faults, for hours; prints their figures
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile --soak --timeout 7200 $(SOAKED) $(ARGS)
 

@@ -173,7 +173,7 @@ def test_a_verdict_that_was_shed_on_its_way_counts_until_it_has_a_number(
     for _ in range(100):
         ledger.append(event(verdict=Verdict.DEFECT))
     ledger.append(event(verdict=Verdict.PASS))
-    assert ledger.waiting == 101
+    assert ledger.waiting == 102
     assert ledger.close(0.1) == 102
     go_on.set()
     assert (ledger.close(10), ledger.lost) == (0, 1)

@@ -17,7 +17,7 @@ from edge.ledger.numbers import Numbers
 from edge.ledger.reading import newest, opened
 from edge.ledger.repair import repair
 from edge.ledger.retention import Retention
-from edge.ledger.rows import DAMAGED, Marks, Row, last_of, pack_row
+from edge.ledger.rows import DAMAGED, Marks, Row, first_of, last_of, pack_row
 from edge.ledger.salvage import salvage
 from edge.ledger.store import Span, Store
 from edge.ledger.stores import Stores
@@ -270,3 +270,22 @@ def test_a_start_accounts_for_the_last_verdict(tmp_path: Path, seed: int) -> Non
         assert is_noticed or last_of(entries[-1]) == 150
     first = [entry.seq if isinstance(entry, Row) else entry.first for entry in entries]
     assert all(last_of(one) + 1 == next_first for one, next_first in zip(entries, first[1:], strict=False))
+
+
+def test_a_log_that_is_cut_in_use_is_damage(tmp_path: Path) -> None:
+    """What the system reads less of than is in it is no disk that refuses: it is repaired, and the rest are gaps."""
+    stores = Stores(MainFile(tmp_path / "l.db"), 10 << 20, Retention())
+    stores.open()
+    for _ in range(6):
+        stores.write(lambda first: ([row(seq) for seq in range(first, first + 10)], []))
+    with log_of(tmp_path / "l.db").open("r+b") as log:
+        log.truncate(HEADER_BYTES + 20 * FRAME_BYTES)
+    assert stores.take(0, 100) == []
+    assert stores.trouble == ""
+    stores.tend()
+    entries = stores.take(0, 100)
+    assert (tmp_path / "l-damaged-1.db").exists()
+    assert [seq for each in entries for seq in range(first_of(each), last_of(each) + 1)] == list(range(1, 61))
+    assert any(isinstance(each, Row) for each in entries)
+    stores.write(lambda first: ([row(first)], []))
+    assert stores.close(()) == 0

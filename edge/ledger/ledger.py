@@ -22,11 +22,12 @@ from edge.ledger.stores import Stores
 from edge.threads import fatal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from edge.contract.messages import Event
     from edge.ledger.audit import Audit
+    from edge.ledger.pending import Batch
     from edge.ledger.store import Span
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,10 @@ class Ledger:
         self._closing = False
         self._stranded: int | None = None
         """Verdicts that are lost with the end: the disk did not take them, nor did the broker. None: no end yet."""
-        self._writing = 0
-        """Verdicts that neither disk nor memory has yet."""
         self._error: Exception | None = None
         self._writer: threading.Thread | None = None
+        self._heir: threading.Thread | None = None
+        """Writes what a writer left that was ended."""
 
     @property
     def delivered(self) -> int:
@@ -103,8 +104,8 @@ class Ledger:
 
     @property
     def kept(self) -> int:
-        """How many of them, the first, are written and were said to be, or never will be."""
-        return self._pending.added if self._error is not None else self._pending.done
+        """How many of them, the first, are written and were said to be."""
+        return self._pending.done
 
     @property
     def lost(self) -> int:
@@ -125,9 +126,12 @@ class Ledger:
         self._writer.start()
 
     def append(self, event: Event) -> None:
-        """Take a verdict; it gets the next number when it is written. Raises what ended the writer, if that ended."""
-        self.check()
+        """Take a verdict; it gets the next number when it is written.
+
+        Raises what ended the writer, if that ended: then `close` writes it.
+        """
         self._pending.add(event)
+        self.check()
 
     def check(self) -> None:
         """Raise what ended the writer, if that ended."""
@@ -165,21 +169,30 @@ class Ledger:
     def flush(self, timeout: float) -> None:
         """Have everything that was appended written, waiting this long at most."""
         self._pending.wake()
-        self._pending.wait_empty(timeout)
+        if self._error is None:
+            self._pending.wait_empty(timeout)
 
     def close(self, timeout: float) -> int:
-        """Write what is pending and let go of the file; returns how many verdicts the disk did not take in time."""
+        """Write what is pending and let go of the file; returns how many verdicts the disk did not take in time.
+
+        Where the writer was ended, what it had taken and did not write comes first.
+        """
+        deadline = time.monotonic() + timeout
         self._closing = True
         self._pending.wake()
         if self._writer is not None:
             self._writer.join(timeout)
+        if self._error is not None and self._heir is None:
+            log.error("the ledger was ended by %r", self._error)
+            self._heir = self._writer = threading.Thread(target=self._inherit, name="ledger-heir", daemon=True)
+            self._heir.start()
+        if self._heir is not None:
+            self._heir.join(max(0.0, deadline - time.monotonic()))
         if self._writer is None or not self._writer.is_alive():  # Else the folder is its own until the process ends.
             self._claim.close()
-        if self._error is not None:
-            log.error("the ledger was ended by %r", self._error)
         stranded = self._stranded
         if stranded is None:
-            stranded = self._writing + self._stores.count_at_risk(self._delivered)
+            stranded = self._stores.count_at_risk(self._delivered)
         return len(self._pending) + stranded
 
     def _run(self, on_written: Callable[[int], None]) -> None:
@@ -187,39 +200,55 @@ class Ledger:
             self._stores.open()
             self.delivered = self._stores.marks.delivered
             on_written(self._stores.last)
-            while not self._closing or len(self._pending):
-                self._pending.wait(IDLE_SECONDS)
-                # All that waits goes to memory at once: before each look at a disk that refuses, which may take long.
-                while self._write(self._pending.take(GROUP)):
-                    on_written(self._stores.last)
-                    if not self._stores.in_memory:
-                        break
-                self._stores.tend()
-                if self._stores.backlog is not None:
-                    self._go_back(self._stores.backlog)
-                    on_written(self._stores.last)
-            self._stores.marks = self._stores.marks.further(Marks(self.delivered))
-            self._stranded = self._stores.close(self._trail.take(None))
+            self._write_until_closed(on_written)
         except BaseException as error:  # noqa: BLE001 - whatever it is, `append` raises it in the judging thread
             self._error = fatal(error)
+
+    def _inherit(self) -> None:
+        """Write what a writer left that was ended at any point, and close; nobody delivers it any more in this life."""
+        try:
+            if self._stores.take_over(*self._pending.taken.numbered):
+                self._pending.let_go()
+            self._write_until_closed(lambda _: None)
+        except BaseException as error:  # noqa: BLE001 - `close` goes on, and tells what is lost
+            log.error("what it left cannot be written: %r", fatal(error))  # noqa: TRY400 - one line
+
+    def _write_until_closed(self, on_written: Callable[[int], None]) -> None:
+        while not self._closing or len(self._pending):
+            self._pending.wait(IDLE_SECONDS)
+            # All that waits goes to memory at once: before each look at a disk that refuses, which may take long.
+            while self._write(self._pending.take(GROUP)):
+                on_written(self._stores.last)
+                if not self._stores.in_memory:
+                    break
+            self._stores.tend()
+            if self._stores.backlog is not None:
+                self._go_back(self._stores.backlog)
+                on_written(self._stores.last)
+        self._stores.marks = self._stores.marks.further(Marks(self.delivered))
+        self._stranded = self._stores.close(self._trail.take(None))
 
     def _go_back(self, backlog: int) -> None:
         with self._going_back:
             self._delivered = self._backlog = backlog
         self._stores.backlog = None
 
-    def _write(self, items: list[Event | Verdict]) -> bool:
+    def _write(self, batch: Batch) -> bool:
         delivered, now = self.delivered, time.monotonic()
         audits = self._trail.take(now)
-        if items:
-            self._note_times(items, now)
-            self._writing = len(items)
-            self._stores.write(lambda first: numbered(items, first, delivered), audits=audits)
-            self._writing = 0
+
+        def number(first: int) -> tuple[Sequence[Row], Sequence[Gap]]:
+            batch.numbered = numbered(batch.items, first, delivered)
+            return batch.numbered
+
+        if batch.items:
+            self._note_times(batch.items, now)
+            self._stores.write(number, audits=audits)
+            self._pending.let_go()
             self._stores.marks = self._stores.marks.further(Marks(delivered))
         elif audits or delivered != self._stores.marks.delivered:
             self._stores.write(lambda _: ((), ()), self._stores.marks.further(Marks(delivered)), audits)
-        return bool(items)
+        return bool(batch.items)
 
     def _note_times(self, items: Iterable[Event | Verdict], now: float) -> None:
         for item in items:

@@ -17,10 +17,16 @@ _KINDS = {
     sqlite3.SQLITE_ERROR: DamagedLedgerError,
     sqlite3.SQLITE_CORRUPT: DamagedLedgerError,
     sqlite3.SQLITE_NOTADB: DamagedLedgerError,
+    sqlite3.SQLITE_IOERR_SHORT_READ: DamagedLedgerError,
     sqlite3.SQLITE_FULL: FullLedgerError,
     sqlite3.SQLITE_CONSTRAINT: UsedNumberError,
 }
-"""By SQLite's primary result code. What is asked is always the same: where it is called an error, a table is not."""
+"""By SQLite's result code, the extended one before its primary one (sqlite.org/rescode.html).
+
+What is asked is always the same: where it is called an error, a table is not. A short read is no disk's refusal: the
+system read all that there is, and file or log end before what is in them says. SQLite 3.46 tells of a verdict's pages
+behind the file's end so, which 3.40 takes for empty ones.
+"""
 _PAGES = 256  # Copied in one go.
 _BUSY_SECONDS = 5.0
 """A reader of another process, such as `edge-inspect ledger`, holds the file for moments only."""
@@ -58,8 +64,8 @@ class Link:
     def transaction(self) -> Iterator[Any]:
         """Do all of what is done meanwhile by what is given, or on an error nothing."""
         with self._lock, self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield lambda query, *values: self._db.execute(query, values)
                 self._db.execute("COMMIT")
             except BaseException:
@@ -77,7 +83,8 @@ class Link:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise _KINDS.get(code, LedgerError)(f"{self._name}: {error}") from error
+            code = getattr(error, "sqlite_errorcode", 0)
+            kind = _KINDS.get(code) or _KINDS.get(code & 0xFF, LedgerError)
+            raise kind(f"{self._name}: {error}") from error
         except (UnicodeDecodeError, OverflowError) as error:  # SQLite's words quote the file; its numbers have 63 bits.
             raise DamagedLedgerError(f"{self._name} is damaged ({error})") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
@@ -17,10 +17,12 @@ from edge.ledger.store import Store
 from edge.ledger.wal import log_of, may_hold_verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from edge.ledger.audit import Audit
     from edge.ledger.claim import Claim
+    from edge.ledger.rows import Marks
 
 log = logging.getLogger(__name__)
 
@@ -194,12 +196,25 @@ class MainFile:
         except OSError:  # Then it will be set aside, or that fails too.
             return False
 
+    def close(self, marks: Marks, audits: Sequence[Audit]) -> int:
+        """Write what is left and let go of the file; returns how many verdicts go with it that the broker has not."""
+        stranded = 0
+        if (store := self.store) is not None:
+            with _told():
+                stranded = store.count_behind(marks.delivered) if self.is_displaced else 0
+            with _told():
+                store.add((), (), marks, audits)
+            self.store = None  # First: who takes over from here must not find one that is closed.
+            with _told():
+                store.close()
+        return stranded
+
     def _let_go(self) -> None:
         """Close the file; what it says then is no news: it is damaged, or copied."""
-        if self.store is not None:
+        store, self.store = self.store, None
+        if store is not None:
             with suppress(LedgerError):
-                self.store.abandon()
-            self.store = None
+                store.abandon()
 
     def _renew_claim(self) -> None:
         """Have no file changed in a folder that took the place of the claimed one and is another daemon's."""
@@ -215,6 +230,15 @@ class MainFile:
         # One that is new, older than the claims, or behind verdicts in memory alone, does not know the last number.
         unsure = not self._known and (not store.last or self.numbers.exceed(store.last))
         return max(self.last, store.last, self.numbers.beyond() if unsure else 0)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Go on with an end, whatever a dying disk says to a part of it; the log names it."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("the ledger could not be closed in order: %s", error)
 
 
 def _is_readable(store: Store) -> bool:

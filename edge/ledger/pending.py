@@ -12,7 +12,10 @@ from edge.contract.messages import Verdict
 from edge.ledger.rows import VERDICTS
 
 if TYPE_CHECKING:
-    from edge.contract.messages import Event
+    from collections.abc import Sequence
+
+    from edge.contract.messages import Event, Gap
+    from edge.ledger.rows import Row
 
 GROUP_SECONDS = 0.1
 """Verdicts of this time are written together; a DEFECT takes those before it along at once, and so does the first."""
@@ -22,51 +25,71 @@ _SHED_SHARE = 10
 """One in so many goes at a time: each time all are looked through."""
 
 
+class Batch:
+    """Verdicts that are written at once."""
+
+    def __init__(self, items: Sequence[Event | Verdict] = ()) -> None:
+        """Take them in order; a bare verdict stands for one that was shed."""
+        self.items = items
+        self.numbered: tuple[Sequence[Row], Sequence[Gap]] = (), ()
+        """What they were numbered as when they were last to be written; nothing before that."""
+
+
 class Pending:
-    """A queue from the judging thread to the writer; adding takes no time and never waits."""
+    """A queue from the judging thread to the writer; adding takes no time and never waits.
+
+    The writer may end at any point: what it took stays here until it lets go of it.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[Event | Verdict] = deque()
-        """A verdict without its event is one that was shed here."""
+        self._parts: tuple[Batch, deque[Event | Verdict]] = Batch(), deque()
+        """What is being written, and what waits behind it: one value, so that nothing is ever in both or in neither.
+
+        A verdict without its event is one that was shed here.
+        """
         self._kept = 0
         self._since = 0.0
         self._urgent = False
         self._is_first = True
         """Whether none was added yet: whoever has started the line is waiting to see one."""
-        self._added = self._taken = self._done = 0
-        """How many were ever added, are with whoever took them, and were there: it came back since."""
-        self._changed = threading.Condition()
+        self._added = self._taken = 0
+        """How many were ever added, and how many are with whoever took them and did not come back yet."""
+        # Held by itself: Condition's own `with` is Python's, and a thread that ends within it would keep it for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     def __len__(self) -> int:
-        """Return how many have no number yet, those that were shed among them: they get theirs in a gap."""
-        return len(self._waiting)
+        """Return how many are not written yet, those that were shed among them: they get their numbers in a gap."""
+        batch, waiting = self._parts
+        return len(batch.items) + len(waiting)
 
     def add(self, event: Event) -> None:
         """Put one behind the others; where MOST_WAITING are here, some that matter least give way."""
-        with self._changed:
-            if not self._waiting:
+        with self._lock:
+            _, waiting = self._parts
+            if not waiting:
                 self._since = time.monotonic()
-            self._waiting.append(event)
+            waiting.append(event)
             self._added += 1
             self._kept += 1
             hurry = (event.verdict is Verdict.DEFECT or self._is_first) and not self._urgent
             self._urgent, self._is_first = self._urgent or hurry, False
             if self._kept > MOST_WAITING:
                 self._shed()
-            if hurry or len(self._waiting) == 1:
+            if hurry or len(waiting) == 1:
                 self._changed.notify_all()
 
     def wake(self) -> None:
         """Have `wait` return now."""
-        with self._changed:
+        with self._lock:
             self._urgent = True
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
         """Return when a group is due, or after this time."""
         deadline = time.monotonic() + seconds
-        with self._changed:
-            self._come_back(with_more=0)
+        with self._lock:
+            self._taken = 0
             self._changed.notify_all()
             while not self._urgent and (left := self._due(deadline) - time.monotonic()) > 0:
                 self._changed.wait(left)
@@ -79,42 +102,51 @@ class Pending:
     @property
     def done(self) -> int:
         """How many of them, the first, were taken by somebody who came back since."""
-        return self._done
+        with self._lock:
+            return self._added - len(self._parts[1]) - self._taken
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left and who took the last of it has come back to `wait`."""
-        with self._changed:
-            return self._done == self._added
+        with self._lock:
+            return not self._parts[1] and not self._taken
 
     def wait_empty(self, seconds: float) -> None:
         """Return when nothing is left and who took the last of it has come back to `wait`, or after this time."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._done == self._added, seconds)
+        with self._lock:
+            self._changed.wait_for(lambda: not self._parts[1] and not self._taken, seconds)
 
-    def take(self, most: int) -> list[Event | Verdict]:
-        """Take the first of them, in order; a bare verdict stands for one that was shed."""
-        with self._changed:
-            taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-            self._kept -= sum(not isinstance(item, Verdict) for item in taken)
-            self._urgent = bool(self._waiting)
-            self._come_back(with_more=len(taken))
-            return taken
+    @property
+    def taken(self) -> Batch:
+        """What was taken and is not let go of yet; empty if there is none."""
+        return self._parts[0]
 
-    def _come_back(self, *, with_more: int) -> None:
-        self._done += self._taken
-        self._taken = with_more
+    def take(self, most: int) -> Batch:
+        """Take the first of them, or again what was not let go of."""
+        with self._lock:
+            batch, waiting = self._parts
+            if not batch.items:
+                batch = Batch(list(islice(waiting, most)))
+                waiting = deque(islice(waiting, len(batch.items), None))
+                self._parts = batch, waiting
+                self._kept -= sum(not isinstance(item, Verdict) for item in batch.items)
+            self._urgent, self._taken = bool(waiting), len(batch.items)
+            return batch
+
+    def let_go(self) -> None:
+        """Forget what was taken: it is written."""
+        with self._lock:
+            self._parts = Batch(), self._parts[1]
 
     def _due(self, deadline: float) -> float:
-        return min(deadline, self._since + GROUP_SECONDS) if self._waiting else deadline
+        return min(deadline, self._since + GROUP_SECONDS) if self._parts[1] else deadline
 
     def _shed(self) -> None:
         share = MOST_WAITING // _SHED_SHARE
+        batch, waiting = self._parts
         for verdict in VERDICTS:
-            of_it = (
-                n for n, item in enumerate(self._waiting) if not isinstance(item, Verdict) and item.verdict is verdict
-            )
+            of_it = (n for n, item in enumerate(waiting) if not isinstance(item, Verdict) and item.verdict is verdict)
             if gone := set(islice(of_it, share)):
-                self._waiting = deque(verdict if n in gone else item for n, item in enumerate(self._waiting))
+                self._parts = batch, deque(verdict if n in gone else item for n, item in enumerate(waiting))
                 self._kept -= len(gone)
                 return

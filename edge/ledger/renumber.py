@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.contract.messages import Gap
-from edge.ledger.rows import Row, first_of, last_of, parted, renumbered
+from edge.ledger.rows import DAMAGED, Row, first_of, last_of, parted, renumbered
 from edge.ledger.store import Span
 
 if TYPE_CHECKING:
@@ -38,6 +38,16 @@ def put_behind(spare: Store, entries: Iterable[Row | Gap], last: int) -> int:
         last = last_of(anew[-1])
     spare.add(*parted(anew))
     return last
+
+
+def has_any(store: Store, rows: Sequence[Row], gaps: Sequence[Gap]) -> bool:
+    """Say whether a store has one of these under its number, or shed it since: one commit takes all of them or none."""
+    entries: list[Row | Gap] = sorted([*rows, *gaps], key=first_of)
+    if not entries:
+        return False
+    texts = {row.json for row in rows}
+    found = store.read(Span(first_of(entries[0]) - 1, last_of(entries[-1])), _ALL)
+    return any(each.reason != DAMAGED if isinstance(each, Gap) else each.json in texts for each in found)
 
 
 def unlike(

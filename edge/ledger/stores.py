@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.errors import FullLedgerError, LedgerError
-from edge.ledger.renumber import make_way, put_behind, unlike
+from edge.ledger.renumber import has_any, make_way, put_behind, unlike
 from edge.ledger.retention import Retention, stamp_of
 from edge.ledger.room import Room
 from edge.ledger.rows import Marks, Row, last_of
@@ -19,7 +18,7 @@ from edge.ledger.shelf import Shelf
 from edge.ledger.store import Span, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from edge.contract.messages import Gap, Verdict
     from edge.ledger.audit import Audit
@@ -94,19 +93,27 @@ class Stores:
             self._fall_back(error)
             self._retry_at = 0.0  # What kept it from opening may have been over a moment later.
 
+    def take_over(self, rows: Sequence[Row], gaps: Sequence[Gap]) -> bool:
+        """Go on where another thread ended, at any point; says whether what it was to write last surely is written."""
+        self._main.numbers.renew()  # It may say that memory has some, though none got there.
+        if self._shelf.spare is None and self._main.store is None and not self._main.damaged:
+            self.open()
+        try:
+            if self._shelf.spare is None:
+                self._main.use(lambda file: self._main.hold(file.last))
+                return has_any(self._main.open(), rows, gaps)
+        except OSError as error:  # Then memory gives the same numbers again: `unlike` asks the file once it can.
+            self._fall_back(error)
+        if (spare := self._shelf.spare) is None:
+            return False
+        self._last_in_memory = max(self._last_in_memory, spare.last)
+        return has_any(spare, rows, gaps)
+
     def close(self, audits: Sequence[Audit]) -> int:
         """Write what is left and let go of the file; returns how many verdicts neither disk nor broker has."""
         self._retry_at = 0.0
         self.tend()
-        stranded = [self.count_in_memory(self.marks.delivered)]
-        if (file := self._main.store) is not None:
-            with _told():
-                stranded += [file.count_behind(self.marks.delivered)] if self._main.is_displaced else []
-            with _told():
-                file.add((), (), self.marks, audits)
-            with _told():
-                file.close()
-        return sum(stranded)
+        return self.count_in_memory(self.marks.delivered) + self._main.close(self.marks, audits)
 
     def count_at_risk(self, delivered: int) -> int:
         """Return how many verdicts go with the process that the broker has not. Any thread may ask; no disk is."""
@@ -264,8 +271,8 @@ class Stores:
                 spare.forget(last_of(batch[-1]))
         self._add(file, (), (), None, [each.audit for each in reversed(spare.audits(_ANY, _ALL))])
         with self._main.moving:
-            spare.close()
             self._shelf.spare, self._refused = None, ""
+            spare.close()
         log.warning("the ledger %s takes verdicts again", self._main.path)
 
     def _restore(self, file: Store, batch: Sequence[Row | Gap]) -> list[Row | Gap]:
@@ -288,12 +295,3 @@ class Stores:
             log.error("%s has others under the numbers of %d verdicts, which get new ones", self._main.path, count)
             self._main.numbers.cover(last)
             self._last_in_memory = last
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Go on with an end, whatever a dying disk says to a part of it; the log names it."""
-    try:
-        yield
-    except OSError as error:
-        log.warning("the ledger could not be closed in order: %s", error)
