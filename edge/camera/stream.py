@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from edge.camera.newest import Packets
+from edge.camera.newest import Arrived, Packets
 from edge.camera.video import Decoder, open_video, pyav, refusal, to_frame
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class StreamCamera:
     """Shows a stream's newest frame; its source is its number, and what was passed over is a gap in the numbers.
 
-    A frame counts as exposed when it arrived. Raises CameraError on creation if PyAV is not installed or cannot open
-    the stream.
+    A frame counts as exposed when it, or a later one, arrived. Raises CameraError on creation if PyAV is not installed
+    or cannot open the stream.
     """
 
     keeps_pace = False
@@ -39,16 +39,18 @@ class StreamCamera:
 
         Raises CameraError if the stream ends, falls silent or changes the size of its pictures.
         """
-        decoder = Decoder()
+        decoder, arrived = Decoder(), Arrived()
         try:
             for packet in self._packets:
                 if packet.passed_over:
                     self._shown += packet.passed_over
                     packet.data.stream.codec_context.flush_buffers()
+                arrived.note(packet.data.pts, packet.came)
                 for picture in decoder.decode(packet.data):
                     self._shown += 1
                     if isinstance(picture, str) or self._is_to_be_shown(picture):
-                        yield to_frame(picture, self._shown, packet.came)
+                        stamp = None if isinstance(picture, str) else picture.pts
+                        yield to_frame(picture, self._shown, arrived.at_latest(stamp))
         except pyav().FFmpegError as error:
             raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
         if not self._closed.is_set():
