@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 OPEN_SECONDS = 10.0
 """A stream that has not shown what it is by then is unreachable."""
 
+_ASSIGNS = re.compile("[?#=]")
+
 
 class VideoCamera:
     """Shows the frames of a video file in their order; a frame's source is its number.
@@ -154,5 +156,16 @@ def _is_pipe(path: str) -> bool:
 
 
 def _without_login(source: str) -> str:
-    """Leave user and password out of an address: messages travel further than the configuration."""
-    return re.sub(r"://[^/]*@", "://", source)
+    """Leave out of an address what may be a secret: messages travel further than the configuration.
+
+    Many cameras want user and password in the path or behind a question mark; and a password with a slash looks like
+    a host and a path.
+    """
+    scheme, is_address, rest = source.partition("://")
+    if not is_address:
+        return source
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    if "@" in path or _ASSIGNS.search(host):
+        return f"{scheme}://..."
+    return f"{scheme}://{host}/..." if _ASSIGNS.search(path) else f"{scheme}://{host}{slash}{path}"
