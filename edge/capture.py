@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -83,11 +84,17 @@ class Capture:
         with self.changed:
             return self._ended and self._frame is None and self._error is None
 
-    def wait_until_open(self) -> None:
-        """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs."""
+    def wait_until_open(self, timeout: float = math.inf) -> None:
+        """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs.
+
+        `timeout`: in seconds, for those who cannot wait for a slow one that is not opened again.
+        """
+        until = time.monotonic() + timeout
         with self.changed:
             while not (self._camera is not None or self._ended or self.trouble):
-                self.changed.wait(_LOOK_SECONDS)
+                if time.monotonic() >= until:
+                    raise CameraError(f"the camera did not open within {timeout:g} s; restart it, or what serves it")
+                self.changed.wait(min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
                 self.check()
             if self._camera is None:
                 self.check()
