@@ -90,6 +90,22 @@ def test_a_pause_is_no_hang(capturing: Capture, tmp_path: Path, monkeypatch: pyt
     assert capturing.dropped == 0
 
 
+def test_a_slow_rate_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose next turn is further away than a camera may be silent says meanwhile that it goes on."""
+    monkeypatch.setattr(captures, "HANG_SECONDS", 0.3)
+    monkeypatch.setattr(watched, "BEAT_SECONDS", 0.05)
+    capture = Capture(lambda: open_camera(FolderConfig(path=tmp_path, watch=True, rate=1.0)), reopens=True)
+    capture.wait_until_open()
+    sources = []
+    for name in ("a.png", "b.png"):
+        put(tmp_path / name)
+        while (frame := capture.take(0.01)) is None:
+            pass
+        sources.append(frame.source)
+    assert sources == ["a.png", "b.png"]
+    assert capture.stop(SECONDS)
+
+
 def test_a_folder_that_hangs_is_told(capturing: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share whose server does not answer, and that blocks who lists it, is a camera that hangs."""
     answers, asked = threading.Event(), threading.Event()

@@ -29,6 +29,8 @@ LOOK_SECONDS = 0.2
 """From one look to the next: a picture that both find alike is tried."""
 LOOK_SHARE = 4
 """A look that takes long, of a million files or over a network, is followed by a pause of so many times its length."""
+BEAT_SECONDS = 5.0
+"""How often a folder that waits for its next turn tells that it goes on."""
 RETRY_SECONDS = 1.0
 """Before a picture that could not be read is tried again: a share may show a file's size before its content."""
 DAMAGED_SECONDS = 10.0
@@ -60,7 +62,7 @@ class WatchedFolder:
             raise self._error(error) from error
 
     def frames(self) -> Iterator[Frame | BadFrame | None]:
-        """Yield pictures as they come, one that stays damaged as BadFrame, and None after each look.
+        """Yield pictures as they come, one that stays damaged as BadFrame, and None after each look, and now and then.
 
         Raises CameraError where the folder cannot be read any more.
         """
@@ -71,6 +73,8 @@ class WatchedFolder:
             for arrival in sorted(self._arrivals.waiting.values(), key=lambda each: each.came):
                 if (frame := self._judged(arrival)) is None:
                     continue
+                while self._pacer.left > BEAT_SECONDS and not self._closed.wait(BEAT_SECONDS):
+                    yield None  # It is well, only not due.
                 if not self._pacer.wait():
                     return
                 self._arrivals.done(arrival)
