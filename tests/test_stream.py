@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from streaming import RATE, Station, number_of, picture
 
-from edge.camera import newest, open_camera, video
+from edge.camera import newest, open_camera, stream, video
 from edge.camera.base import BadFrame, Frame
 from edge.capture import Capture
 from edge.errors import CameraError
@@ -176,6 +176,14 @@ def test_what_is_lost_on_the_way_is_no_picture(station: Station) -> None:
         number_of(good(frame).pixels)
     assert all("missing" in each.reason or "decoded" in each.reason for each in lost)
     camera.close()
+
+
+def test_a_stream_that_stays_damaged_is_opened_anew(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no key frame mends it, that is told as what is wrong with the camera, and a new connection may."""
+    monkeypatch.setattr(stream, "DAMAGED_SECONDS", 0.3)
+    monkeypatch.setattr(video.Decoder, "_is_whole", lambda _, picture: picture.width == 0)
+    with pytest.raises(CameraError, match=r"tcp://.*: only damaged pictures for 0\.3 s \(part of the video is missing"):
+        list(opened(station).frames())
 
 
 def test_closing_does_not_wait_for_a_silent_stream(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
