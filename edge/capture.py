@@ -243,7 +243,7 @@ class Capture:
                 if self._stopped:
                     return
                 if self._on_demand:
-                    self._grant(frame, is_live=camera.live)
+                    self._grant(frame, camera)
                 else:
                     self._put(frame)
                 self._note_alive(is_well=not isinstance(frame, BadFrame))
@@ -257,9 +257,12 @@ class Capture:
             self.dropped += overtakes
         self._frame = frame
 
-    def _grant(self, frame: Frame | BadFrame, *, is_live: bool) -> None:
-        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not is_live]
-        for each in granted if is_live else granted[:1]:
+    def _grant(self, frame: Frame | BadFrame, camera: Camera) -> None:
+        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not camera.live]
+        if camera.live and camera.keeps_pace and len(granted) > 1:  # A part each, and who knows which one this is?
+            problem = f"{len(granted)} triggers waited for a picture when this one came: it may show another part"
+            frame = BadFrame(frame.number, frame.source, frame.exposed, problem)
+        for each in granted if camera.live else granted[:1]:
             each.frame = frame
         self.captured += bool(granted)
 
