@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.camera.arrivals import arrivals
 from edge.camera.base import BadFrame, Frame
+from edge.camera.decoding import has_end
 from edge.camera.folder import text
 from edge.camera.pace import Pacer
 from edge.contract.pictures import load_picture
@@ -36,7 +37,6 @@ RETRY_SECONDS = 1.0
 DAMAGED_SECONDS = 10.0
 """A picture that was not changed for so long, and cannot be read, never will be."""
 _JPEG = (".jpg", ".jpeg")
-_END_OF_JPEG = b"\xff\xd9"
 _TAIL_BYTES = 65_536
 
 
@@ -141,4 +141,4 @@ def _ends(path: Path) -> bool:
     """Say whether a JPEG's end was written: where room is made in advance, zeros stand there, and pass for grey."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        return _END_OF_JPEG in file.read()
+        return has_end(file.read())
