@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from math import inf
@@ -86,11 +87,17 @@ class Capture:
         with self.changed:
             return self._ended and self._frame is None and self._error is None
 
-    def wait_until_open(self) -> None:
-        """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs."""
+    def wait_until_open(self, timeout: float = math.inf) -> None:
+        """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs.
+
+        `timeout`: in seconds, for those who cannot wait for a slow one that is not opened again.
+        """
+        until = time.monotonic() + timeout
         with self.changed:
             while not (self._camera is not None or self._ended or self.trouble):
-                self.changed.wait(_LOOK_SECONDS)
+                if time.monotonic() >= until:
+                    raise CameraError(f"the camera did not open within {timeout:g} s; restart it, or what serves it")
+                self.changed.wait(min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
                 self.check()
             if self._camera is None:
                 self.check()
@@ -245,7 +252,7 @@ class Capture:
                 if self._stopped:
                     return
                 if self._on_demand:
-                    self._grant(frame, is_live=camera.live)
+                    self._grant(frame, camera)
                 else:
                     self._put(frame)
                 self._note_alive(is_well=not isinstance(frame, BadFrame))
@@ -259,9 +266,12 @@ class Capture:
             self.dropped += overtakes
         self._frame = frame
 
-    def _grant(self, frame: Frame | BadFrame, *, is_live: bool) -> None:
-        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not is_live]
-        for each in granted if is_live else granted[:1]:
+    def _grant(self, frame: Frame | BadFrame, camera: Camera) -> None:
+        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not camera.live]
+        if camera.live and camera.keeps_pace and len(granted) > 1:  # A part each, and who knows which one this is?
+            problem = f"{len(granted)} triggers waited for a picture when this one came: it may show another part"
+            frame = BadFrame(frame.number, frame.source, frame.exposed, problem)
+        for each in granted if camera.live else granted[:1]:
             each.frame = frame
         self.captured += bool(granted)
 

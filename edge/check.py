@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge import config as configs
 from edge.camera import open_camera
 from edge.camera.base import BadFrame
-from edge.capture import Capture
+from edge.capture import HANG_SECONDS, Capture
 from edge.classifier import Classifier
 from edge.command import add_config
 from edge.contract import bundle as bundles
@@ -111,7 +111,7 @@ def one_frame(config: CameraConfig) -> str:
     """Say that a camera gives a frame; raises CameraError if it does not."""
     capture = Capture(partial(open_camera, config))
     try:
-        capture.wait_until_open()
+        capture.wait_until_open(HANG_SECONDS)
         frame = capture.take(FRAME_SECONDS)
     finally:
         capture.stop(FRAME_SECONDS)

@@ -100,7 +100,7 @@ def rootfs(debian: Debian, finish: Callable[[Path], None] = lambda _: None) -> P
         with tempfile.TemporaryDirectory(dir=cache()) as scratch:
             fresh = Path(scratch, "root")
             options = (kind, "--variant=minbase", f"--include={debian.packages}")
-            _fetch(["debootstrap", *options, debian.codename, str(fresh), _mirror()])
+            fetch(["debootstrap", *options, debian.codename, str(fresh), _mirror()])
             for path in (*fresh.glob("var/cache/apt/archives/*.deb"), *fresh.glob("var/lib/apt/lists/*Packages")):
                 path.unlink()
             finish(fresh)
@@ -187,7 +187,7 @@ def wheelhouse(entries: Sequence[str], python: str, machine: str) -> Path:
             wanted.write_text(text)
             # pip download would judge the markers, and what packages need in turn, by the Python it runs on.
             exact = ("--no-deps", f"--python-version={python}", *(["--require-hashes"] if "--hash" in text else []))
-            _fetch([*command, *exact, *platforms, "-r", str(wanted), "-d", str(fresh)])
+            fetch([*command, *exact, *platforms, "-r", str(wanted), "-d", str(fresh)])
             shutil.copy(wanted, fresh)
             fresh.rename(folder)
     return folder
@@ -202,7 +202,7 @@ def _mirror() -> str:
     return listing.split()[0]
 
 
-def _fetch(command: Sequence[str]) -> None:
+def fetch(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         pytest.skip(f"{command[0]} could not download: {(done.stderr or done.stdout).strip()[-200:]}")

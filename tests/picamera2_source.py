@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rigs import _cache, _fetch
+from debians import cache as stored
+from debians import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +28,11 @@ def folder(release: str) -> Path:
         if spec is None or spec.origin is None:
             pytest.skip("picamera2 is not installed: apt install python3-picamera2, on a Raspberry Pi")
         return Path(spec.origin).parent
-    kept = _cache() / f"picamera2-{release}"
+    kept = stored() / f"picamera2-{release}"
     if not kept.is_dir():
-        with tempfile.TemporaryDirectory(dir=_cache()) as scratch:
+        with tempfile.TemporaryDirectory(dir=stored()) as scratch:
             wheel = ("--only-binary=:all:", f"picamera2=={release}", "-d", scratch)
-            _fetch([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *wheel])
+            fetch([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *wheel])
             (found,) = Path(scratch).glob("*.whl")
             zipfile.ZipFile(found).extractall(Path(scratch, "unpacked"))
             Path(scratch, "unpacked").rename(kept)

@@ -61,6 +61,8 @@ class Station:
         self.count = 0
         """Pictures that were sent to the newest client."""
         self.size = (96, 64)
+        self.between = 0
+        """B-frames in a row."""
         self.losing = 0
         """The half of the next write of so many bytes or more is lost."""
         self._silent = threading.Event()
@@ -126,7 +128,7 @@ class Station:
 
         stream = out.add_stream("mpeg2video", rate=RATE)
         stream.width, stream.height = size
-        stream.pix_fmt, stream.options, stream.bit_rate = "yuv420p", {"bf": "0"}, 4_000_000
+        stream.pix_fmt, stream.options, stream.bit_rate = "yuv420p", {"bf": str(self.between)}, 4_000_000
         silent, ended = over
         while not ended.wait(1 / RATE) and size == self.size:
             if silent.is_set():

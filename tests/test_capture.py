@@ -271,6 +271,21 @@ def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyP
     assert capture.stop(SECONDS)
 
 
+def test_a_command_does_not_wait_for_a_camera_that_hangs_while_it_opens() -> None:
+    """One that is not opened again ends too: nobody wants to interrupt `check` without knowing why."""
+    let_go = threading.Event()
+
+    def hang() -> ListCamera:
+        let_go.wait(60)
+        return ListCamera(0, keeps_pace=False)
+
+    capture = Capture(hang)
+    with pytest.raises(CameraError, match=r"the camera did not open within 0\.05 s; restart it"):
+        capture.wait_until_open(0.05)
+    let_go.set()
+    assert capture.stop(SECONDS)
+
+
 def test_a_close_that_fails_in_a_way_of_its_own_is_survived() -> None:
     """A driver's own error while it closes is logged; the camera is opened anew."""
 

@@ -81,7 +81,6 @@ def test_what_is_lost_while_it_runs_is_no_silent_pass(pi: PiCameras) -> None:
         ({"gain": 16.5}, r"camera\.gain 16\.5: this camera takes 1 to 16$"),
         ({"exposure_us": 13}, r"camera\.exposure_us 13: this camera takes 14 to 112015443$"),
         ({"rate": 127.0}, r"camera\.rate 127: this camera gives at most 120 frames per second at this size$"),
-        ({"rate": 0.004}, r"camera\.rate 0\.004: this camera gives at least 0\.004537 frames per second"),
         ({"focus": 15.5}, r"camera\.focus 15\.5: this camera takes 0 to 15$"),
     ],
 )
@@ -90,6 +89,12 @@ def test_what_is_beyond_the_cameras_limits_is_refused(pi: PiCameras, fixed: dict
     with pytest.raises(CameraError, match=words):
         Picamera(config(**fixed))
     assert pi.closed == 1
+
+
+def test_a_camera_that_cannot_be_so_slow_says_its_slowest() -> None:
+    """The error names the rate and the least that this camera gives, such as imx219's."""
+    problem = pi_controls.rate_refusal(0.05, {"FrameDurationLimits": (8_333, 11_767_556, None)})
+    assert problem == "camera.rate 0.05: this camera gives at least 0.08498 frames per second at this size"
 
 
 def test_a_lens_that_does_not_move_has_no_focus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,7 @@ def test_a_small_picture_keeps_the_proportions() -> None:
     ("more", "words"),
     [
         ({"lores_width": 194}, "lores_width is 194: expected 0, or 64 to width, 192"),
+        ({"rate": 0.2}, "rate is 0.2: expected more than one frame in timeout_s, 5 s"),
         ({"exposure_us": 100_001}, "exposure_us is 100001: expected at most 100000 at rate 10"),
         ({"lores_width": 95}, "multiple of 2"),
         ({"white_balance": [1.0]}, "length 2"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
+import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from streaming import Station, number_of, picture
+from streaming import RATE, Station, number_of, picture
 
-from edge.camera import newest, open_camera, video
+from edge.camera import newest, open_camera, stream, video
 from edge.camera.base import BadFrame, Frame
 from edge.capture import Capture
 from edge.errors import CameraError
@@ -75,6 +77,30 @@ def test_whoever_is_slow_gets_the_newest_picture(station: Station) -> None:
         frame = good(next(frames))
     assert frame.exposed > first.exposed + 1
     camera.close()
+
+
+def test_a_picture_is_as_old_as_its_packet(station: Station) -> None:
+    """One that the decoder kept, to give it in its order, counts as exposed when it came, not when it was given."""
+    station.between = 2
+    camera = opened(station)
+    ages = []
+    for frame in itertools.islice(camera.frames(), 30):
+        number_of(good(frame).pixels)
+        ages.append(time.monotonic() - frame.exposed)
+    camera.close()
+    assert sorted(ages)[len(ages) // 2] > 1 / RATE
+
+
+def test_what_came_after_a_picture_was_taken_after_it() -> None:
+    """A B-frame comes behind a later picture: it was taken before that one came. A clock that is set back ends that."""
+    arrived = newest.Arrived()
+    for stamp, came in ((0, 0.0), (3, 0.1), (1, 0.2), (2, 0.3), (6, 0.4)):
+        arrived.note(stamp, came)
+    assert [arrived.at_latest(stamp) for stamp in (0, 1, 2, 3, 6)] == [0.0, 0.1, 0.1, 0.1, 0.4]
+    assert arrived.at_latest(None) == arrived.at_latest(77) == 0.4
+    for stamp in range(newest.MOST_HELD):
+        arrived.note(stamp, 1.0 + stamp)
+    assert arrived.at_latest(1) == 2.0
 
 
 def test_a_decoder_that_is_too_slow_goes_on_at_a_key_frame(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +176,14 @@ def test_what_is_lost_on_the_way_is_no_picture(station: Station) -> None:
         number_of(good(frame).pixels)
     assert all("missing" in each.reason or "decoded" in each.reason for each in lost)
     camera.close()
+
+
+def test_a_stream_that_stays_damaged_is_opened_anew(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no key frame mends it, that is told as what is wrong with the camera, and a new connection may."""
+    monkeypatch.setattr(stream, "DAMAGED_SECONDS", 0.3)
+    monkeypatch.setattr(video.Decoder, "_is_whole", lambda _, picture: picture.width == 0)
+    with pytest.raises(CameraError, match=r"tcp://.*: only damaged pictures for 0\.3 s \(part of the video is missing"):
+        list(opened(station).frames())
 
 
 def test_closing_does_not_wait_for_a_silent_stream(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:

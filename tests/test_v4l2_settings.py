@@ -132,3 +132,13 @@ def test_a_control_that_is_no_number_is_a_config_error() -> None:
     said = "camera.controls is {'gain': 1.5}: expected a table, each value true or false or a whole number"
     with pytest.raises(ConfigError, match=re.escape(said)):
         parse({"bundle": "x", "camera": camera}, Path("device.toml"))
+
+
+def test_a_driver_that_tells_a_frame_of_no_time_is_refused(webcam: Webcam) -> None:
+    """Nonsense in place of a rate is an error with the camera's name, not the end of the daemon."""
+
+    def no_time(each: Any, _: int) -> None:
+        each.type, each.discrete.numerator, each.discrete.denominator = v4l2.FrameIntervalType.DISCRETE, 0, 1
+
+    webcam._enum_frameintervals = no_time  # type: ignore[method-assign] - what the kernel answers
+    assert refusal(webcam).endswith("video0: fails (division by zero); plug it in anew")

@@ -104,6 +104,28 @@ def test_a_damaged_stretch_is_no_stop(tmp_path: Path) -> None:
     assert all("decoded" in frame.reason for frame in shown if isinstance(frame, BadFrame))
 
 
+def test_damage_lasts_until_a_key_frame(tmp_path: Path) -> None:
+    """What builds on a picture that was mended in part is none either; the key frame behind it is whole again."""
+    path, dice = tmp_path / "a.mkv", np.random.default_rng(1)
+    scene = dice.integers(0, 255, (48, 64, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 256, 192, "yuv420p", 2_000_000
+        stream.options = {"g": "10", "bf": "0"}
+        for step in range(30):
+            view = np.ascontiguousarray(np.roll(scene, 6 * step, 1))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0)]
+    raw = path.read_bytes()
+    place = raw.index(packets[13]) + len(packets[13]) // 2
+    path.write_bytes(raw[:place] + bytes(20) + raw[place + 20 :])
+    shown = list(open_camera(VideoConfig(source=str(path))).frames())
+    assert [frame.number for frame in shown if isinstance(frame, BadFrame)] == list(range(14, 21))
+    assert len(shown) == 30
+
+
 def test_a_truncated_file_ends_early(tmp_path: Path) -> None:
     """Half a file shows the frames it still has."""
     path = film(tmp_path / "a.mkv", [RED] * 30)
@@ -145,14 +167,27 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         open_camera(VideoConfig(source=str(tmp_path / "pipe")))
 
 
-def test_an_unreachable_stream_hides_its_password() -> None:
-    """A stream nobody serves is refused, and the error does not show the login."""
+@pytest.mark.parametrize(
+    ("login", "path", "shown"),
+    [
+        ("user:secret@", "line", "HOST/line"),
+        ("user:sec@secret@", "line", "HOST/line"),
+        ("user:a?b=secret@", "", "HOST/"),
+        ("user:a/secret@", "line", "..."),
+        ("", "video.cgi?user=me&pwd=secret", "HOST/..."),
+        ("", "video.cgi?user=me&pwd=a@secret", "..."),
+        ("", "user=me&password=secret&channel=1.sdp", "HOST/..."),
+    ],
+)
+def test_an_unreachable_stream_hides_its_password(login: str, path: str, shown: str) -> None:
+    """A stream that does not open is refused, and the error does not show the login, wherever the camera wants it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # not listening: connections are refused
         port = taken.getsockname()[1]
-        with pytest.raises(CameraError, match="Connection refused") as caught:
-            open_camera(VideoConfig(source=f"rtsp://user:secret@127.0.0.1:{port}/line"))
-    assert str(caught.value).startswith(f"camera.source rtsp://127.0.0.1:{port}/line: cannot be opened")
+        with pytest.raises(CameraError) as caught:
+            open_camera(VideoConfig(source=f"rtsp://{login}127.0.0.1:{port}/{path}"))
+    told = shown.replace("HOST", f"127.0.0.1:{port}")
+    assert str(caught.value).startswith(f"camera.source rtsp://{told}: cannot be opened")
     assert "secret" not in str(caught.value)
 
 

@@ -65,9 +65,12 @@ def test_no_half_written_picture_is_judged(tmp_path: Path, form: str) -> None:
     assert isinstance(frame, Frame)
 
 
-def test_a_jpeg_whose_room_was_made_in_advance_is_not_complete(tmp_path: Path) -> None:
-    """Zeros in place of the rest, which a decoder shows as grey, are not judged."""
+@pytest.mark.parametrize("preview", [b"", encoded("JPEG", 10)])
+def test_a_jpeg_whose_room_was_made_in_advance_is_not_complete(tmp_path: Path, preview: bytes) -> None:
+    """Zeros in place of the rest, which a decoder shows as grey, are not judged, though a preview in it has its end."""
     watch, whole = Watch(tmp_path), encoded("JPEG", 90)
+    application = b"\xff\xe1" + (len(preview) + 8).to_bytes(2, "big") + b"Exif\0\0" + preview
+    whole = whole[:2] + application + whole[2:]
     half = len(whole) * 3 // 4
     put(tmp_path / "a.jpg", whole[:half] + bytes(len(whole) - half))
     assert watch.look(5) == []

@@ -11,6 +11,7 @@ from watching import Watch, put
 
 from edge import capture as captures
 from edge.camera import arrivals, open_camera, watched
+from edge.camera.base import BadFrame, Frame
 from edge.capture import Capture
 from edge.errors import CameraError
 from edge.sections.cameras import FolderConfig
@@ -90,6 +91,22 @@ def test_a_pause_is_no_hang(capturing: Capture, tmp_path: Path, monkeypatch: pyt
     assert capturing.dropped == 0
 
 
+def test_a_slow_rate_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose next turn is further away than a camera may be silent says meanwhile that it goes on."""
+    monkeypatch.setattr(captures, "HANG_SECONDS", 0.3)
+    monkeypatch.setattr(watched, "BEAT_SECONDS", 0.05)
+    capture = Capture(lambda: open_camera(FolderConfig(path=tmp_path, watch=True, rate=1.0)), reopens=True)
+    capture.wait_until_open()
+    sources = []
+    for name in ("a.png", "b.png"):
+        put(tmp_path / name)
+        while (frame := capture.take(0.01)) is None:
+            pass
+        sources.append(frame.source)
+    assert sources == ["a.png", "b.png"]
+    assert capture.stop(SECONDS)
+
+
 def test_a_folder_that_hangs_is_told(capturing: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share whose server does not answer, and that blocks who lists it, is a camera that hangs."""
     answers, asked = threading.Event(), threading.Event()
@@ -124,4 +141,25 @@ def test_a_trigger_gets_the_picture_that_comes_after_it(tmp_path: Path) -> None:
         assert capture.changed.wait_for(lambda: wish.frame is not None, SECONDS)
     assert wish.frame is not None
     assert wish.frame.source == "after.png"
+    assert capture.stop(SECONDS)
+
+
+def test_a_picture_that_two_triggers_wait_for_is_of_neither(tmp_path: Path) -> None:
+    """Each picture shows one part: judged for both, one of them would pass by the other's picture. The next is well."""
+    config = FolderConfig(path=tmp_path, watch=True)
+    capture = Capture(lambda: open_camera(config), reopens=True, on_demand=True)
+    capture.wait_until_open()
+    wishes = [capture.expect(time.monotonic()) for _ in range(2)]
+    put(tmp_path / "one.png")
+    with capture.changed:
+        assert capture.changed.wait_for(lambda: all(each.frame for each in wishes), SECONDS)
+    frames = [each.frame for each in wishes]
+    assert all(isinstance(frame, BadFrame) and "2 triggers waited" in frame.reason for frame in frames)
+    for wish in wishes:
+        capture.forget(wish)
+    wish = capture.expect(time.monotonic())
+    put(tmp_path / "two.png")
+    with capture.changed:
+        assert capture.changed.wait_for(lambda: wish.frame is not None, SECONDS)
+    assert isinstance(wish.frame, Frame)
     assert capture.stop(SECONDS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.contract.preprocess import ChannelOrder, Pixels
     from edge.sections.cameras import PixelFormat
 
-_END_OF_JPEG = b"\xff\xd9"
+_SCAN_OF_JPEG, _END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 
 
 class Colours(Record, frozen=True):
@@ -136,7 +136,7 @@ def _mjpeg(data: bytes, layout: Layout) -> tuple[Pixels, ChannelOrder]:
     """Decode a JPEG; its tables may be left out, where they are those of the standard's annex K."""
     from PIL import Image
 
-    if _END_OF_JPEG not in data:  # The decoder itself would make up what is missing.
+    if not has_end(data):  # The decoder itself would make up what is missing.
         raise DataError(f"its JPEG of {len(data)} bytes has no end; check its cable, its hub and its power")
     try:
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
@@ -147,6 +147,14 @@ def _mjpeg(data: bytes, layout: Layout) -> tuple[Pixels, ChannelOrder]:
         # A decoder raises whatever a damaged picture makes of it: OSError, SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"its JPEG is damaged ({reason}); check its cable, its hub and its power") from error
+
+
+def has_end(tail: bytes) -> bool:
+    """Say whether the last part of a JPEG has its end: behind its last scan, for a preview in it has an end of its own.
+
+    Within a scan neither mark occurs.
+    """
+    return tail.rfind(_END_OF_JPEG) > tail.rfind(_SCAN_OF_JPEG)
 
 
 _DECODERS: dict[PixelFormat, Callable[[bytes, Layout], tuple[Pixels, ChannelOrder]]] = {

@@ -166,7 +166,7 @@ def _v4l2(node: Path, users: dict[str, str]) -> Found | None:
         return Found(**about, trouble=f"cannot be asked ({error.strerror})", **nothing)
     try:
         return _asked(device, about)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ArithmeticError) as error:
         return Found(**about, trouble=f"cannot be asked ({getattr(error, 'strerror', None) or error})", **nothing)
     finally:
         device.close()

@@ -15,6 +15,9 @@ LONGEST_SECONDS = 2.0
 SHOWN_SECONDS = 0.5
 """Where newer packets wait, pictures are not shown, but one after so long, lest a slow device sees nothing at all."""
 
+MOST_HELD = 16
+"""Packets that a decoder may hold back to give their pictures in order: H.264 and H.265 allow no more."""
+
 
 class Packet(NamedTuple):
     """What is to be decoded."""
@@ -109,3 +112,23 @@ class Packets:
     def _pass_over(self) -> None:
         self._passed_over += sum(1 + packet.passed_over for packet in self._waiting)
         self._waiting.clear()
+
+
+class Arrived:
+    """By when pictures were there: those with B-frames come out of the decoder some packets later than they went in."""
+
+    def __init__(self) -> None:
+        self._came: deque[tuple[int | None, float]] = deque(maxlen=MOST_HELD)
+
+    def note(self, stamp: int | None, came: float) -> None:
+        """Note when a packet came, in time.monotonic() seconds, with the time stamp of its picture, if it has one."""
+        self._came.append((stamp, came))
+
+    def at_latest(self, stamp: int | None) -> float:
+        """Return when a picture with this time stamp, or one that was taken after it, came first.
+
+        Without a time stamp, or of none that was noted: when the last packet came.
+        """
+        if stamp is None or stamp not in (each for each, _ in self._came):
+            return self._came[-1][1]
+        return min(came for each, came in self._came if each is not None and each >= stamp)

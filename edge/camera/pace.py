@@ -20,6 +20,11 @@ class Pacer:
         """Whether `stop` was called."""
         return self._stop.is_set()
 
+    @property
+    def left(self) -> float:
+        """Seconds until the next turn is due; 0: it is."""
+        return max(0.0, self._due - time.monotonic())
+
     def wait(self) -> bool:
         """Wait until the next turn is due (the first at once); False: stopped.
 

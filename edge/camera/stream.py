@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from edge.camera.newest import Packets
+from edge.camera.newest import Arrived, Packets
 from edge.camera.video import Decoder, open_video, pyav, refusal, to_frame
 
 if TYPE_CHECKING:
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from edge.camera.base import BadFrame, Frame
     from edge.sections.cameras import VideoConfig
 
+DAMAGED_SECONDS = 15.0
+"""Without a whole picture: by then a key frame was due, with which one comes."""
+
 
 class StreamCamera:
     """Shows a stream's newest frame; its source is its number, and what was passed over is a gap in the numbers.
 
-    A frame counts as exposed when it arrived. Raises CameraError on creation if PyAV is not installed or cannot open
-    the stream.
+    A frame counts as exposed when it, or a later one, arrived. Raises CameraError on creation if PyAV is not installed
+    or cannot open the stream.
     """
 
     keeps_pace = False
@@ -30,6 +34,8 @@ class StreamCamera:
         self._shown = 0
         self._size: tuple[int, int] | None = None
         """Of the pictures, once one came."""
+        self._whole_at = 0.0
+        """time.monotonic() of the last picture that was not damaged."""
         self._closed = threading.Event()
         self._container = open_video(config)
         self._packets = Packets(self._container)
@@ -37,18 +43,23 @@ class StreamCamera:
     def frames(self) -> Iterator[Frame | BadFrame]:
         """Yield the frames, a damaged one as BadFrame.
 
-        Raises CameraError if the stream ends, falls silent or changes the size of its pictures.
+        Raises CameraError if the stream ends, falls silent, stays damaged or changes the size of its pictures.
         """
-        decoder = Decoder()
+        decoder, arrived = Decoder(), Arrived()
+        self._whole_at = time.monotonic()
         try:
             for packet in self._packets:
                 if packet.passed_over:
                     self._shown += packet.passed_over
                     packet.data.stream.codec_context.flush_buffers()
+                arrived.note(packet.data.pts, packet.came)
                 for picture in decoder.decode(packet.data):
                     self._shown += 1
+                    if isinstance(picture, str):
+                        self._check_patience(picture)
                     if isinstance(picture, str) or self._is_to_be_shown(picture):
-                        yield to_frame(picture, self._shown, packet.came)
+                        stamp = None if isinstance(picture, str) else picture.pts
+                        yield to_frame(picture, self._shown, arrived.at_latest(stamp))
         except pyav().FFmpegError as error:
             raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
         if not self._closed.is_set():
@@ -59,7 +70,12 @@ class StreamCamera:
         self._closed.set()
         self._packets.leave()
 
+    def _check_patience(self, problem: str) -> None:
+        if time.monotonic() - self._whole_at > DAMAGED_SECONDS:
+            raise refusal(self._config, f"only damaged pictures for {DAMAGED_SECONDS:g} s ({problem}); restart it")
+
     def _is_to_be_shown(self, picture: Any) -> bool:
+        self._whole_at = time.monotonic()
         size = picture.width, picture.height
         if self._size is not None and self._size != size:
             was, now = (f"{width}x{height}" for width, height in (self._size, size))

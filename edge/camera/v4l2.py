@@ -69,7 +69,7 @@ class V4l2Camera:
             self._device, self._capture, self._layout = _open(config, self._name)
         except CameraError:
             raise
-        except (OSError, ValueError) as error:  # the latter: linuxpy, of a driver's odd answers
+        except (OSError, ValueError, ArithmeticError) as error:  # not the first: linuxpy, of a driver's odd answers
             raise _translated(error, self._name) from error
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._good_at = time.monotonic()
@@ -201,7 +201,7 @@ def _release(device: Any, capture: Any) -> None:
             end()
 
 
-def _translated(error: OSError | ValueError, name: str) -> CameraError:
+def _translated(error: OSError | ValueError | ArithmeticError, name: str) -> CameraError:
     known = _REMEDIES.get(getattr(error, "errno", None) or 0)
     reason = getattr(error, "strerror", None) or error
     return CameraError(f"{name}: {known or f'fails ({reason}); plug it in anew'}")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 OPEN_SECONDS = 10.0
 """A stream that has not shown what it is by then is unreachable."""
 
+_ASSIGNS = re.compile("[?#=]")
+
 
 class VideoCamera:
     """Shows the frames of a video file in their order; a frame's source is its number.
@@ -76,10 +78,17 @@ class Decoder:
 
     def __init__(self) -> None:
         self._is_damaged = False
+        self._whole_from: int | None = None
+        """By its time stamp the key frame that ended the last damage, until the next one: a decoder that puts pictures
+        into their order gives some of those before it later."""
 
     def decode(self, packet: Any) -> Iterator[Any]:
         """Yield PyAV's pictures, or in words why one is none."""
-        self._is_damaged = packet.is_corrupt or (self._is_damaged and not packet.is_keyframe)
+        if packet.is_corrupt:
+            self._is_damaged = True
+        elif packet.is_keyframe:
+            self._whole_from = packet.pts if self._is_damaged else None
+            self._is_damaged = False
         try:
             pictures = packet.decode()
         except pyav().FFmpegError as error:
@@ -87,8 +96,15 @@ class Decoder:
             yield f"frame cannot be decoded ({error.strerror})"
             return
         for picture in pictures:
-            is_whole = not (self._is_damaged or picture.is_corrupt)
+            is_whole = self._is_whole(picture)
             yield picture if is_whole else "part of the video is missing here; it is whole again from a key frame on"
+
+    def _is_whole(self, picture: Any) -> bool:
+        stamp, begin = picture.pts, self._whole_from
+        if begin is not None and stamp is not None and stamp < begin:
+            return False
+        self._is_damaged |= picture.is_corrupt  # Those that follow build on it, and are not marked themselves.
+        return not self._is_damaged
 
 
 def to_frame(picture: Any, number: int, exposed: float) -> Frame | BadFrame:
@@ -140,5 +156,16 @@ def _is_pipe(path: str) -> bool:
 
 
 def _without_login(source: str) -> str:
-    """Leave user and password out of an address: messages travel further than the configuration."""
-    return re.sub(r"://[^/]*@", "://", source)
+    """Leave out of an address what may be a secret: messages travel further than the configuration.
+
+    Many cameras want user and password in the path or behind a question mark; and a password with a slash looks like
+    a host and a path.
+    """
+    scheme, is_address, rest = source.partition("://")
+    if not is_address:
+        return source
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    if "@" in path or _ASSIGNS.search(host):
+        return f"{scheme}://..."
+    return f"{scheme}://{host}/..." if _ASSIGNS.search(path) else f"{scheme}://{host}{slash}{path}"

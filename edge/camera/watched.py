@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.camera.arrivals import arrivals
 from edge.camera.base import BadFrame, Frame
+from edge.camera.decoding import has_end
 from edge.camera.folder import text
 from edge.camera.pace import Pacer
 from edge.contract.pictures import load_picture
@@ -29,12 +30,13 @@ LOOK_SECONDS = 0.2
 """From one look to the next: a picture that both find alike is tried."""
 LOOK_SHARE = 4
 """A look that takes long, of a million files or over a network, is followed by a pause of so many times its length."""
+BEAT_SECONDS = 5.0
+"""How often a folder that waits for its next turn tells that it goes on."""
 RETRY_SECONDS = 1.0
 """Before a picture that could not be read is tried again: a share may show a file's size before its content."""
 DAMAGED_SECONDS = 10.0
 """A picture that was not changed for so long, and cannot be read, never will be."""
 _JPEG = (".jpg", ".jpeg")
-_END_OF_JPEG = b"\xff\xd9"
 _TAIL_BYTES = 65_536
 
 
@@ -60,7 +62,7 @@ class WatchedFolder:
             raise self._error(error) from error
 
     def frames(self) -> Iterator[Frame | BadFrame | None]:
-        """Yield pictures as they come, one that stays damaged as BadFrame, and None after each look.
+        """Yield pictures as they come, one that stays damaged as BadFrame, and None after each look, and now and then.
 
         Raises CameraError where the folder cannot be read any more.
         """
@@ -71,6 +73,8 @@ class WatchedFolder:
             for arrival in sorted(self._arrivals.waiting.values(), key=lambda each: each.came):
                 if (frame := self._judged(arrival)) is None:
                     continue
+                while self._pacer.left > BEAT_SECONDS and not self._closed.wait(BEAT_SECONDS):
+                    yield None  # It is well, only not due.
                 if not self._pacer.wait():
                     return
                 self._arrivals.done(arrival)
@@ -137,4 +141,4 @@ def _ends(path: Path) -> bool:
     """Say whether a JPEG's end was written: where room is made in advance, zeros stand there, and pass for grey."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        return _END_OF_JPEG in file.read()
+        return has_end(file.read())

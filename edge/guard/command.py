@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge import config as configs
 from edge.camera import open_camera
 from edge.camera.base import BadFrame
-from edge.capture import Capture
+from edge.capture import HANG_SECONDS, Capture
 from edge.command import add_config, to_count
 from edge.errors import CameraError, DataError
 from edge.guard import baseline_file
@@ -90,7 +90,7 @@ def _take(config: Config, count: int) -> Lesson:
 def _frames(config: Config, count: int) -> Iterator[Frame]:
     capture = Capture(partial(open_camera, config.camera))
     try:
-        capture.wait_until_open()
+        capture.wait_until_open(HANG_SECONDS)
         if may_be_still_s(config.camera) < math.inf:
             capture.leave(SETTLING_SECONDS)
         for _ in range(count):

@@ -81,8 +81,10 @@ class PicameraConfig(_Camera, frozen=True, kw_only=True, tag="picamera2"):
     def __post_init__(self) -> None:
         """Refuse a judged picture that is larger than the whole, and an exposure that is longer than a frame's time.
 
-        Raises ValueError.
+        So is a frame's time that no frame can come within. Raises ValueError.
         """
+        if self.rate * self.timeout_s <= 1:
+            raise ValueError(f"rate is {self.rate:g}: expected more than one frame in timeout_s, {self.timeout_s:g} s")
         if self.lores_width and not SMALLEST <= self.lores_width <= self.width:
             limits = f"0, or {SMALLEST} to width, {self.width}"
             raise ValueError(f"lores_width is {self.lores_width}: expected {limits}")
