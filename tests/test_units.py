@@ -55,6 +55,27 @@ def test_the_units_stay_hardened(unit: Path) -> None:
     assert measured.returncode == 0, measured.stdout.splitlines()[-1]
 
 
+def calls(group: str) -> set[str]:
+    """Return the system calls of one of systemd's groups, those of the groups in it among them."""
+    program = need("systemd-analyze", "systemd")
+    names = {line.strip() for line in run(program, "--no-pager", "syscall-filter", group).splitlines()[1:]}
+    found = {name for name in names if name and name[0] not in "@#"}
+    return found.union(*(calls(name) for name in names if name.startswith("@")))
+
+
+@pytest.mark.parametrize("unit", [UNIT, TEMPLATE], ids=lambda unit: unit.name)
+def test_the_sandbox_lets_the_daemon_be_asked(unit: Path) -> None:
+    """`edge-inspect top` and Prometheus are answered: each call of a listener may be made."""
+    allowed: set[str] = set()
+    for line in unit.read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name == "SystemCallFilter":
+            named = set[str]().union(*(calls(each) if each[0] == "@" else {each} for each in value.lstrip("~").split()))
+            allowed = allowed - named if value.startswith("~") else allowed | named
+    assert {"socket", "bind", "listen", "accept4", "shutdown"} <= allowed
+    assert "reboot" not in allowed
+
+
 def test_one_of_several_cameras_is_served_as_the_only_one_is() -> None:
     """The template differs from the unit by its first lines and by its own names and places only."""
     expected = UNIT.read_text().partition("[Unit]")[2]
