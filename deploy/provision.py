@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HOME = "/opt/edge-inspect"
 _DIRECTORIES = (HOME, f"{HOME}/releases", f"{HOME}/venvs")
 _LINKS = {f"{HOME}/venv": "current/venv", "/etc/edge-inspect": f"{HOME}/current/etc"}
+_COMMAND = "/usr/local/bin/edge-inspect"
+"""Where root, by sudo too, and everybody else finds the program by its name."""
 _LOCK = f"exec 9>{HOME}/.lock; flock 9; cd {HOME}"
 """Two switches never overlap, not even one that an interrupted push left running."""
 _INSTALLED_UNIT = f"/etc/systemd/system/{UNIT}"
@@ -163,6 +165,7 @@ def system_files(systemd: int) -> tuple[SystemFile, ...]:
 
 
 def _plan_host(device: Device, found: Survey) -> None:
+    from pyinfra.facts.files import Link
     from pyinfra.operations import files, server
 
     for file in system_files(found.systemd):
@@ -173,6 +176,8 @@ def _plan_host(device: Device, found: Survey) -> None:
         device.plan(f"make {path}", files.directory, path=path, user="root", group="root", mode="755")
     for path, target in _LINKS.items():
         device.plan(f"link {path}", files.link, path=path, target=target)
+    if device.fact(Link, path=_COMMAND) is not False:  # A program of this name that somebody put there stays.
+        device.plan(f"link {_COMMAND}", files.link, path=_COMMAND, target=f"{HOME}/venv/bin/edge-inspect")
 
 
 def _plan_program(device: Device, program: Program, name: str, scratch: str) -> None:
@@ -212,7 +217,7 @@ def _plan_release(device: Device, release: Release, place: str, name: str, scrat
         f"tar -xf {scratch}/release.tar -C {place}.new",
         f"ln -s ../../venvs/{name} {place}.new/venv",
         f"chgrp edge-inspect {place}.new",
-        f"chmod 750 {place}.new",
+        f"chmod 751 {place}.new",  # Whoever is logged in may pass to the program; what is secret is closed itself.
         f"sync -f {place}.new",
         f"mv {place}.new {place}",
         f"rm -rf {scratch}",

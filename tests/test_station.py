@@ -14,7 +14,7 @@ import pytest
 from conftest import DEMO_BUNDLE, PROJECT
 from PIL import Image
 from recorder import Recorder
-from rigs import STATION, deploy
+from rigs import FITTER, STATION, deploy
 from stations import start_line
 
 from deploy.program import build_wheel
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge.contract.bundle import Bundle
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
+CONFIG = "/etc/edge-inspect/device.toml"
 INSTALLED = r"install the locked Python packages"
 
 
@@ -110,6 +111,16 @@ def test_a_push_installs_a_daemon_that_judges(line: Line) -> None:
     with Recorder(line.broker.port) as recorder:
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
         assert {message.topic.split("/")[3] for message in recorder.messages} == {STATION}
+
+
+def test_a_push_brings_the_command(line: Line) -> None:
+    """`edge-inspect` is there for root, by sudo too, and for whoever logs in, who reads nothing that is secret."""
+    as_fitter = f"runuser -l {FITTER} -c"
+    assert "online" in line.station.shell(f"{as_fitter} 'sudo edge-inspect top --once --config {CONFIG}'")
+    assert "doctor" in line.station.shell(f"{as_fitter} 'edge-inspect --help'")
+    shown = line.station.shell(f"{as_fitter} 'ls /opt/edge-inspect/current/ /opt/edge-inspect/current/*/ 2>&1; true'")
+    assert "device.toml" not in shown
+    assert "model" not in shown
 
 
 def test_a_push_tells_udev_of_the_devices(line: Line) -> None:
