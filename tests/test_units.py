@@ -120,18 +120,22 @@ def test_no_group_of_the_unit_is_missing(host: Path) -> None:
 
 def test_secrets_on_a_device_are_not_for_everybody(host: Path) -> None:
     """An installation by hand has its configuration read by root and the daemon only, its credentials by root."""
-    (host / "etc" / "edge-inspect").mkdir(mode=0o777)
+    (host / "etc" / "edge-inspect" / "bundle").mkdir(mode=0o777, parents=True)
     (host / "etc" / "edge-inspect" / "device.toml").touch(mode=0o666)
+    (host / "etc" / "edge-inspect" / "bundle" / "model").touch(mode=0o600)
     run(need("systemd-tmpfiles", "systemd"), f"--root={host}", "--create", SYSTEMD / "edge-inspect.tmpfiles")
     etc = host / "etc"
     group = next(line for line in (etc / "group").read_text().splitlines() if line.startswith("edge-inspect:"))
+    inside = ("device.toml", "bundle", "bundle/model")
     shown = {
         name: (oct((etc / name).stat().st_mode & 0o777), (etc / name).stat().st_uid, (etc / name).stat().st_gid)
-        for name in ("edge-inspect", "edge-inspect/device.toml", "credstore")
+        for name in ("edge-inspect", *(f"edge-inspect/{name}" for name in inside), "credstore")
     }
     gid = int(group.split(":")[2])
     assert shown == {
         "edge-inspect": ("0o750", 0, gid),
         "edge-inspect/device.toml": ("0o640", 0, gid),
+        "edge-inspect/bundle": ("0o750", 0, gid),
+        "edge-inspect/bundle/model": ("0o640", 0, gid),
         "credstore": ("0o700", 0, 0),
     }
