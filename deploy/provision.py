@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy.release import UNIT, has_pins, pack, shared_file
+from edge.errors import DeployError
 from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ def _plan_host(device: Device, found: Survey) -> None:
     for path in _DIRECTORIES:
         device.plan(f"make {path}", files.directory, path=path, user="root", group="root", mode="755")
     for path, target in _LINKS.items():
+        if device.fact(Link, path=path) is False:
+            remedy = "move it away to have pushes here; else go on by hand"
+            raise DeployError(f"{device.name}: {path} is no link of a push: this device was set up by hand; {remedy}")
         device.plan(f"link {path}", files.link, path=path, target=target)
     if device.fact(Link, path=_COMMAND) is not False:  # A program of this name that somebody put there stays.
         device.plan(f"link {_COMMAND}", files.link, path=_COMMAND, target=f"{HOME}/venv/bin/edge-inspect")

@@ -106,6 +106,17 @@ def test_a_first_push_of_a_broken_bundle_leaves_nothing_running(fresh: Line, mis
     assert "ActiveState=inactive" in starts(fresh.station)
 
 
+def test_a_device_that_was_set_up_by_hand_is_left_alone(fresh: Line) -> None:
+    """Where somebody made /etc/edge-inspect a push says so and what to do, and touches nothing of it."""
+    saved = "test ! -L /etc/edge-inspect || mv /etc/edge-inspect /etc/saved"
+    fresh.station.shell(f"{saved}; mkdir /etc/edge-inspect; touch /etc/edge-inspect/left.toml")
+    pushed = fresh.push(DEMO_BUNDLE)
+    assert pushed.returncode == 9, pushed.stdout
+    assert "/etc/edge-inspect is no link of a push" in pushed.stderr
+    assert "move it away" in pushed.stderr
+    fresh.station.shell("rm /etc/edge-inspect/left.toml; rmdir /etc/edge-inspect; mv /etc/saved /etc/edge-inspect")
+
+
 def test_a_push_installs_a_daemon_that_judges(line: Line) -> None:
     """After a push the station's own daemon gives verdicts with the pushed bundle, under its host name."""
     with Recorder(line.broker.port) as recorder:
