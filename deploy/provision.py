@@ -265,7 +265,9 @@ def roll_back(device: Device, found: Survey) -> None:
 
 def last_words(device: Device) -> str:
     """Return the daemon's last line in the device's journal."""
-    lines = device.ask("journalctl --quiet --no-pager --output=cat --lines=1 --identifier=edge-inspect")
+    # Of its unit too: another camera's daemon on this device has the same name for its lines.
+    one = f"--lines=1 --identifier=edge-inspect --unit={UNIT}"
+    lines = device.ask(f"journalctl --quiet --no-pager --output=cat {one}")
     return lines[-1] if lines else "its journal is empty"
 
 

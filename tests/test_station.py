@@ -151,8 +151,11 @@ def test_a_second_push_changes_nothing(line: Line) -> None:
 
 
 def test_a_broken_bundle_leaves_the_old_one_judging(line: Line, mislabelled: Path) -> None:
-    """A bundle that cannot judge is refused with code 9 and its reason, and the old one judges on."""
+    """A bundle that cannot judge is refused with code 9 and its reason, whatever another camera's daemon says."""
+    other = 'while sleep 0.1; do logger --tag edge-inspect "another camera is away"; done'
+    line.station.shell(f"systemd-run --unit=other sh -c '{other}'")
     pushed = line.push(mislabelled)
+    line.station.shell("systemctl stop other")
     assert pushed.returncode == 9, pushed.stdout + pushed.stderr
     assert len(pushed.stderr.strip().splitlines()) == 1
     assert "the manifest names 6 labels" in pushed.stderr
