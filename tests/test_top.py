@@ -14,6 +14,7 @@ import subprocess
 import termios
 import time
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -159,7 +160,7 @@ def test_it_asks_the_daemon_that_answers(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InspectError, match=f"no daemon answers at {service}"):
         top._ask(device)
     for folder in folders:
-        door = Door(at_file(folder / FILE), tell(lambda: encode(SEEN)))
+        door = Door(partial(at_file, folder / FILE), tell(lambda: encode(SEEN)))
         assert top._ask(device) == SEEN
         door.close()
 
