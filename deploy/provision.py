@@ -217,6 +217,7 @@ def _plan_release(device: Device, release: Release, place: str, name: str, scrat
     device.plan("send bundle and configuration", files.put, src=content, dest=f"{scratch}/release.tar", _sudo=False)
     steps = (
         f"cd {HOME}",
+        "systemd-sysusers edge-inspect.conf",  # Again: a push may have been interrupted before it was read.
         f"mkdir {place}.new",
         f"tar -xf {scratch}/release.tar -C {place}.new",
         f"ln -s ../../venvs/{name} {place}.new/venv",

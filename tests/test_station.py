@@ -99,6 +99,9 @@ def test_a_dry_run_leaves_a_fresh_station_untouched(fresh: Line) -> None:
 
 def test_a_first_push_of_a_broken_bundle_leaves_nothing_running(fresh: Line, mislabelled: Path) -> None:
     """Where nothing ran before, a bundle that cannot judge ends with the service stopped and code 9."""
+    users = base64.b64encode((PROJECT / "systemd" / "edge-inspect.sysusers").read_bytes()).decode()
+    # As a push leaves it that was interrupted just there: the file is put, and nobody has read it.
+    fresh.station.shell(f"mkdir -p /etc/sysusers.d; base64 -d <<< {users} > /etc/sysusers.d/edge-inspect.conf")
     pushed = fresh.push(mislabelled)
     assert pushed.returncode == 9, pushed.stdout + pushed.stderr
     assert "the manifest names 6 labels" in pushed.stderr
