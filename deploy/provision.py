@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy.release import UNIT, has_pins, pack, shared_file
+from edge.errors import DeployError
 from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 HOME = "/opt/edge-inspect"
 _DIRECTORIES = (HOME, f"{HOME}/releases", f"{HOME}/venvs")
 _LINKS = {f"{HOME}/venv": "current/venv", "/etc/edge-inspect": f"{HOME}/current/etc"}
+_COMMAND = "/usr/local/bin/edge-inspect"
+"""Where root, by sudo too, and everybody else finds the program by its name."""
 _LOCK = f"exec 9>{HOME}/.lock; flock 9; cd {HOME}"
 """Two switches never overlap, not even one that an interrupted push left running."""
 _INSTALLED_UNIT = f"/etc/systemd/system/{UNIT}"
@@ -163,6 +166,7 @@ def system_files(systemd: int) -> tuple[SystemFile, ...]:
 
 
 def _plan_host(device: Device, found: Survey) -> None:
+    from pyinfra.facts.files import Link
     from pyinfra.operations import files, server
 
     for file in system_files(found.systemd):
@@ -172,7 +176,12 @@ def _plan_host(device: Device, found: Survey) -> None:
     for path in _DIRECTORIES:
         device.plan(f"make {path}", files.directory, path=path, user="root", group="root", mode="755")
     for path, target in _LINKS.items():
+        if device.fact(Link, path=path) is False:
+            remedy = "move it away to have pushes here; else go on by hand"
+            raise DeployError(f"{device.name}: {path} is no link of a push: this device was set up by hand; {remedy}")
         device.plan(f"link {path}", files.link, path=path, target=target)
+    if device.fact(Link, path=_COMMAND) is not False:  # A program of this name that somebody put there stays.
+        device.plan(f"link {_COMMAND}", files.link, path=_COMMAND, target=f"{HOME}/venv/bin/edge-inspect")
 
 
 def _plan_program(device: Device, program: Program, name: str, scratch: str) -> None:
@@ -208,11 +217,12 @@ def _plan_release(device: Device, release: Release, place: str, name: str, scrat
     device.plan("send bundle and configuration", files.put, src=content, dest=f"{scratch}/release.tar", _sudo=False)
     steps = (
         f"cd {HOME}",
+        "systemd-sysusers edge-inspect.conf",  # Again: a push may have been interrupted before it was read.
         f"mkdir {place}.new",
         f"tar -xf {scratch}/release.tar -C {place}.new",
         f"ln -s ../../venvs/{name} {place}.new/venv",
         f"chgrp edge-inspect {place}.new",
-        f"chmod 750 {place}.new",
+        f"chmod 751 {place}.new",  # Whoever is logged in may pass to the program; what is secret is closed itself.
         f"sync -f {place}.new",
         f"mv {place}.new {place}",
         f"rm -rf {scratch}",
@@ -256,7 +266,9 @@ def roll_back(device: Device, found: Survey) -> None:
 
 def last_words(device: Device) -> str:
     """Return the daemon's last line in the device's journal."""
-    lines = device.ask("journalctl --quiet --no-pager --output=cat --lines=1 --identifier=edge-inspect")
+    # Of its unit too: another camera's daemon on this device has the same name for its lines.
+    one = f"--lines=1 --identifier=edge-inspect --unit={UNIT}"
+    lines = device.ask(f"journalctl --quiet --no-pager --output=cat {one}")
     return lines[-1] if lines else "its journal is empty"
 
 

@@ -83,8 +83,11 @@ class JournalHandler(logging.Handler):
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ENOBUFS):
                 self._lost += 1  # stderr would block: the journal reads that too.
-            else:
+                return
+            try:
                 print(f"<{priority}>{line}", file=sys.stderr, flush=True)
+            except OSError:  # A journal that ended has let go of both.
+                self._lost += 1
 
     def close(self) -> None:
         """Let go of the socket."""

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 from edge import journal
 from edge.command import printable
@@ -42,8 +43,8 @@ class Repeats:
 
     def look(self, record: logging.LogRecord, now: float) -> list[logging.LogRecord]:
         """Return what is to be said now: of windows that are over, and the record itself unless it repeats."""
-        said = self.over(now)
         name = (record.levelno, _NUMBERS.sub("#", record.getMessage()[:_LONGEST_KIND]))
+        said = self.over(now)
         kind = self._kinds.get(name)
         if kind is None:
             if len(self._kinds) >= _KINDS:
@@ -88,7 +89,18 @@ class Calm(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it, or count it. Held under the handler's lock."""
-        self._say(self._repeats.look(record, time.monotonic()))
+        try:
+            said = self._repeats.look(record, time.monotonic())
+        except Exception:  # noqa: BLE001 - as in logging's own handlers
+            self.handleError(record)
+        else:
+            self._say(said)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Leave it at one line: neither a library's slip of the pen nor a log that is gone ends who says something."""
+        problem = f"{record.name} said what cannot be logged ({sys.exception()!r}): {record.msg!r}"
+        with suppress(Exception):
+            print(printable(problem), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Say how often what was held back came."""
@@ -99,15 +111,20 @@ class Calm(logging.Handler):
 
     def _say(self, records: list[logging.LogRecord]) -> None:
         for each in records:
-            self._target.handle(each)
+            try:
+                self._target.handle(each)
+            except Exception:  # noqa: BLE001 - as above
+                self.handleError(each)
         due = self._repeats.due()
         if due is None and self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if due is not None and self._timer is None:
-            self._timer = threading.Timer(max(0.0, due - time.monotonic()), self._wind_up)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(max(0.0, due - time.monotonic()), self._wind_up)
+            timer.daemon = True
+            with suppress(RuntimeError):  # No thread is to be had: the next line tells.
+                timer.start()
+                self._timer = timer
 
     def _wind_up(self) -> None:
         with self._locked():

@@ -52,17 +52,24 @@ def hand_over(path: Path) -> None:
 def find_state(config: Config, name: str) -> Path:
     """Return where the daemon's file of this name is, for whoever is not the daemon; no folder is made.
 
-    Raises ConfigError if it is nowhere.
+    Where the service has one and somebody ran it by hand too, it is the service's. Raises ConfigError if it is nowhere.
     """
+    return all_states(config, name)[0]
+
+
+def all_states(config: Config, name: str) -> list[Path]:
+    """Return all files that may be the daemon's, as `find_state` does, the service's first."""
     try:
-        folders = [config.state_dir] if config.state_dir else [default_state_dir(), OF_THE_SERVICE]
+        folders = [config.state_dir] if config.state_dir else [OF_THE_SERVICE, default_state_dir()]
+        if "STATE_DIRECTORY" in os.environ:  # Asked within a service, it is that one's.
+            folders.reverse()
     except RuntimeError:  # A user without a home.
         folders = [OF_THE_SERVICE]
-    for folder in folders:
-        if os.path.lexists(folder / name):
-            return folder / name
-    where = " and ".join(map(str, folders))
-    raise ConfigError(f"no {name} in {where}; has the daemon run, and may this user look there (sudo)?")
+    found = [folder / name for folder in folders if os.path.lexists(folder / name)]
+    if not found:
+        where = " and ".join(map(str, dict.fromkeys(folders)))
+        raise ConfigError(f"no {name} in {where}; has the daemon run, and may this user look there (sudo)?")
+    return found
 
 
 def default_state_dir() -> Path:

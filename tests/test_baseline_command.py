@@ -172,7 +172,7 @@ def test_who_may_not_write_there_learns_it_before_the_camera_opens(ordinary_user
 
 
 def test_the_services_folder_is_the_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the service has a folder a person's baseline goes there, not to his own state; else to his own."""
+    """Where the service has a folder a person's baseline goes there, and what the daemon keeps is looked for there."""
     config = Config(bundle=tmp_path, camera=CAMERA)
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
@@ -180,5 +180,10 @@ def test_the_services_folder_is_the_daemons(tmp_path: Path, monkeypatch: pytest.
     assert state.daemons_state(config) == tmp_path / "home" / "edge-inspect"
     (tmp_path / "service").mkdir()
     assert state.daemons_state(config) == tmp_path / "service"
+    for place in ("home/edge-inspect", "service", "systemd"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "ledger.db").touch()
+    assert state.find_state(config, "ledger.db") == tmp_path / "service" / "ledger.db"
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "systemd"))
     assert state.daemons_state(config) == Path(tmp_path / "systemd")
+    assert state.find_state(config, "ledger.db") == tmp_path / "systemd" / "ledger.db"

@@ -104,6 +104,31 @@ def test_the_state_folders_owner(tmp_path: Path) -> None:
     assert disk.judge_folder(NOBODY, tmp_path, tmp_path.stat()).state == "ok"
 
 
+def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """One that is not there yet is in order only where the daemon's user can make it."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "file").touch()
+    places = [tmp_path / name for name in ("new", "new/new", "file", "file/new")]
+    assert [disk.judge_place(NOBODY, each).state for each in places] == ["problem"] * 4
+    tmp_path.chmod(0o777)
+    assert [disk.judge_place(NOBODY, each).state for each in places] == ["ok", "ok", "problem", "problem"]
+
+
+def test_the_services_sandbox_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that its user owns is a problem where the unit's own rules make it read-only."""
+    patient = Patient(config=Config(bundle=tmp_path, camera=SyntheticConfig(), state_dir=tmp_path))
+    tmp_path.chmod(0o777)
+    unit = LOADED | {"ProtectSystem": "strict", "StateDirectory": "edge-inspect", "ReadWritePaths": ""}
+    for changes, expected in (
+        ({}, "problem"),
+        ({"ReadWritePaths": f"-{tmp_path}"}, "ok"),
+        ({"ProtectSystem": ""}, "ok"),
+    ):
+        monkeypatch.setattr(units, "show", lambda _, shown=unit | changes: [units.Unit(shown)])
+        assert states(disk.state(patient)) == [("state folder", expected)]
+    assert units.Unit(unit).may_write(Path("/var/lib/edge-inspect/left"))
+
+
 def test_whose_turn_a_mode_is(tmp_path: Path) -> None:
     """The owner's bits count for the owner, the group's for its members, whatever the others may."""
     tmp_path.chmod(0o047)

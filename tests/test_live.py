@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +49,7 @@ def get(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, st
 def at_a_port(text: Callable[[], str]) -> Iterator[int]:
     """Serve metrics at a free port."""
     port = free_port()
-    opened = door.Door(door.at_port(port), door.serve_metrics(text))
+    opened = door.Door(lambda: door.at_port(port), door.serve_metrics(text))
     yield port
     opened.close()
 
@@ -109,7 +110,7 @@ def test_a_snapshot_comes_as_it_is(tmp_path: Path) -> None:
     folder.mkdir()
     path = folder / FILE
     for _ in range(2):
-        opened = door.Door(door.at_file(path), door.tell(lambda: encode(SEEN)))
+        opened = door.Door(lambda: door.at_file(path), door.tell(lambda: encode(SEEN)))
         assert fetch(path) == SEEN
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         opened.close()
@@ -135,7 +136,7 @@ def test_who_never_ends_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.Mo
         caller.sendall(b"{")
         let_go.wait(30)
 
-    opened = door.Door(door.at_file(tmp_path / FILE), drip)
+    opened = door.Door(lambda: door.at_file(tmp_path / FILE), drip)
     began = time.monotonic()
     with pytest.raises(InspectError, match="no daemon answers"):
         fetch(tmp_path / FILE)
@@ -199,6 +200,20 @@ def test_a_port_that_is_taken_is_said_and_judged_on(tmp_path: Path, broker: Brok
             seen = len(recorder.named("event"))
             recorder.wait_for("event", seen + 3)
             stop(daemon)
+
+
+def test_a_port_is_had_once_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was taken at the start is tried again until it answers, and what was said of it is taken back."""
+    monkeypatch.setattr(door, "AGAIN_SECONDS", 0.05)
+    heard: SimpleQueue[OSError | None] = SimpleQueue()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        opened = door.Door(lambda: door.at_port(port), door.serve_metrics(lambda: "x 1\n"), heard.put)
+        assert isinstance(heard.get(timeout=10), OSError)
+    while heard.get(timeout=10) is not None:
+        pass
+    assert get(port) == (200, "x 1\n")
+    opened.close()
 
 
 def test_a_file_that_cannot_be_made_is_said_and_judged_on(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import socket
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from conftest import free_port
@@ -105,6 +106,31 @@ def test_without_its_socket_lines_have_their_priority(tmp_path: Path, capfd: pyt
     handler.handle(record("the camera is away"))
     handler.close()
     assert capfd.readouterr().err == "<4>the camera is away\n"
+
+
+def test_a_journal_that_is_gone_ends_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither its socket nor the other end of stderr is there, the next line that is taken says what was lost."""
+    handler = JournalHandler(tmp_path / "journal")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with monkeypatch.context() as patch, io.FileIO(writer, "w") as gone:
+        patch.setattr("sys.stderr", io.TextIOWrapper(cast("Any", gone), write_through=True))
+        handler.handle(record("the camera is away"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "journal"))
+        server.settimeout(10)
+        handler.handle(record("again"))
+        assert entry(server.recv(100_000))["MESSAGE"].startswith("again (1 lines before it were lost")
+    handler.close()
+
+
+def test_a_library_that_cannot_spell_ends_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    """Words and values that do not fit together are one line of their own, not an exception in who said them."""
+    calm = Calm(logging.StreamHandler())
+    calm.handle(logging.LogRecord("picamera2", logging.INFO, "picamera2.py", 17, "frame %d", ("x",), None))
+    calm.close()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("picamera2 said what cannot be logged (TypeError(")
 
 
 def test_only_the_journals_own_stream_gets_prefixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

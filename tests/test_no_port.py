@@ -1,4 +1,4 @@
-"""A device listens on no port: its service could not."""
+"""A device listens on no port that nobody asked for: `[prometheus] port` is the only one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_the_broker_is_reached_without_listening(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where listening is forbidden, as in the service's sandbox, a login works, and what is published arrives."""
+    """Where listening is forbidden a login works, and what is published arrives: paho opens no port for itself."""
 
     def refuse(*_: Any) -> None:
         raise PermissionError("Operation not permitted")

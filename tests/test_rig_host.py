@@ -117,7 +117,7 @@ def assert_nothing_lost(line: Line, recorder: Recorder) -> None:
 
 
 def test_the_service_comes_up_in_its_sandbox(line: Line, recorder: Recorder) -> None:
-    """It is active because the daemon said so, feeds a watchdog of 30 s, and nothing on the host listens for it."""
+    """It is active because the daemon said so, feeds a watchdog of 30 s, and answers `top`, without a port."""
     state = shown(line.station, "ActiveState", "Type", "WatchdogUSec", "NRestarts", "RequiresMountsFor")
     assert state.pop("RequiresMountsFor").split().count("/var/lib/edge-inspect") == 1
     assert state == {"ActiveState": "active", "Type": "notify", "WatchdogUSec": "30s", "NRestarts": "0"}
@@ -125,6 +125,8 @@ def test_the_service_comes_up_in_its_sandbox(line: Line, recorder: Recorder) -> 
     assert "sshd" in ports
     assert "edge-inspect" not in ports
     assert "python" not in ports
+    shows = line.station.shell(f"{PROGRAM} top --once --config {CONFIG}")
+    assert "online" in shows.partition("\n")[0]
     assert recorder.named("event")
 
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import DEMO_BUNDLE, PROJECT
 from PIL import Image
 from recorder import Recorder
-from rigs import STATION, deploy
+from rigs import FITTER, STATION, deploy
 from stations import start_line
 
 from deploy.program import build_wheel
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge.contract.bundle import Bundle
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
+CONFIG = "/etc/edge-inspect/device.toml"
 INSTALLED = r"install the locked Python packages"
 
 
@@ -98,6 +99,9 @@ def test_a_dry_run_leaves_a_fresh_station_untouched(fresh: Line) -> None:
 
 def test_a_first_push_of_a_broken_bundle_leaves_nothing_running(fresh: Line, mislabelled: Path) -> None:
     """Where nothing ran before, a bundle that cannot judge ends with the service stopped and code 9."""
+    users = base64.b64encode((PROJECT / "systemd" / "edge-inspect.sysusers").read_bytes()).decode()
+    # As a push leaves it that was interrupted just there: the file is put, and nobody has read it.
+    fresh.station.shell(f"mkdir -p /etc/sysusers.d; base64 -d <<< {users} > /etc/sysusers.d/edge-inspect.conf")
     pushed = fresh.push(mislabelled)
     assert pushed.returncode == 9, pushed.stdout + pushed.stderr
     assert "the manifest names 6 labels" in pushed.stderr
@@ -105,11 +109,32 @@ def test_a_first_push_of_a_broken_bundle_leaves_nothing_running(fresh: Line, mis
     assert "ActiveState=inactive" in starts(fresh.station)
 
 
+def test_a_device_that_was_set_up_by_hand_is_left_alone(fresh: Line) -> None:
+    """Where somebody made /etc/edge-inspect a push says so and what to do, and touches nothing of it."""
+    saved = "test ! -L /etc/edge-inspect || mv /etc/edge-inspect /etc/saved"
+    fresh.station.shell(f"{saved}; mkdir /etc/edge-inspect; touch /etc/edge-inspect/left.toml")
+    pushed = fresh.push(DEMO_BUNDLE)
+    assert pushed.returncode == 9, pushed.stdout
+    assert "/etc/edge-inspect is no link of a push" in pushed.stderr
+    assert "move it away" in pushed.stderr
+    fresh.station.shell("rm /etc/edge-inspect/left.toml; rmdir /etc/edge-inspect; mv /etc/saved /etc/edge-inspect")
+
+
 def test_a_push_installs_a_daemon_that_judges(line: Line) -> None:
     """After a push the station's own daemon gives verdicts with the pushed bundle, under its host name."""
     with Recorder(line.broker.port) as recorder:
         assert line.judging_with(recorder) == bundles.read(DEMO_BUNDLE).sha256
         assert {message.topic.split("/")[3] for message in recorder.messages} == {STATION}
+
+
+def test_a_push_brings_the_command(line: Line) -> None:
+    """`edge-inspect` is there for root, by sudo too, and for whoever logs in, who reads nothing that is secret."""
+    as_fitter = f"runuser -l {FITTER} -c"
+    assert "online" in line.station.shell(f"{as_fitter} 'sudo edge-inspect top --once --config {CONFIG}'")
+    assert "doctor" in line.station.shell(f"{as_fitter} 'edge-inspect --help'")
+    shown = line.station.shell(f"{as_fitter} 'ls /opt/edge-inspect/current/ /opt/edge-inspect/current/*/ 2>&1; true'")
+    assert "device.toml" not in shown
+    assert "model" not in shown
 
 
 def test_a_push_tells_udev_of_the_devices(line: Line) -> None:
@@ -129,8 +154,11 @@ def test_a_second_push_changes_nothing(line: Line) -> None:
 
 
 def test_a_broken_bundle_leaves_the_old_one_judging(line: Line, mislabelled: Path) -> None:
-    """A bundle that cannot judge is refused with code 9 and its reason, and the old one judges on."""
+    """A bundle that cannot judge is refused with code 9 and its reason, whatever another camera's daemon says."""
+    other = 'while sleep 0.1; do logger --tag edge-inspect "another camera is away"; done'
+    line.station.shell(f"systemd-run --unit=other sh -c '{other}'")
     pushed = line.push(mislabelled)
+    line.station.shell("systemctl stop other")
     assert pushed.returncode == 9, pushed.stdout + pushed.stderr
     assert len(pushed.stderr.strip().splitlines()) == 1
     assert "the manifest names 6 labels" in pushed.stderr

@@ -14,6 +14,7 @@ import subprocess
 import termios
 import time
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,9 +27,15 @@ from live_samples import HEALTH, SEEN
 from spark_host import until
 from test_live import SYNTHETIC
 
-from edge.contract.messages import Accelerator
+from edge import state
+from edge.config import Config
+from edge.contract.messages import Accelerator, encode
+from edge.errors import InspectError
+from edge.live import top
+from edge.live.door import Door, at_file, tell
 from edge.live.screen import clip, lines
 from edge.live.snapshot import FILE
+from edge.sections.cameras import SyntheticConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +144,25 @@ def test_once_is_plain_text_or_json(config: Path, running: subprocess.Popen[str]
     assert_one_clear_line(
         run_inspect("top", "--config", config, "--once"), 1, "no daemon answers", "refused", "systemctl"
     )
+
+
+def test_it_asks_the_daemon_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the service or a start by hand has left behind keeps nobody from seeing the one that runs."""
+    own, service = tmp_path / "edge-inspect", tmp_path / "service"
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(state, "OF_THE_SERVICE", service)
+    folders = [service, own]
+    for folder in folders:
+        folder.mkdir()
+        at_file(folder / FILE).close()  # As one that was killed leaves it.
+    device = Config(bundle=tmp_path, camera=SyntheticConfig())
+    with pytest.raises(InspectError, match=f"no daemon answers at {service}"):
+        top._ask(device)
+    for folder in folders:
+        door = Door(partial(at_file, folder / FILE), tell(lambda: encode(SEEN)))
+        assert top._ask(device) == SEEN
+        door.close()
 
 
 def test_where_no_daemon_ever_ran(config: Path) -> None:

@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_doctor_edgetpu import plug, save
 
+from edge.config import Config
 from edge.contract.bundle import EDGE_TPU_MODEL
 from edge.golden import EXPECTED
 from edge.runtime import installed
+from edge.sections.cameras import PicameraConfig
 from edge.sections.runtime import Runtime
 from edge.tune import rounds
 from edge.tune.choice import GAIN, Round, Row, Setting, best, compare
@@ -134,6 +136,13 @@ def test_at_the_cameras_size_with_its_regions(tmp_path: Path, demo_bundle: Path)
         assert (row["failure"], row["rounds"], row["labels_same"], row["right"]) == ("", 3, 5, True)
         assert 0 < row["invoke_ms"] <= row["frame_ms"] <= row["frame_p95_ms"]
         assert row["memory_mib"] > 20
+
+
+def test_what_the_cameras_processor_makes_smaller_is_what_is_judged(tmp_path: Path) -> None:
+    """With `lores_width` a frame has that size, not the whole picture's."""
+    camera = PicameraConfig(width=4608, height=2592, rate=5, lores_width=640)
+    plan = Plan(bundle=tmp_path, config=Config(bundle=tmp_path, camera=camera), state="")
+    assert plan.size == (360, 640)
 
 
 def test_every_region_costs_its_time(tmp_path: Path, demo_bundle: Path) -> None:

@@ -55,6 +55,27 @@ def test_the_units_stay_hardened(unit: Path) -> None:
     assert measured.returncode == 0, measured.stdout.splitlines()[-1]
 
 
+def calls(group: str) -> set[str]:
+    """Return the system calls of one of systemd's groups, those of the groups in it among them."""
+    program = need("systemd-analyze", "systemd")
+    names = {line.strip() for line in run(program, "--no-pager", "syscall-filter", group).splitlines()[1:]}
+    found = {name for name in names if name and name[0] not in "@#"}
+    return found.union(*(calls(name) for name in names if name.startswith("@")))
+
+
+@pytest.mark.parametrize("unit", [UNIT, TEMPLATE], ids=lambda unit: unit.name)
+def test_the_sandbox_lets_the_daemon_be_asked(unit: Path) -> None:
+    """`edge-inspect top` and Prometheus are answered: each call of a listener may be made."""
+    allowed: set[str] = set()
+    for line in unit.read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name == "SystemCallFilter":
+            named = set[str]().union(*(calls(each) if each[0] == "@" else {each} for each in value.lstrip("~").split()))
+            allowed = allowed - named if value.startswith("~") else allowed | named
+    assert {"socket", "bind", "listen", "accept4", "shutdown"} <= allowed
+    assert "reboot" not in allowed
+
+
 def test_one_of_several_cameras_is_served_as_the_only_one_is() -> None:
     """The template differs from the unit by its first lines and by its own names and places only."""
     expected = UNIT.read_text().partition("[Unit]")[2]
@@ -99,18 +120,22 @@ def test_no_group_of_the_unit_is_missing(host: Path) -> None:
 
 def test_secrets_on_a_device_are_not_for_everybody(host: Path) -> None:
     """An installation by hand has its configuration read by root and the daemon only, its credentials by root."""
-    (host / "etc" / "edge-inspect").mkdir(mode=0o777)
+    (host / "etc" / "edge-inspect" / "bundle").mkdir(mode=0o777, parents=True)
     (host / "etc" / "edge-inspect" / "device.toml").touch(mode=0o666)
+    (host / "etc" / "edge-inspect" / "bundle" / "model").touch(mode=0o600)
     run(need("systemd-tmpfiles", "systemd"), f"--root={host}", "--create", SYSTEMD / "edge-inspect.tmpfiles")
     etc = host / "etc"
     group = next(line for line in (etc / "group").read_text().splitlines() if line.startswith("edge-inspect:"))
+    inside = ("device.toml", "bundle", "bundle/model")
     shown = {
         name: (oct((etc / name).stat().st_mode & 0o777), (etc / name).stat().st_uid, (etc / name).stat().st_gid)
-        for name in ("edge-inspect", "edge-inspect/device.toml", "credstore")
+        for name in ("edge-inspect", *(f"edge-inspect/{name}" for name in inside), "credstore")
     }
     gid = int(group.split(":")[2])
     assert shown == {
         "edge-inspect": ("0o750", 0, gid),
         "edge-inspect/device.toml": ("0o640", 0, gid),
+        "edge-inspect/bundle": ("0o750", 0, gid),
+        "edge-inspect/bundle/model": ("0o640", 0, gid),
         "credstore": ("0o700", 0, 0),
     }

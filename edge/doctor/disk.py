@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from edge.doctor import units
 from edge.doctor.account import may, of_daemon
 from edge.doctor.finding import ok, problem, skipped, warning
 from edge.doctor.mounts import disk_of, mount_of
@@ -36,13 +37,36 @@ _CHANGE = "change the card soon: copy the state folder first"
 
 
 def state(patient: Patient) -> Iterator[Finding]:
-    """Whether the daemon's user may write in the state folder."""
+    """Whether the daemon's user, in the service's sandbox, may write in the state folder."""
     folder = _folder(patient)
     account = of_daemon(patient.root)
-    if not folder.is_dir():
+    installed = [unit for unit in units.show(patient.root) if unit.is_installed]
+    if patient.configured.state_dir and installed and not any(unit.may_write(folder) for unit in installed):
+        yield judge_sandbox(installed[0].values.get("Id", ""), folder)
+    elif folder.is_dir():
+        yield judge_folder(account, folder, folder.stat())
+    elif patient.configured.state_dir and not any(unit.makes(folder) for unit in installed):
+        yield judge_place(account, folder)
+    else:
         yield ok("state folder", f"{folder} is not there yet: the first start makes it")
-        return
-    yield judge_folder(account, folder, folder.stat())
+
+
+def judge_sandbox(unit: str, folder: Path) -> Finding:
+    """Say that the service may not write in the state folder, whoever owns it."""
+    remedy = f"leave state_dir out; or systemctl edit {unit}, and write ReadWritePaths={folder} below [Service]"
+    return problem("state folder", f"{folder} is read-only for {unit}, whatever its mode says", remedy)
+
+
+def judge_place(account: Account, folder: Path) -> Finding:
+    """Judge whether the daemon's user can make a state folder that is not there."""
+    above = next(each for each in folder.absolute().parents if each.exists())
+    if folder.exists() or not above.is_dir():
+        says = f"{folder} cannot be made: {folder if folder.exists() else above} is a file"
+        return problem("state folder", says, "set another state_dir")
+    if not may(account, above.stat(), 3):
+        says = f"{folder} is not there, and user {account.name} may not make it in {above}"
+        return problem("state folder", says, f"mkdir -p {folder}; chown {account.name} {folder}")
+    return ok("state folder", f"{folder} is not there yet: the first start makes it")
 
 
 def judge_folder(account: Account, folder: Path, entry: os.stat_result) -> Finding:

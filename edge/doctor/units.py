@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
 _SECONDS = 4
 _PROPERTIES = (
     *("Id", "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "NRestarts", "WatchdogUSec"),
-    *("User", "SupplementaryGroups", "ExecMainStatus"),
+    *("User", "SupplementaryGroups", "ExecMainStatus", "ProtectSystem", "StateDirectory", "ReadWritePaths"),
 )
+_STATES = Path("/var/lib")
+"""Where StateDirectory= is (systemd.exec(5))."""
 
 
 class Unit(Record, frozen=True):
@@ -27,6 +29,19 @@ class Unit(Record, frozen=True):
     def is_installed(self) -> bool:
         """Whether there is a file for it that systemd could read."""
         return self.values.get("LoadState") not in {None, "not-found", "masked"}
+
+    def makes(self, folder: Path) -> bool:
+        """Say whether systemd makes this folder for it, or one above."""
+        return _is_below(folder, [_STATES / name for name in self.values.get("StateDirectory", "").split()])
+
+    def may_write(self, folder: Path) -> bool:
+        """Say whether its sandbox lets it write there, whatever the folder's mode says."""
+        more = [Path(each.lstrip("-+")) for each in self.values.get("ReadWritePaths", "").split()]
+        return self.values.get("ProtectSystem") != "strict" or self.makes(folder) or _is_below(folder, more)
+
+
+def _is_below(folder: Path, places: Iterable[Path]) -> bool:
+    return any(folder.is_relative_to(place) for place in places)
 
 
 def runs_systemd(root: Path) -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Place: TypeAlias = "Callable[[], socket.socket]"
+Hear: TypeAlias = "Callable[[OSError | None], None]"
 Answer: TypeAlias = "Callable[[socket.socket, float], None]"
 
 HOST = "127.0.0.1"
@@ -26,6 +28,8 @@ PATIENCE_SECONDS = 1.0
 """For one who asks, from coming to going; whoever is slower has nothing."""
 PAUSE_SECONDS = 0.05
 """Behind each: who asks as often as possible still takes little of the processor."""
+AGAIN_SECONDS = 10.0
+"""Until a file that could not be made, or a port that was taken, is tried again."""
 _CLOSE_SECONDS = 0.1
 """At an end: who is just being answered is left to the end of the process."""
 _LONGEST_REQUEST = 8 << 10
@@ -37,33 +41,55 @@ _FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 class Door:
     """Answers one caller after the other, in a thread of its own."""
 
-    def __init__(self, listener: socket.socket, answer: Answer) -> None:
-        """Begin; `answer` speaks to a caller until the deadline on the monotonic clock, and may raise OSError."""
-        self._listener = listener
+    def __init__(self, place: Place, answer: Answer, hear: Hear = lambda _: None) -> None:
+        """Begin to listen at `place`; where that raises OSError it is tried again, and `hear` hears of it, None: it is.
+
+        `answer` speaks to a caller until the deadline on the monotonic clock, and may raise OSError.
+        """
+        self._place = place
         self._answer = answer
+        self._hear = hear
         self._stopped = threading.Event()
+        self._listener = self._listening()
         self._thread = threading.Thread(target=self._run, name="door", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Let nobody in any more."""
         self._stopped.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(_CLOSE_SECONDS)
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _listening(self) -> socket.socket | None:
+        try:
+            listener = self._place()
+        except OSError as error:
+            self._hear(error)
+            return None
+        self._hear(None)
+        return listener
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:  # No more descriptors, or it is closed.
-                self._stopped.wait(PATIENCE_SECONDS)
-                continue
-            with caller, contextlib.suppress(OSError):
-                caller.settimeout(PATIENCE_SECONDS)
-                self._serve(caller)
-            self._stopped.wait(PAUSE_SECONDS)
+            if self._listener is not None:
+                self._let_in(self._listener)
+            elif not self._stopped.wait(AGAIN_SECONDS):
+                self._listener = self._listening()
+
+    def _let_in(self, listener: socket.socket) -> None:
+        try:
+            caller, _ = listener.accept()
+        except OSError:  # No more descriptors, or it is closed.
+            self._stopped.wait(PATIENCE_SECONDS)
+            return
+        with caller, contextlib.suppress(OSError):
+            caller.settimeout(PATIENCE_SECONDS)
+            self._serve(caller)
+        self._stopped.wait(PAUSE_SECONDS)
 
     def _serve(self, caller: socket.socket) -> None:
         try:

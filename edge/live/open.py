@@ -13,8 +13,7 @@ from edge.live.snapshot import FILE, Snapshot, glance
 from edge.state import state_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from socket import socket
+    from collections.abc import Iterator
 
     from edge.config import Config
     from edge.line import Line
@@ -22,19 +21,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shown(line: Line, config: Config) -> Iterator[None]:
-    """Let a line be looked at for a while. What cannot be opened the status names; judging goes on."""
+    """Let a line be looked at for a while. What cannot be opened yet the status names; judging goes on."""
     with ExitStack() as stack:
 
         def look() -> Snapshot:
             return _snapshot(line, config)
 
-        def listen(part: str, remedy: str, place: Callable[[], socket], answer: door.Answer) -> None:
-            try:
-                stack.callback(door.Door(place(), answer).close)
-                problem = ""
-            except OSError as error:
-                problem = f"{remedy} ({error.strerror})"
-            line.sinks.publisher.report(part, problem)
+        def listen(part: str, remedy: str, place: door.Place, answer: door.Answer) -> None:
+            def hear(error: OSError | None) -> None:
+                line.sinks.publisher.report(part, f"{remedy} ({error.strerror})" if error else "")
+
+            stack.callback(door.Door(place, answer, hear).close)
 
         path = state_dir(config) / FILE
         remedy = f"edge-inspect top cannot look in: {path} cannot be made"

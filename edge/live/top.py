@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from edge import config as configs
@@ -22,7 +22,7 @@ from edge.contract.messages import encode
 from edge.errors import InspectError
 from edge.live import screen
 from edge.live.snapshot import FILE, fetch
-from edge.state import find_state
+from edge.state import all_states
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = configs.load(arguments.config)
     if arguments.once:
-        _print(fetch(find_state(config, FILE)), as_json=arguments.json)
+        _print(_ask(config), as_json=arguments.json)
         return 0
     try:
         with ended_as_interrupted():
@@ -65,12 +65,27 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
 
 
+def _ask(config: Config) -> Snapshot:
+    """Ask the daemon: of the service's and of one that was run by hand, whose file may be left, the one that answers.
+
+    Raises InspectError if none does.
+    """
+    first, *others = all_states(config, FILE)
+    try:
+        return fetch(first)
+    except InspectError:
+        for other in others:
+            with suppress(InspectError):
+                return fetch(other)
+        raise
+
+
 def _follow(config: Config, *, as_json: bool) -> NoReturn:
     """Print again and again, for a file or another program; while no daemon answers one line on stderr says so."""
     said = ""
     while True:
         try:
-            _print(fetch(find_state(config, FILE)), as_json=as_json)
+            _print(_ask(config), as_json=as_json)
             said = ""
         except InspectError as error:
             if str(error) != said:
@@ -101,7 +116,7 @@ def _live(config: Config) -> NoReturn:
 
 def _drawn(config: Config, width: int, height: int) -> list[str]:
     try:
-        return screen.lines(fetch(find_state(config, FILE)), width, height, colour=_has_colour())
+        return screen.lines(_ask(config), width, height, colour=_has_colour())
     except InspectError as error:
         return screen.wrapped(f"{error}", width, height)
 

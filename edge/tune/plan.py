@@ -13,6 +13,7 @@ from edge.accelerator import coral
 from edge.contract.bundle import EDGE_TPU_MODEL
 from edge.record import Record
 from edge.regions import places
+from edge.sections.cameras import PicameraConfig
 from edge.sections.runtime import Runtime
 from edge.sysfs import matching
 from edge.tune.choice import Setting
@@ -43,8 +44,11 @@ class Plan(Record, frozen=True, kw_only=True):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the camera's frames, in pixels."""
+        """Height and width of the frames that are judged, in pixels."""
         camera = self.config.camera if self.config else None
+        if isinstance(camera, PicameraConfig) and camera.lores_width:
+            width, height = camera.lores_size
+            return height, width
         return getattr(camera, "height", _SIZE[0]), getattr(camera, "width", _SIZE[1])
 
     def task(self, setting: Setting, seconds: float) -> Task:
