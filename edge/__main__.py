@@ -75,7 +75,10 @@ def main() -> int:
 def _run() -> int:
     arguments = _parser(sys.argv[1:2]).parse_args()
     logs.set_up()
-    code: int = import_module(_COMMANDS[arguments.command].module).run(arguments)
+    try:
+        code: int = import_module(_COMMANDS[arguments.command].module).run(arguments)
+    finally:
+        logs.wind_up()
     return code
 
 

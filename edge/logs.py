@@ -102,10 +102,14 @@ class Calm(logging.Handler):
         with suppress(Exception):
             print(printable(problem), file=sys.stderr, flush=True)
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Say how often what was held back came."""
         with self._locked():
             self._say(self._repeats.over(float("inf")))
+
+    def close(self) -> None:
+        """Say it for the last time."""
+        self.flush()
         self._target.close()
         super().close()
 
@@ -142,6 +146,12 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """As in Formatter."""
         return printable(super().format(record))
+
+
+def wind_up() -> None:
+    """Say what was held back: the program's last word is about to follow, and is to be the last."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def set_up() -> None:

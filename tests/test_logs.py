@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -213,6 +214,26 @@ def test_what_differs_is_said() -> None:
     for number in range(5_000):
         repeats.look(record("y" * number), 1.0)
     assert len(repeats._kinds) <= 256
+
+
+def test_the_last_word_is_last() -> None:
+    """What was held back is told before the line that says why a command ended, not behind it."""
+    code = (
+        "import logging, sys\n"
+        "from edge import __main__, run\n"
+        "from edge.errors import ConfigError\n"
+        "def fail(_):\n"
+        "    for number in range(9):\n"
+        "        logging.warning('once more: %d', number)\n"
+        "    raise ConfigError('the last word')\n"
+        "run.run = fail\n"
+        "sys.argv[1:] = ['run', '--config', 'device.toml']\n"
+        "sys.exit(__main__.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "edge-inspect: the last word"
+    assert lines[-2].endswith("(the last of 4 more like it)")
 
 
 def test_the_count_is_told_though_nothing_else_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
