@@ -54,22 +54,23 @@ def find_state(config: Config, name: str) -> Path:
 
     Where the service has one and somebody ran it by hand too, it is the service's. Raises ConfigError if it is nowhere.
     """
-    return all_states(config, name)[0]
+    possible = candidates(config, name)
+    for path in possible:
+        if os.path.lexists(path):
+            return path
+    where = " and ".join(str(path.parent) for path in dict.fromkeys(possible))
+    raise ConfigError(f"no {name} in {where}; has the daemon run, and may this user look there (sudo)?")
 
 
-def all_states(config: Config, name: str) -> list[Path]:
-    """Return all files that may be the daemon's, as `find_state` does, the service's first."""
+def candidates(config: Config, name: str) -> list[Path]:
+    """Return where the daemon's file of this name may be, whether or not it is: the service's place first."""
     try:
         folders = [config.state_dir] if config.state_dir else [OF_THE_SERVICE, default_state_dir()]
         if "STATE_DIRECTORY" in os.environ:  # Asked within a service, it is that one's.
             folders.reverse()
     except RuntimeError:  # A user without a home.
         folders = [OF_THE_SERVICE]
-    found = [folder / name for folder in folders if os.path.lexists(folder / name)]
-    if not found:
-        where = " and ".join(map(str, dict.fromkeys(folders)))
-        raise ConfigError(f"no {name} in {where}; has the daemon run, and may this user look there (sudo)?")
-    return found
+    return [folder / name for folder in folders]
 
 
 def default_state_dir() -> Path:

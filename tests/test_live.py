@@ -181,6 +181,7 @@ def test_the_daemon_shows_itself_while_the_broker_is_away(tmp_path: Path, demo_b
         until(lambda: descriptors(daemon.pid) <= open_before + 1)
         stop(daemon)
         assert daemon.returncode == 0
+    assert not path.exists(), "a socket that nobody answers"
 
 
 def test_a_port_that_is_taken_is_said_and_judged_on(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +14,7 @@ from edge.state import state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from edge.config import Config
     from edge.line import Line
@@ -34,6 +35,7 @@ def shown(line: Line, config: Config) -> Iterator[None]:
             stack.callback(door.Door(place, answer, hear).close)
 
         path = state_dir(config) / FILE
+        stack.callback(_forget, path)
         remedy = f"edge-inspect top cannot look in: {path} cannot be made"
         listen("top", remedy, lambda: door.at_file(path), door.tell(lambda: msgspec.json.encode(look())))
         if port := config.prometheus.port:
@@ -42,6 +44,12 @@ def shown(line: Line, config: Config) -> Iterator[None]:
             remedy = f"port {port} of {door.HOST} cannot be used; set prometheus.port to a free one"
             listen("prometheus", remedy, lambda: door.at_port(port), door.serve_metrics(lambda: text(look())))
         yield
+
+
+def _forget(path: Path) -> None:
+    """Leave no socket behind: it answers nobody any more, and many a program that copies a folder fails at one."""
+    with suppress(OSError):  # The next life makes its own in the place of it.
+        path.unlink()
 
 
 def _snapshot(line: Line, config: Config) -> Snapshot:

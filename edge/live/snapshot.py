@@ -24,7 +24,7 @@ FILE = "live.sock"
 """In the folder of the device's state: who may look there may ask."""
 _SECONDS = 2.0
 _LARGEST = 1 << 20
-_REMEDY = "is it running (systemctl status edge-inspect), and judging already?"
+_REMEDY = "is it running (systemctl status edge-inspect), judging already, and may this user look there (sudo)?"
 
 
 class Glance(Message, frozen=True, kw_only=True):

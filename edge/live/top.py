@@ -22,7 +22,7 @@ from edge.contract.messages import encode
 from edge.errors import InspectError
 from edge.live import screen
 from edge.live.snapshot import FILE, fetch
-from edge.state import all_states
+from edge.state import candidates
 
 if TYPE_CHECKING:
     import argparse
@@ -70,7 +70,7 @@ def _ask(config: Config) -> Snapshot:
 
     Raises InspectError if none does.
     """
-    first, *others = all_states(config, FILE)
+    first, *others = candidates(config, FILE)
     try:
         return fetch(first)
     except InspectError:
