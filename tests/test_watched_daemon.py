@@ -34,7 +34,7 @@ def test_each_picture_that_comes_gets_its_verdict(tmp_path: Path, broker: Broker
     camera = {"kind": "folder", "path": str(share), "watch": True}
     config = config_for(tmp_path, demo_bundle, broker.port, camera)
     with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
-        recorder.wait_for_status("online")
+        recorder.wait_for("info", 1)  # The line is open: the folder was looked at.
         names = [put(share, number) for number in range(1, 4)]
         recorder.wait(lambda r: len(r.named("event")) == 3)
         share.rename(away)
