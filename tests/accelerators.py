@@ -34,7 +34,7 @@ FRAME: Pixels = np.random.default_rng(5).integers(0, 256, (80, 160, 3), np.uint8
 SPEC = PreprocessSpec(tiles=Tiles(columns=2, overlap=0.5))
 """Two tiles that share half."""
 WARMING = 1 + 2 * 2
-"""Invokes before the first frame of a line: see `bundle`; the first canvas is blank, and each has two tiles."""
+"""Invokes before the first frame of a line: see `bundle`; the first canvas is the sample, and each has two tiles."""
 
 PATIENCE = 60.0
 """Seconds for what takes a tenth of one on an idle machine."""
@@ -87,12 +87,11 @@ def bundle(side: int = SIDE, spec: PreprocessSpec = SPEC) -> Bundle:
     return msgspec.structs.replace(bare, files=files)
 
 
-def line(
-    of: Bundle, settings: Runtime, *, deadline: float = 2.0, opening: float = 30.0, pause: float = 0.2
-) -> Classifier:
+def line(of: Bundle, settings: Runtime, *, pause: float = 0.2, **limited: float) -> Classifier:
     """Open a classifier whose accelerator is given little time and short pauses."""
     made = Classifier(of)
-    limits = Limits(deadline=deadline, opening=opening, ending=0.5, pace=Pace(first_pause=pause, longest_pause=1.0))
+    pace = Pace(first_pause=pause, longest_pause=1.0)
+    limits = Limits(**{"deadline": 2.0, "opening": 30.0, "ending": 0.5, **limited}, pace=pace)
     made.accelerated = accelerate(made._engine, of, settings, made._require_golden, limits)  # type: ignore[arg-type]
     made._engine = made.accelerated
     return made

@@ -154,6 +154,21 @@ def test_the_frame_that_it_fails_at_is_judged(  # noqa: PLR0913, PLR0917 - fixtu
     assert (engine(judging).health().failures, engine(judging).health().invokes) == (1, 3)
 
 
+def test_one_that_begins_to_compute_wrongly_is_found(
+    opened: Callable[..., Classifier], standin: Standin, expected: Floats
+) -> None:
+    """While it judges it is examined now and then: it is let go of, and the CPU judges until it computes rightly."""
+    judging = opened(examining=0.0)
+    assert engine(judging).settle(PATIENCE) == ""
+    np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+    standin.behave("wrong")
+    np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+    assert "computes otherwise than when it was opened; look at its power" in engine(judging).trouble
+    standin.behave("works")
+    wait_until_it_judges(judging)
+    np.testing.assert_array_equal(judging.classify(FRAME).scores, expected)
+
+
 def test_a_frame_that_nobody_can_judge_in_time_says_so(opened: Callable[..., Classifier], standin: Standin) -> None:
     """Where the CPU would come too late the frame is no verdict but an error that says why; the next is the CPU's."""
     judging = opened(deadline=0.5)

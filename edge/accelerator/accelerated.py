@@ -14,24 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from edge import heat
-from edge.accelerator.plan import Pace, Plan, Step
+from edge.accelerator.examiner import Examiner
+from edge.accelerator.plan import Plan, Step
 from edge.accelerator.process import Worker
+from edge.accelerator.task import Limits, Task
 from edge.accelerator.wire import Job
 from edge.contract.bundle import EDGE_TPU_MODEL
 from edge.contract.messages import Accelerator
-from edge.contract.preprocess import CHANNELS
 from edge.errors import AcceleratorError, BundleError
 from edge.golden import EXPECTED
-from edge.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge.contract.bundle import Bundle
-    from edge.engine import Engine, InProcess, Layout, Stored
+    from edge.engine import Engine, InProcess, Stored
     from edge.sections.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -41,29 +40,6 @@ _LOOK_SECONDS = 10.0
 _REAP_SECONDS = 0.1
 """Between two looks at a killed process."""
 _CLOSE_SECONDS = 1.0
-
-
-class Task(Record, frozen=True, kw_only=True):
-    """What the accelerator is to compute, and how it is known to compute it rightly."""
-
-    model: bytes
-    job: Job
-    layout: Layout
-    """The CPU's."""
-    accept: Callable[[Engine], object]
-    """Raises an exception if an engine does not give what the bundle expects."""
-
-
-class Limits(Record, frozen=True, kw_only=True):
-    """How long things may take."""
-
-    deadline: float
-    """Seconds for one canvas, the CPU's help included."""
-    opening: float = 60.0
-    """Seconds until a worker has the model open; the slowest known, with firmware to load, takes 10."""
-    ending: float = 10.0
-    """Seconds for a killed process to be gone; one that is not is held by a driver."""
-    pace: Pace = Pace()
 
 
 def accelerate(
@@ -117,9 +93,9 @@ class Accelerated:
         self._ended = False
         self._plan = Plan(time.monotonic(), limits.pace)
         self._changed = threading.Condition()
-        self._blank = np.zeros((*task.layout.canvas, CHANNELS), task.layout.taken.dtype)
+        self._examiner = Examiner(task.layout, limits.examining)
         self._cpu_seconds = 0.0
-        self._ask_cpu(self._blank)
+        self._ask_cpu(self._examiner.sample)
         self._thread = threading.Thread(target=self._tend, name="accelerator", daemon=True)
         self._thread.start()
 
@@ -168,6 +144,7 @@ class Accelerated:
         worker, started = self._worker, time.monotonic()
         if worker is not None:
             try:
+                self._examiner.look(lambda sample: worker.run(sample, self._share()), started)
                 outputs = worker.run(canvas, self._share())
             except AcceleratorError as error:
                 self._lose(worker, str(error))
@@ -206,6 +183,7 @@ class Accelerated:
 
     def _lose(self, worker: Worker, reason: str) -> None:
         """Let go of a worker that failed; the other thread takes it from here."""
+        worker.kill()  # It may live, and compute wrongly.
         with self._changed:
             self._worker = None
             self._dying.append(worker)
@@ -241,13 +219,14 @@ class Accelerated:
         began = time.monotonic()
         try:
             worker = self._start()
-            self._open(worker, step)
+            known = self._open(worker, step)
         except Exception as error:  # noqa: BLE001 - whatever it is, the CPU judges, and the status says why
             self._refuse(str(error) or repr(error))
             return
         with self._changed:
             self._candidate = None
             if not self._ended:
+                self._examiner.learn(known, time.monotonic())
                 self._worker = worker
                 self._plan.opened(time.monotonic())
                 self._say(f"the Edge TPU judges; it was opened within {time.monotonic() - began:.1f} s", logging.INFO)
@@ -263,12 +242,15 @@ class Accelerated:
             self._candidate = worker
         return worker
 
-    def _open(self, worker: Worker, step: Step) -> None:
-        """Have a worker open the model and prove itself; raises any exception."""
+    def _open(self, worker: Worker, step: Step) -> Mapping[int, Stored]:
+        """Have a worker open the model and prove itself, return what it gives for the sample; raises any exception."""
         task, opening = self._task, self._limits.opening
         worker.open(job_for(step, task.job), task.model, task.layout, opening)
-        worker.run(self._blank, opening)  # The first run moves the weights to the chip: it alone may take long.
+        known = worker.run(
+            self._examiner.sample, opening
+        )  # The first run moves the weights to the chip: it may take long.
         task.accept(_Candidate(worker, self._share()))
+        return known
 
     def _refuse(self, reason: str) -> None:
         with self._changed:
