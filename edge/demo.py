@@ -37,6 +37,8 @@ RATE = 5
 BROKER_SECONDS = 10.0
 STOP_SECONDS = 3.0
 """The daemon ends within 2 s of SIGTERM."""
+_SHOWN = ("status", "model", "health", "event")
+"""The messages that the view shows."""
 _SBIN = os.pathsep.join(["/usr/sbin", "/usr/local/sbin"])
 """Where Debian keeps mosquitto, outside an ordinary user's PATH."""
 
@@ -183,7 +185,7 @@ def _subscription(port: int) -> Iterator[SimpleQueue[Message]]:
 
 
 def _subscribe(client: Any, *_: object) -> None:
-    client.subscribe("inspect/v1/demo/#", qos=1)
+    client.subscribe([(f"inspect/v1/demo/+/{name}", 1) for name in _SHOWN])
 
 
 def _decode(message: Any) -> Message:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fakes import PiCameras
+from remote import tell
 from saboteur import Saboteur
 
 from edge.synthetic import render
@@ -42,11 +43,7 @@ class RemotePi:
 
     def do(self, verb: str) -> None:
         """Do something, by the name of PiCameras' or Saboteur's method, and words for it; returns when it is done."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.connect(str(self._address))
-            link.sendall(verb.encode())
-            link.shutdown(socket.SHUT_WR)
-            assert link.recv(10) == b"done"
+        tell(self._address, verb)
 
 
 def serve() -> ModuleType:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from remote import tell
 
 _ADDRESS, _DEVICE = "REMOTE_WEBCAM", "REMOTE_WEBCAM_DEVICE"
 _START = "import remote_webcam\nremote_webcam.serve()\n"
@@ -32,11 +33,7 @@ class RemoteWebcam:
 
     def do(self, verb: str) -> None:
         """Do something to it, by the name of Webcam's method or one of Behaviour's; returns when it is done."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.connect(str(self._address))
-            link.sendall(verb.encode())
-            link.shutdown(socket.SHUT_WR)
-            assert link.recv(10) == b"done"
+        tell(self._address, verb)
 
 
 class Behaviour:

@@ -46,6 +46,7 @@ def test_a_narrow_terminal_still_shows_labels(monkeypatch: pytest.MonkeyPatch) -
     """In a window of 48 characters the last verdicts keep their labels."""
     monkeypatch.setenv("COLUMNS", "48")
     done = run_inspect("demo", "--count", 10)
+    assert done.stderr == "", "a person is watching: nothing but the table"
     assert done.returncode == 0, done.stderr
     cells = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│ │")]
     labels = [row[5].strip() for row in cells if row[4].strip() in ("PASS", "DEFECT")]

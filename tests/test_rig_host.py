@@ -234,7 +234,7 @@ def test_a_read_only_root_is_enough(line: Line, recorder: Recorder) -> None:
     line.station.shell("! touch /etc/edge-inspect/x 2>/dev/null")
     line.station.shut_down()
     line.station.boot()
-    judges_anew(recorder, before)
+    assert judges_anew(recorder, before) != before
 
 
 @pytest.fixture

@@ -135,6 +135,7 @@ def test_a_model_that_crashes_while_it_is_loaded_is_left(device: Path, broker: B
     environment = injected(device, _CRASHING, CRASHES=model_of(device, "new"))
     crash_thrice(config, environment)
     judge(recorder, config, model_of(device, "old"), environment)
+    assert choice.read(device / "state").refused == bundles.identify(device / "new")
 
 
 def test_a_model_that_judged_for_seconds_is_one_to_go_back_to(
@@ -172,6 +173,7 @@ def test_three_models_in_turn_leave_the_proven_one(device: Path, broker: Broker,
     environment = injected(device, _CRASHING, CRASHES=model_of(device, "newest"))
     crash_thrice(config, environment)
     judge(recorder, config, model_of(device, "old"), environment)
+    assert choice.read(device / "state").refused == bundles.identify(device / "newest")
 
 
 def test_one_trigger_is_enough_for_proof(device: Path, broker: Broker, recorder: Recorder) -> None:
