@@ -94,7 +94,8 @@ def test_it_ends_with_the_daemon(standin: Standin, state: str) -> None:
     os.mkfifo(hangs)
     standin.behave({"idle": "works", "hang-load": "hang-load", "hang-invoke": "hang-invoke 6"}[state])
     command = [sys.executable, "-c", DAEMON, standin.library, state]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as daemon:
         assert daemon.stdout is not None
         pid = int(daemon.stdout.readline())
         if state != "idle":

@@ -176,7 +176,8 @@ class Terminal:
     def __init__(self, config: Path, rows: int, width: int) -> None:
         self._ours, theirs = pty.openpty()
         self.resize(rows, width)
-        environment = {**os.environ, "TERM": "xterm"}
+        # The variables are what a shell may have exported of the size there was before.
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
         command = inspect_command("top", "--config", config)
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True

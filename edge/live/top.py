@@ -98,7 +98,7 @@ def _print(seen: Snapshot, *, as_json: bool) -> None:
     if as_json:
         print(encode(seen).decode(), flush=True)
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _TALL
+    width = _size().columns if sys.stdout.isatty() else _TALL
     print("\n".join(screen.lines(seen, width, _TALL, colour=_has_colour())), end="\n\n", flush=True)
 
 
@@ -106,12 +106,21 @@ def _live(config: Config) -> NoReturn:
     """Draw again and again, at once when the terminal gets another size."""
     with _own_screen() as wait:
         while True:
-            size = shutil.get_terminal_size()
+            size = _size()
             # Without the last column and line: no terminal wraps or scrolls then.
             drawn = _drawn(config, size.columns - 1, size.lines - 1)
             sys.stdout.write(_HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in drawn) + _REST)
             sys.stdout.flush()
             wait()
+
+
+def _size() -> os.terminal_size:
+    """Return what the terminal says, and not COLUMNS and LINES, which stay as they were when it gets another size."""
+    with suppress(OSError):
+        size = os.get_terminal_size(sys.stdout.fileno())
+        if size.columns and size.lines:
+            return size
+    return shutil.get_terminal_size()  # Of a serial line, which knows none, by the variables.
 
 
 def _drawn(config: Config, width: int, height: int) -> list[str]:
