@@ -116,13 +116,17 @@ def descriptors() -> int:
 
 
 def children(of: int | None = None) -> dict[int, str]:
-    """Return the state of each child of a process, this one by default: a letter of proc(5), Z for a zombie."""
+    """Return the state of each child of a process, this one by default: a letter of proc(5), Z for a zombie.
+
+    All but the one that Python itself keeps once something here has used multiprocessing.
+    """
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            runs = path.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if int(parent) == (of or os.getpid()):
+        if int(parent) == (of or os.getpid()) and b"multiprocessing.resource_tracker" not in runs:
             found[int(path.parent.name)] = state
     return found

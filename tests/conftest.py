@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -57,6 +58,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for line in lines:
             terminalreporter.line(line)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """A test file ends what it has started: what it left would meet the tests after it."""
+    from accelerators import children  # noqa: PLC0415 - not before pytest rewrites its assertions
+
+    before = children()
+    yield
+    gc.collect()  # A Popen nobody holds is waited for by the next one to be made, which may be far away.
+    left = children().keys() - before.keys()
+    assert not left, [Path(f"/proc/{each}/cmdline").read_text().split("\0") or "a zombie" for each in left]
 
 
 @pytest.fixture(scope="session")
