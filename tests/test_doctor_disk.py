@@ -203,13 +203,16 @@ LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Resu
         ({"LoadState": "not-found"}, [("service", "warning")]),
         ({"ActiveState": "failed", "ExecMainStatus": "3"}, [("service", "problem")]),
         ({"ActiveState": "inactive"}, [("service", "warning")]),
+        ({"ActiveState": "activating", "SubState": "start"}, [("service", "warning")]),
+        ({"ActiveState": "activating", "SubState": "auto-restart"}, [("service", "problem")]),
+        ({"ActiveState": "activating", "SubState": "auto-restart-queued"}, [("service", "problem")]),
         ({"UnitFileState": "disabled"}, [("service", "ok"), ("service start", "warning")]),
         ({"WatchdogUSec": "infinity"}, [("service", "ok"), ("watchdog", "warning")]),
         ({"NRestarts": "7"}, [("service", "ok"), ("restarts", "warning")]),
     ],
 )
 def test_service(changes: dict[str, str], expected: list[tuple[str, str]]) -> None:
-    """A unit that failed is a problem; one that is missing, stopped, not enabled, unwatched or restless a warning."""
+    """A unit that failed or ends again and again is a problem; all else that is not as it should be a warning."""
     assert states(service.judge_unit(LOADED | changes)) == expected
 
 
