@@ -117,8 +117,9 @@ def assert_nothing_lost(line: Line, recorder: Recorder) -> None:
 
 
 def test_the_service_comes_up_in_its_sandbox(line: Line, recorder: Recorder) -> None:
-    """It is active because the daemon said so, feeds a watchdog of 30 s, and answers `top`, without a port."""
-    state = shown(line.station, "ActiveState", "Type", "WatchdogUSec", "NRestarts", "RequiresMountsFor")
+    """It is active because the daemon said so, shows how it fares, is watched, and answers `top`, without a port."""
+    state = shown(line.station, "ActiveState", "Type", "WatchdogUSec", "NRestarts", "RequiresMountsFor", "StatusText")
+    assert state.pop("StatusText").startswith("online, ")
     assert state.pop("RequiresMountsFor").split().count("/var/lib/edge-inspect") == 1
     assert state == {"ActiveState": "active", "Type": "notify", "WatchdogUSec": "30s", "NRestarts": "0"}
     ports = line.station.shell("ss --no-header --listening --tcp --udp --processes")
@@ -275,4 +276,8 @@ def test_a_second_camera_has_its_own_service_and_secret(line: Line, recorder: Re
     assert line.station.shell("stat --format=%U:%a /var/lib/edge-inspect/left").strip() == "edge-inspect:750"
     may_read = partial(line.station.shell, "runuser -u edge-inspect -- cat /etc/credstore/* 2>&1 || true")
     assert "Permission denied" in may_read()
+    said = line.station.shell(
+        "journalctl --quiet --output=cat --identifier=edge-inspect@left EDGE_INSPECT_PART=mqtt.publisher"
+    )
+    assert "connected to broker" in said
     assert recorder.named("event"), "the other one goes on"
