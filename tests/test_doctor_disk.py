@@ -129,6 +129,10 @@ def test_the_services_sandbox_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert units.Unit(unit).may_write(Path("/var/lib/edge-inspect/left"))
 
 
+LOADED = {"Id": "edge-inspect.service", "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
+LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Result": "success"}
+
+
 def test_whose_turn_a_mode_is(tmp_path: Path) -> None:
     """The owner's bits count for the owner, the group's for its members, whatever the others may."""
     tmp_path.chmod(0o047)
@@ -190,10 +194,6 @@ def test_who_has_a_file_open_is_named(tmp_path: Path) -> None:
         (tmp_path / "proc" / process / "fd").mkdir(parents=True)
         (tmp_path / "proc" / process / "fd" / "7").symlink_to(Path(os.path.realpath(node)))
     assert _users(tmp_path, [node]) == ["wireplumber (4711)"]
-
-
-LOADED = {"Id": "edge-inspect.service", "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
-LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Result": "success"}
 
 
 @pytest.mark.parametrize(
