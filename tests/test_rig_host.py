@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,28 @@ def test_the_service_comes_up_in_its_sandbox(line: Line, recorder: Recorder) -> 
     shows = line.station.shell(f"{PROGRAM} top --once --config {CONFIG}")
     assert "online" in shows.partition("\n")[0]
     assert recorder.named("event")
+
+
+def test_doctor_finds_a_pushed_device_well(line: Line, recorder: Recorder) -> None:
+    """Beside the daemon at work it finds no problem: user, sandbox, folders, broker and service are well."""
+    told = line.station.shell(f"{PROGRAM} doctor --config {CONFIG} --json || test $? -lt 100")
+    found = json.loads(told)["findings"]
+    assert [each for each in found if each["state"] == "problem"] == []
+    states = {each["check"]: each["state"] for each in found}
+    for check in (
+        "user",
+        "configuration",
+        "access",
+        "state folder",
+        "bundle",
+        "model",
+        "broker",
+        "service",
+        "watchdog",
+    ):
+        assert states[check] == "ok", check
+    assert states["camera"] == "skipped", "the daemon has it"
+    assert recorder.named("event"), "the daemon goes on"
 
 
 def test_a_killed_daemon_comes_back(line: Line, recorder: Recorder, figure: Callable[[str], None]) -> None:
