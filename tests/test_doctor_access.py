@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -38,8 +39,9 @@ def place() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-def accessible(place: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> list[Finding]:
-    """Ask whether a service may read them."""
+def accessible(place: Path, monkeypatch: pytest.MonkeyPatch, asking: int = 0, **changes: str) -> list[Finding]:
+    """Ask, by default as root, whether a service may read them."""
+    monkeypatch.setattr(os, "geteuid", lambda: asking)
     monkeypatch.setattr(units, "show", lambda _: [units.Unit(SANDBOX | changes)])
     config = Config(bundle=place / "bundle", camera=FolderConfig(path=place / "pictures"))
     return list(access.access(Patient(path=place / "device.toml", config=config)))
@@ -66,6 +68,7 @@ def test_what_is_closed_to_the_daemon_is_a_problem(
     expected = [f"user nobody may not read {place / each}: {place / closed} is closed" for each in named]
     assert [each.says for each in found] == expected
     assert states(accessible(place, monkeypatch, User="root")) == [("access", "ok")]
+    assert states(accessible(place, monkeypatch, asking=12345)) == [("access", "skipped")]
 
 
 def test_what_the_sandbox_hides_is_a_problem(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

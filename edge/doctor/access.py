@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ def access(patient: Patient) -> Iterator[Finding]:
         yield skipped("access", "no service is installed: whoever starts the daemon reads for it")
         return
     account = of_daemon(patient.root)
+    if os.geteuid() not in {0, account.uid}:
+        yield skipped("access", f"only root and user {account.name} can tell; use sudo")
+        return
     found = [each for path in _named(patient) for each in judge_path(account, installed, path)]
     yield from found or [ok("access", f"user {account.name} may read the configuration and what it names")]
 
