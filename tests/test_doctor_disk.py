@@ -129,6 +129,14 @@ def test_the_services_sandbox_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert units.Unit(unit).may_write(Path("/var/lib/edge-inspect/left"))
 
 
+def test_a_service_that_was_never_started_has_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one of who asks: the service's is examined, though only its first start makes it."""
+    monkeypatch.setattr(disk, "OF_THE_SERVICE", Path("/var/lib/edge-inspect-new"))
+    monkeypatch.setattr(units, "show", lambda _: [units.Unit(LOADED | {"StateDirectory": "edge-inspect-new"})])
+    (found,) = disk.state(Patient(config=Config(bundle=tmp_path, camera=SyntheticConfig())))
+    assert found.says == "/var/lib/edge-inspect-new is not there yet: the first start makes it"
+
+
 LOADED = {"Id": "edge-inspect.service", "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
 LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Result": "success"}
 
