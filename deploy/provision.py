@@ -266,7 +266,7 @@ def roll_back(device: Device, found: Survey) -> None:
 
 def last_words(device: Device) -> str:
     """Return the daemon's last line in the device's journal."""
-    # Of its unit too: another camera's daemon on this device has the same name for its lines.
+    # By both: systemd's own lines are the unit's too, and another camera's daemon may have the same name for its lines.
     one = f"--lines=1 --identifier=edge-inspect --unit={UNIT}"
     lines = device.ask(f"journalctl --quiet --no-pager --output=cat {one}")
     return lines[-1] if lines else "its journal is empty"

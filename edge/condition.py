@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge import clock
+from edge.command import printable
 from edge.contract.messages import Status
 
 PAUSED = "paused"
@@ -18,6 +19,7 @@ class Condition:
 
     def note(self, part: str, problem: str) -> bool:
         """Note what is wrong with a part, empty: nothing any more; False if that is no news."""
+        problem = printable(problem)  # A path in it may be no UTF-8, which JSON would not take.
         if self._troubles.get(part, "") == problem:
             return False
         self._troubles[part] = problem
@@ -36,4 +38,4 @@ class Condition:
 
     def gone(self, reason: str) -> Status:
         """Return the status of a device that is not."""
-        return Status(state="offline", reason=reason, boot_id=self._boot_id, time=clock.now())
+        return Status(state="offline", reason=printable(reason), boot_id=self._boot_id, time=clock.now())

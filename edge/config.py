@@ -163,7 +163,11 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: no such file; see the README's configuration page") from None
     except RecursionError:
         raise ConfigError(f"{path}: tables or arrays nested without end; see the README's configuration page") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; may this user read it (sudo), and is the disk well (dmesg)?"
+        ) from error
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse(table, path)
 
@@ -171,7 +175,7 @@ def load(path: Path) -> Config:
 def read_text(path: Path) -> str:
     """Read a configuration's text; raises OSError, or ValueError for what is no file or no text."""
     if path.exists() and not path.is_file():
-        raise ValueError("not a file")  # A pipe would be waited for without end.
+        raise ValueError("not a file; name the device's TOML file")  # A pipe would be waited for without end.
     return path.read_text("utf-8-sig")  # Some editors begin a file with a byte order mark.
 
 

@@ -36,7 +36,7 @@ from edge.sinks import Sinks, open_sinks
 from edge.slots.slots import Slots
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
-from edge.supervision import Watchdog, notify
+from edge.supervision import Watchdog, notify, notify_status
 from edge.threads import watched
 from edge.trigger import open_trigger
 from edge.trigger.external import External
@@ -86,6 +86,7 @@ def run(config: Config, root: Path = Path("/")) -> int:
             log.warning("while stopping: %s", str(error) or repr(error))
         finally:
             signals.only_set()
+            notify_status(reason or end)
             notify("STOPPING=1")
             ended = end is End.NO_MORE_FRAMES
             if ended:  # Without this systemd would wait for TimeoutStopSec only.
@@ -217,7 +218,7 @@ def join(  # noqa: PLR0913 - the stages
         sinks=sinks,
         alarms=AlarmState(),
         tally=tally,
-        watchdog=Watchdog(),
+        watchdog=Watchdog(lambda: line.summary()),  # noqa: PLW0108 - made here
         lookout=lookout,
         cooling=Cooling(),
         outputs=outputs,

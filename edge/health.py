@@ -100,6 +100,11 @@ class Tally:
         return time.monotonic() - self._present.began >= self.every
 
     @property
+    def frames(self) -> int:
+        """Frames that were judged since the start."""
+        return self._frames
+
+    @property
     def last(self) -> list[Event]:
         """The last verdicts, the newest last; the ledger numbers them later."""
         with self._lock:

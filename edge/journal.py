@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 SOCKET = Path("/run/systemd/journal/socket")
+_NAMED = "SYSLOG_IDENTIFIER"
+"""In the environment, of a unit that has another name for its lines; in an entry, the journal's field for it."""
 ERROR, NOTICE = 3, 5
 """Priorities of syslog(3)."""
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, ERROR), (logging.WARNING, 4), (logging.INFO, 6))
@@ -60,6 +62,7 @@ class JournalHandler(logging.Handler):
     def __init__(self, address: Path = SOCKET) -> None:
         super().__init__()
         self._address = str(address)
+        self._identifier = os.environ.get(_NAMED) or "edge-inspect"
         self._lost = 0
         """Records that the journal did not take in time, since it last took one."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -72,7 +75,7 @@ class JournalHandler(logging.Handler):
         fields = {
             "MESSAGE": line,
             "PRIORITY": str(priority),
-            "SYSLOG_IDENTIFIER": "edge-inspect",
+            _NAMED: self._identifier,
             "EDGE_INSPECT_PART": record.name.removeprefix("edge."),
             "CODE_FILE": record.pathname,
             "CODE_LINE": str(record.lineno),

@@ -99,6 +99,12 @@ class Line(Record, frozen=True, kw_only=True):
             "accelerator": self.accelerated.health() if self.accelerated is not None else None,
         }
 
+    def summary(self) -> str:
+        """Return in a line how the device fares, for `systemctl status`."""
+        status = self.sinks.publisher.condition.present()
+        said = f"{status.state}{', paused' if status.paused else ''}, {self.tally.frames} frames judged"
+        return f"{said}: {status.reason}" if status.reason else said
+
 
 def inspect(line: Line, stop: threading.Event) -> End:
     """Judge until `stop` is set, the camera ends or a command wants it. Feeds the watchdog at each turn."""

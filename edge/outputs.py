@@ -12,8 +12,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from edge.contract.messages import Verdict
-from edge.errors import ConfigError, InspectError
-from edge.gpio import import_gpiozero, line_of
+from edge.errors import InspectError
+from edge.gpio import import_gpiozero, line_of, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ class Outputs:
     """The configured pins. One thread tells it of verdicts."""
 
     def __init__(self, configs: Sequence[OutputConfig]) -> None:
-        """Open the pins at their safe levels; raises ConfigError without gpiozero, or for one that cannot be used."""
+        """Open the pins at their safe levels; raises InspectError without gpiozero, or for one that cannot be used."""
         self.late = 0
         """Switches that came after their time, or never did: the verdict took longer than the delay."""
         self._pins = [(config, _opened(config)) for config in configs]
@@ -167,6 +167,5 @@ def _opened(config: OutputConfig) -> Any:
     gpiozero = import_gpiozero("outputs")
     try:
         return gpiozero.DigitalOutputDevice(config.pin, active_high=config.active_high, initial_value=config.safe)
-    except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
-        remedy = "is it a pin's name, free, and this user in the group gpio?"
-        raise ConfigError(f"outputs: pin {config.pin!r} cannot be used ({line_of(error)}); {remedy}") from error
+    except Exception as error:  # Each factory has errors of its own.
+        raise unusable(gpiozero, f"outputs: pin {config.pin!r}", error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.command import add_config
-from edge.errors import ConfigError
+from edge.errors import InspectError
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave each output pin at its safe level; then raises ConfigError for one that cannot be used, or that is in use.
+    """Leave each output pin at its safe level; then raises InspectError for what cannot be used, or is in use.
 
     Raspberry Pi's kernels leave a pin as it was when the process ends that drove it, also one that was killed amid a
     pulse (https://github.com/raspberrypi/linux/pull/6150). Where dtparam=strict_gpiod or another kernel makes an input
@@ -26,12 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     from edge import config
     from edge.outputs import Outputs
 
-    problems = []
+    problems: list[InspectError] = []
     for output in config.load(arguments.config).outputs:  # One by one: one that cannot be used keeps no other from it.
         try:
             Outputs([output]).close()
-        except ConfigError as error:
-            problems.append(str(error))
+        except InspectError as error:
+            problems.append(error)
     if problems:
-        raise ConfigError("; ".join(problems))
+        raise type(problems[0])("; ".join(map(str, problems)))
     return 0

@@ -8,8 +8,13 @@ import socket
 import time
 from functools import cache
 from math import inf
+from typing import TYPE_CHECKING
 
 from edge import threads
+from edge.command import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -17,10 +22,12 @@ _SAY_SECONDS = 0.1
 """For one word: a systemd that hangs reads nothing more, and judging goes on."""
 FEED_SECONDS = 1.0
 """Between two words to a watchdog that waits for tens of seconds."""
+_LONGEST_STATUS = 400
+"""Characters, of ten bytes at most each: systemd reads 4 KiB of a message (its NOTIFY_BUFFER_MAX)."""
 
 
 def notify(state: str) -> None:
-    """Send e.g. READY=1, WATCHDOG=1 or STATUS=...; does nothing when systemd did not start us."""
+    """Send e.g. READY=1 or WATCHDOG=1; does nothing when systemd did not start us."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -35,6 +42,11 @@ def notify(state: str) -> None:
         _complain(f"{address!r}: {error.strerror or error}")
 
 
+def notify_status(text: str) -> None:
+    """Have `systemctl status` show a text."""
+    notify(f"STATUS={printable(text[:_LONGEST_STATUS])}")
+
+
 @cache
 def _complain(what: str) -> None:
     """Say once that systemd does not listen; its watchdog will act on the silence, judging goes on."""
@@ -44,8 +56,11 @@ def _complain(what: str) -> None:
 class Watchdog:
     """systemd's, fed once a second at most by whoever is to go on turning."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: Callable[[], str] = str) -> None:
+        """Take what says how that fares, which systemd is told too where it changes; empty: nothing."""
         self._fed_at = -inf
+        self._status = status
+        self._told = ""
 
     @property
     def silent(self) -> float:
@@ -58,3 +73,6 @@ class Watchdog:
         if (now := time.monotonic()) - self._fed_at >= FEED_SECONDS:
             self._fed_at = now
             notify("WATCHDOG=1")
+            if (status := self._status()) != self._told:
+                self._told = status
+                notify_status(status)

@@ -223,7 +223,10 @@ def test_pipes_are_not_waited_for(demo_bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 8
     assert ["error" in json.loads(line) for line in done.stdout.splitlines()] == [True, True]
     assert_one_clear_line(run_inspect("once", "--bundle", tmp_path / "b.zip", "x.png"), 4, "not a regular file")
-    assert_one_clear_line(run_inspect("check", "--config", tmp_path / "d.toml"), 3, "not a file")
+    assert_one_clear_line(run_inspect("check", "--config", tmp_path / "d.toml"), 3, "not a file; name the device's")
+    assert_one_clear_line(
+        run_inspect("check", "--config", "/proc/self/mem"), 3, "Input/output error; may this user read it"
+    )
 
 
 def test_check_wants_a_frame_that_can_be_judged(demo_bundle: Path, tmp_path: Path) -> None:

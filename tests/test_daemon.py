@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from io import BytesIO
@@ -110,18 +111,23 @@ def test_order_survives_a_broker_restart(tmp_path: Path, demo_bundle: Path) -> N
 def test_systemd_hears_ready_progress_and_stopping(
     tmp_path: Path, broker: Broker, demo_bundle: Path, pictures: Path
 ) -> None:
-    """The service manager hears READY with all stages open, WATCHDOG while the line turns, STOPPING."""
+    """The service manager hears READY with all stages open, WATCHDOG and STATUS while the line turns, STOPPING."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind(str(tmp_path / "notify"))
         notifications.settimeout(30)
         config = config_for(tmp_path, demo_bundle, broker.port, folder_camera(pictures))
         with running_daemon(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}) as daemon:
-            heard = [notifications.recv(64)]
+            heard = [notifications.recv(4096)]
             while heard[-1] != b"STOPPING=1":
-                heard.append(notifications.recv(64))
+                heard.append(notifications.recv(4096))
             end(daemon)
     assert (heard[0], heard[-1]) == (b"READY=1", b"STOPPING=1")
-    assert set(heard[1:-1]) == {b"WATCHDOG=1"}
+    statuses = [said.decode() for said in heard if said.startswith(b"STATUS=")]
+    assert set(heard[1:-1]) == {b"WATCHDOG=1", *(said.encode() for said in statuses)}
+    *while_it_turned, last = statuses
+    assert while_it_turned
+    assert all(re.fullmatch(r"STATUS=online, [0-9]+ frames judged", said) for said in while_it_turned)
+    assert last == "STATUS=the camera has no more frames"
 
 
 def test_systemd_waits_for_the_last_verdicts(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:

@@ -83,6 +83,15 @@ def forbidden(_: Patient) -> Iterator[Finding]:
     raise PermissionError(13, "no", "/secret")
 
 
+def strange(_: Patient) -> Iterator[Finding]:
+    yield ok("first", "a path \udcff, \x1b and\na line")
+
+
+def greedy(_: Patient) -> Iterator[Finding]:
+    yield ok("first", "fine")
+    raise MemoryError
+
+
 def leaving(_: Patient) -> Iterator[Finding]:
     yield ok("first", "fine")
     os._exit(0)
@@ -106,6 +115,11 @@ def test_findings_come_through() -> None:
     assert [finding.check for finding in planted("chatty")] == [str(number) for number in range(3000)]
 
 
+def test_whatever_a_finding_says_it_is_told() -> None:
+    """A file's name that is no UTF-8, a control character and a line break come through as a terminal survives them."""
+    assert planted("strange") == [Finding("first", "ok", r"a path \udcff, \x1b and\na line")]
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -113,6 +127,7 @@ def test_findings_come_through() -> None:
         ("failing", ["ZeroDivisionError: no way"]),
         ("refusing", ["the broker is away"]),
         ("killed", ["was killed"]),
+        ("greedy", ["not enough memory"]),
         ("leaving", ["ended before it was done"]),
     ],
 )

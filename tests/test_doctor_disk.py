@@ -129,6 +129,18 @@ def test_the_services_sandbox_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert units.Unit(unit).may_write(Path("/var/lib/edge-inspect/left"))
 
 
+def test_a_service_that_was_never_started_has_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one of who asks: the service's is examined, though only its first start makes it."""
+    monkeypatch.setattr(disk, "OF_THE_SERVICE", Path("/var/lib/edge-inspect-new"))
+    monkeypatch.setattr(units, "show", lambda _: [units.Unit(LOADED | {"StateDirectory": "edge-inspect-new"})])
+    (found,) = disk.state(Patient(config=Config(bundle=tmp_path, camera=SyntheticConfig())))
+    assert found.says == "/var/lib/edge-inspect-new is not there yet: the first start makes it"
+
+
+LOADED = {"Id": "edge-inspect.service", "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
+LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Result": "success"}
+
+
 def test_whose_turn_a_mode_is(tmp_path: Path) -> None:
     """The owner's bits count for the owner, the group's for its members, whatever the others may."""
     tmp_path.chmod(0o047)
@@ -192,10 +204,6 @@ def test_who_has_a_file_open_is_named(tmp_path: Path) -> None:
     assert _users(tmp_path, [node]) == ["wireplumber (4711)"]
 
 
-LOADED = {"Id": "edge-inspect.service", "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
-LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Result": "success"}
-
-
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -203,13 +211,16 @@ LOADED |= {"WatchdogUSec": "30s", "NRestarts": "0", "SubState": "running", "Resu
         ({"LoadState": "not-found"}, [("service", "warning")]),
         ({"ActiveState": "failed", "ExecMainStatus": "3"}, [("service", "problem")]),
         ({"ActiveState": "inactive"}, [("service", "warning")]),
+        ({"ActiveState": "activating", "SubState": "start"}, [("service", "warning")]),
+        ({"ActiveState": "activating", "SubState": "auto-restart"}, [("service", "problem")]),
+        ({"ActiveState": "activating", "SubState": "auto-restart-queued"}, [("service", "problem")]),
         ({"UnitFileState": "disabled"}, [("service", "ok"), ("service start", "warning")]),
         ({"WatchdogUSec": "infinity"}, [("service", "ok"), ("watchdog", "warning")]),
         ({"NRestarts": "7"}, [("service", "ok"), ("restarts", "warning")]),
     ],
 )
 def test_service(changes: dict[str, str], expected: list[tuple[str, str]]) -> None:
-    """A unit that failed is a problem; one that is missing, stopped, not enabled, unwatched or restless a warning."""
+    """A unit that failed or ends again and again is a problem; all else that is not as it should be a warning."""
     assert states(service.judge_unit(LOADED | changes)) == expected
 
 

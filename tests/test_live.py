@@ -229,3 +229,15 @@ def test_a_file_that_cannot_be_made_is_said_and_judged_on(tmp_path: Path, broker
         seen = len(recorder.named("event"))
         recorder.wait_for("event", seen + 3)
         stop(daemon)
+
+
+def test_a_folder_whose_name_is_no_text_ends_nothing(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """A path that no message can hold as it is comes escaped in `status`, and judging goes on."""
+    folder = tmp_path / "teil-\udcfc"
+    (folder / "state" / FILE / "in the way").mkdir(parents=True)
+    config = write_config(
+        folder / "device.toml", bundle=demo_bundle, camera=SYNTHETIC, mqtt={"host": "127.0.0.1", "port": broker.port}
+    )
+    with Recorder(broker.port) as recorder, running_daemon(config):
+        assert rf"teil-\udcfc/state/{FILE} cannot be made" in recorder.wait_for_status("degraded")["reason"]
+        recorder.wait_for("event", len(recorder.named("event")) + 1)

@@ -79,6 +79,18 @@ def test_records_have_priority_and_fields(tmp_path: Path, listening: socket.sock
     assert [priority_of(level) for level in levels] == [7, 6, 4, 3, 2]
 
 
+@pytest.mark.parametrize(("named", "expected"), [("edge-inspect@left", "edge-inspect@left"), ("", "edge-inspect")])
+def test_lines_have_the_name_of_their_unit(
+    tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch, named: str, expected: str
+) -> None:
+    """`journalctl -t edge-inspect@left` finds one camera's lines, as the unit names them."""
+    monkeypatch.setenv("SYSLOG_IDENTIFIER", named)
+    handler = JournalHandler(tmp_path / "journal")
+    handler.handle(record("the camera is away"))
+    handler.close()
+    assert entry(listening.recv(100_000))["SYSLOG_IDENTIFIER"] == expected
+
+
 def test_a_journal_that_hangs_holds_nobody_up(tmp_path: Path, listening: socket.socket) -> None:
     """What does not fit is not waited for; the next line that does says how many were lost."""
     handler = JournalHandler(tmp_path / "journal")

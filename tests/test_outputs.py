@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from spark_host import until
@@ -13,6 +13,8 @@ from edge.contract.messages import Verdict
 from edge.errors import ConfigError, InspectError
 from edge.outputs import Outputs, Schedule
 from edge.sections.outputs import OutputConfig
+from edge.sections.triggers import GpioConfig
+from edge.trigger.gpio import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +128,27 @@ def test_a_pin_that_cannot_be_is_refused() -> None:
     """With one line that names it and the remedy."""
     with pytest.raises(ConfigError, match=r"outputs: pin 'GPIO999' cannot be used .*; is it a pin's name"):
         Outputs([OutputConfig(pin="GPIO999", verdicts=(Verdict.DEFECT,))])
+
+
+class BusyError(Exception):
+    """What a driver of gpiozero's raises of its own, as lgpio.error, of which gpiozero knows nothing."""
+
+
+@pytest.mark.parametrize("error", [BusyError("GPIO busy"), gpiozero.BadPinFactory("no chip yet"), PermissionError()])
+def test_a_pin_that_is_not_to_be_had_now_may_be_at_the_next_start(
+    pins: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is one line too, and no fault of the configuration: after that systemd would start nothing again."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pins, "pin", refuse)
+    with pytest.raises(InspectError, match=r"outputs: pin '22' cannot be used .*; is it free, and this") as caught:
+        Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,))])
+    with pytest.raises(InspectError, match=r"trigger.pin '23' cannot be used .*; is it free, and this"):
+        Pin(GpioConfig(pin=str(GOOD)), cast("Any", None))
+    assert type(caught.value) is InspectError
 
 
 def test_a_pin_that_fails_is_told_of_until_it_switches_again(pins: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -117,8 +118,9 @@ def assert_nothing_lost(line: Line, recorder: Recorder) -> None:
 
 
 def test_the_service_comes_up_in_its_sandbox(line: Line, recorder: Recorder) -> None:
-    """It is active because the daemon said so, feeds a watchdog of 30 s, and answers `top`, without a port."""
-    state = shown(line.station, "ActiveState", "Type", "WatchdogUSec", "NRestarts", "RequiresMountsFor")
+    """It is active because the daemon said so, shows how it fares, is watched, and answers `top`, without a port."""
+    state = shown(line.station, "ActiveState", "Type", "WatchdogUSec", "NRestarts", "RequiresMountsFor", "StatusText")
+    assert state.pop("StatusText").startswith("online, ")
     assert state.pop("RequiresMountsFor").split().count("/var/lib/edge-inspect") == 1
     assert state == {"ActiveState": "active", "Type": "notify", "WatchdogUSec": "30s", "NRestarts": "0"}
     ports = line.station.shell("ss --no-header --listening --tcp --udp --processes")
@@ -128,6 +130,15 @@ def test_the_service_comes_up_in_its_sandbox(line: Line, recorder: Recorder) -> 
     shows = line.station.shell(f"{PROGRAM} top --once --config {CONFIG}")
     assert "online" in shows.partition("\n")[0]
     assert recorder.named("event")
+
+
+@pytest.mark.usefixtures("recorder")
+def test_doctor_finds_a_pushed_device_well(line: Line) -> None:
+    """Beside the daemon at work it finds no problem: user, sandbox, folders, broker and service are well."""
+    found = json.loads(line.station.shell(f"{PROGRAM} doctor --config {CONFIG} --json || test $? -lt 100"))["findings"]
+    assert [each for each in found if each["state"] == "problem"] == []
+    well = {each["check"] for each in found if each["state"] == "ok"}
+    assert {"user", "configuration", "access", "state folder", "bundle", "model", "broker", "service"} <= well
 
 
 def test_a_killed_daemon_comes_back(line: Line, recorder: Recorder, figure: Callable[[str], None]) -> None:
@@ -275,4 +286,6 @@ def test_a_second_camera_has_its_own_service_and_secret(line: Line, recorder: Re
     assert line.station.shell("stat --format=%U:%a /var/lib/edge-inspect/left").strip() == "edge-inspect:750"
     may_read = partial(line.station.shell, "runuser -u edge-inspect -- cat /etc/credstore/* 2>&1 || true")
     assert "Permission denied" in may_read()
+    asked = "journalctl --quiet --output=cat --identifier=edge-inspect@left EDGE_INSPECT_PART=mqtt.publisher"
+    assert "connected to broker" in line.station.shell(asked)
     assert recorder.named("event"), "the other one goes on"

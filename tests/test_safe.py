@@ -11,7 +11,7 @@ import pytest
 from device import assert_one_clear_line, inspect_command, write_config
 
 from edge import safe
-from edge.errors import ConfigError
+from edge.errors import ConfigError, InspectError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,26 @@ def test_a_pin_that_cannot_be_used_keeps_no_other_from_its_level(tmp_path: Path)
     finally:
         factory.reset()
         gpiozero.Device.pin_factory = None
+
+
+def test_a_pin_that_another_program_has_keeps_no_other_from_its_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver's own error, which is none of gpiozero's, ends at its pin as well."""
+    gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install gpiozero")
+    from gpiozero.pins.mock import MockFactory
+
+    class OneBusy(MockFactory):  # type: ignore[misc]
+        def pin(self, name: str) -> Any:
+            if name == "23":
+                raise RuntimeError("GPIO busy")
+            return super().pin(name)
+
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", OneBusy())
+    with pytest.raises(InspectError, match=r"pin '23' cannot be used \(GPIO busy\); is it free"):
+        safe.run(argparse.Namespace(config=configured(tmp_path, outputs=[OUTPUTS[1], OUTPUTS[0]])))
+    assert gpiozero.Device.pin_factory.pin(22).state
+    gpiozero.Device.pin_factory.reset()
 
 
 def test_a_device_without_outputs_needs_no_gpiozero(tmp_path: Path) -> None:

@@ -141,3 +141,22 @@ def test_what_is_renewed_is_no_reason_to_end() -> None:
     thread.start()
     thread.join()
     threads.check()
+
+
+def test_systemd_is_told_how_it_fares_when_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text once, as one line of bearable length, whatever is in it."""
+    monkeypatch.setattr("edge.supervision.FEED_SECONDS", 0.0)
+    texts = iter(["online", "online", "degraded: a\nb \ud800 " + "\U000e0001" * 5000])
+    watchdog = Watchdog(lambda: next(texts))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        for _ in range(3):
+            watchdog.feed()
+        notifications.setblocking(False)
+        heard = [notifications.recv(10_000) for _ in range(5)]
+        with pytest.raises(BlockingIOError):
+            notifications.recv(1)
+    assert heard[:4] == [b"WATCHDOG=1", b"STATUS=online", b"WATCHDOG=1", b"WATCHDOG=1"]
+    assert heard[4].startswith(rb"STATUS=degraded: a\nb \ud800 ")
+    assert len(heard[4]) <= 4096

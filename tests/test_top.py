@@ -173,11 +173,11 @@ def test_where_no_daemon_ever_ran(config: Path) -> None:
 class Terminal:
     """A terminal with `top` in it."""
 
-    def __init__(self, config: Path, rows: int, width: int) -> None:
+    def __init__(self, config: Path, rows: int, width: int, kind: str = "xterm") -> None:
         self._ours, theirs = pty.openpty()
         self.resize(rows, width)
         # The variables are what a shell may have exported of the size there was before.
-        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+        environment = {**os.environ, "TERM": kind, "COLUMNS": "80", "LINES": "24"}
         command = inspect_command("top", "--config", config)
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
@@ -230,5 +230,18 @@ def test_a_terminal_sees_it_come_and_go(config: Path) -> None:
         terminal.process.send_signal(signal.SIGINT)
         terminal.wait_for("\x1b[?25h\x1b[?1049l")
         assert terminal.process.wait(10) == 0
+    finally:
+        terminal.close()
+
+
+def test_a_terminal_that_cannot_be_drawn_on_gets_lines(config: Path) -> None:
+    """Where TERM is dumb one look follows the other, as in a file: without a control sequence."""
+    terminal = Terminal(config, 24, 80, "dumb")
+    try:
+        before = terminal.wait_for("no daemon answers")
+        with running_daemon(config):
+            before += terminal.wait_for("test/dut")
+            before += terminal.wait_for("test/dut")
+        assert "\x1b" not in before
     finally:
         terminal.close()

@@ -19,6 +19,9 @@ SYSTEMD = PROJECT / "systemd"
 UNIT = SYSTEMD / "edge-inspect.service"
 TEMPLATE = SYSTEMD / "edge-inspect@.service"
 PROGRAM = "/opt/edge-inspect/venv/bin/edge-inspect"
+_NAMED = """SyslogIdentifier=edge-inspect@%i
+# What the daemon gives the journal itself has this name too.
+Environment=SYSLOG_IDENTIFIER=edge-inspect@%i"""
 THRESHOLD = 20
 """The highest exposure allowed, times ten: `systemd-analyze security` gives 96 for a bare unit."""
 
@@ -82,7 +85,7 @@ def test_one_of_several_cameras_is_served_as_the_only_one_is() -> None:
     for only, several in (
         ("frames to verdicts", "frames to verdicts (%i)"),
         ("/etc/edge-inspect/device.toml", "/etc/edge-inspect/%i.toml"),
-        ("SyslogIdentifier=edge-inspect", "SyslogIdentifier=edge-inspect@%i"),
+        ("SyslogIdentifier=edge-inspect", _NAMED),
         ("StateDirectory=edge-inspect", "StateDirectory=edge-inspect/%i"),
         ("/run/credentials/edge-inspect.", "/run/credentials/edge-inspect@left."),
         ("/etc/credstore/edge-inspect.", "/etc/credstore/edge-inspect@left."),

@@ -10,7 +10,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from edge import clock
-from edge.doctor.account import may, of_daemon
 from edge.doctor.finding import ok, problem, shorten, skipped, warning
 from edge.errors import BrokerError, ConfigError
 
@@ -74,7 +73,7 @@ def judge_connection(mqtt: Mqtt, error: OSError) -> Finding:
 
 
 def files(patient: Patient) -> Iterator[Finding]:
-    """Whether the files that [mqtt] names can be used, by the daemon's user too, and how long they last."""
+    """Whether the files that [mqtt] names can be used, and how long they last."""
     mqtt = patient.configured.mqtt
     if absent := _not_handed_over(mqtt):
         yield skipped("certificates", absent)
@@ -82,11 +81,6 @@ def files(patient: Patient) -> Iterator[Finding]:
     from edge.mqtt.broker import make_client
 
     make_client(mqtt, "edge-inspect-doctor")  # Raises ConfigError, which names the files.
-    account = of_daemon(patient.root)
-    for path in filter(None, (mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file)):
-        if CREDENTIALS not in path.parents and not may(account, path.stat(), 4):
-            remedy = f"chgrp it to a group of {account.name}, and chmod g+r"
-            yield problem("certificates", f"user {account.name} may not read {path}", remedy)
     for secret in filter(None, (mqtt.password_file, mqtt.key_file)):
         if secret.stat().st_mode & 0o004:
             yield warning("certificates", f"everybody may read {secret}", f"chmod o-rwx {secret}")

@@ -43,6 +43,7 @@ CHECKS = (
     Check("clock", "machine:time"),
     Check("numpy", "runtime:numpy", RuntimeUnavailableError, 30),
     CONFIGURATION,
+    Check("access", "access:access", ConfigError, configured=True),
     Check("state folder", "disk:state", LedgerError, configured=True),
     Check("disk", "disk:disk", LedgerError, 20, configured=True),
     Check("sync", "disk:sync", LedgerError, 10, configured=True),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge import __version__, clock
-from edge.command import printable, to_path
+from edge.command import to_path
 from edge.doctor.checks import CHECKS, CONFIGURATION
 from edge.doctor.finding import Finding, Patient, skipped
 from edge.doctor.ward import examine
@@ -75,9 +75,9 @@ def _why_not(check: Check, patient: Patient, bad: set[str]) -> str | None:
 
 def _print(finding: Finding) -> None:
     mark = finding.state.upper() if finding.state == "problem" else finding.state
-    print(f"{mark:<8}{finding.check:<{_WIDTH}}{printable(finding.says)}")
+    print(f"{mark:<8}{finding.check:<{_WIDTH}}{finding.says}")
     if finding.remedy:
-        print(f"{'':<{8 + _WIDTH}}-> {printable(finding.remedy)}")
+        print(f"{'':<{8 + _WIDTH}}-> {finding.remedy}")
     sys.stdout.flush()  # It is watched.
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.doctor.account import Account
     from edge.doctor.finding import Finding, Patient
     from edge.doctor.mounts import Mount
+    from edge.doctor.units import Unit
 
 _LEAST_MIB = 16
 """Below it a full disk is near, whatever the ledger does."""
@@ -40,7 +41,7 @@ def state(patient: Patient) -> Iterator[Finding]:
     """Whether the daemon's user, in the service's sandbox, may write in the state folder."""
     folder = _folder(patient)
     account = of_daemon(patient.root)
-    installed = [unit for unit in units.show(patient.root) if unit.is_installed]
+    installed = _installed(patient)
     if patient.configured.state_dir and installed and not any(unit.may_write(folder) for unit in installed):
         yield judge_sandbox(installed[0].values.get("Id", ""), folder)
     elif folder.is_dir():
@@ -212,7 +213,12 @@ def _folder(patient: Patient) -> Path:
         return config.state_dir
     if patient.path and (own := OF_THE_SERVICE / patient.path.stem).is_dir():  # One service of several cameras.
         return own
-    return OF_THE_SERVICE if OF_THE_SERVICE.is_dir() else default_state_dir()
+    is_the_services = OF_THE_SERVICE.is_dir() or any(unit.makes(OF_THE_SERVICE) for unit in _installed(patient))
+    return OF_THE_SERVICE if is_the_services else default_state_dir()
+
+
+def _installed(patient: Patient) -> list[Unit]:
+    return [unit for unit in units.show(patient.root) if unit.is_installed]
 
 
 def _existing(folder: Path) -> Path:

@@ -47,22 +47,22 @@ class Patient(Record, frozen=True, kw_only=True):
 
 def ok(check: str, says: str) -> Finding:
     """Return that something is as it should be."""
-    return Finding(check, "ok", says)
+    return _made(check, "ok", says)
 
 
 def warning(check: str, says: str, remedy: str) -> Finding:
     """Return that something works and should be mended."""
-    return Finding(check, "warning", says, remedy)
+    return _made(check, "warning", says, remedy)
 
 
 def problem(check: str, says: str, remedy: str) -> Finding:
     """Return that something keeps the device from judging."""
-    return Finding(check, "problem", says, remedy)
+    return _made(check, "problem", says, remedy)
 
 
 def skipped(check: str, why: str) -> Finding:
     """Return that something was not looked at."""
-    return Finding(check, "skipped", why)
+    return _made(check, "skipped", why)
 
 
 def blame(check: str, error: Exception, remedy: str) -> Finding:
@@ -75,3 +75,8 @@ def shorten(text: str) -> str:
     """Return a foreign text as one line of bearable length."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+
+
+def _made(check: str, state: State, says: str, remedy: str = "") -> Finding:
+    """Return a finding that JSON and a terminal survive, whatever a path or a library has put into it."""
+    return Finding(check, state, printable(says), printable(remedy))

@@ -47,6 +47,11 @@ def judge_unit(unit: Mapping[str, str]) -> Iterator[Finding]:
         yield problem("service", f"{name} has failed {since}, exit code {unit.get('ExecMainStatus', '?')}", remedy)
     elif state in {"active", "reloading"}:
         yield ok("service", f"{name} is active {since}")
+    elif unit.get("SubState", "").startswith("auto-restart"):
+        remedy = f"journalctl -u {name} -n 20 says what to mend"
+        yield problem("service", f"{name} ends again and again {since}, and waits for its next start", remedy)
+    elif state == "activating":
+        yield warning("service", f"{name} is just starting {since}", "ask again in a minute")
     else:
         yield warning("service", f"{name} is {state or 'unknown'} {since}", f"systemctl start {name}")
     if unit.get("UnitFileState") not in {"enabled", "enabled-runtime", "static", "generated"}:

@@ -15,9 +15,15 @@ _SECONDS = 4
 _PROPERTIES = (
     *("Id", "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "NRestarts", "WatchdogUSec"),
     *("User", "SupplementaryGroups", "ExecMainStatus", "ProtectSystem", "StateDirectory", "ReadWritePaths"),
+    *("ProtectHome", "PrivateTmp", "BindPaths", "BindReadOnlyPaths"),
 )
 _STATES = Path("/var/lib")
 """Where StateDirectory= is (systemd.exec(5))."""
+_HIDDEN = {
+    "ProtectHome": ({"yes", "tmpfs"}, ("/home", "/root", "/run/user")),
+    "PrivateTmp": ({"yes", "disconnected"}, ("/tmp", "/var/tmp")),  # noqa: S108 - nothing is written there
+}
+"""By which values of a property which folders are not to be seen (the same)."""
 
 
 class Unit(Record, frozen=True):
@@ -38,6 +44,17 @@ class Unit(Record, frozen=True):
         """Say whether its sandbox lets it write there, whatever the folder's mode says."""
         more = [Path(each.lstrip("-+")) for each in self.values.get("ReadWritePaths", "").split()]
         return self.values.get("ProtectSystem") != "strict" or self.makes(folder) or _is_below(folder, more)
+
+    def hides(self, path: Path) -> bool:
+        """Say whether its sandbox has another, empty folder in the place of one above a path."""
+        bound = f"{self.values.get('BindPaths', '')} {self.values.get('BindReadOnlyPaths', '')}"
+        shown = [Path(each.lstrip("-").partition(":")[0]) for each in bound.split()]
+        hidden = [
+            Path(each)
+            for name, (values, folders) in _HIDDEN.items()
+            for each in (folders if self.values.get(name) in values else ())
+        ]
+        return _is_below(path, hidden) and not _is_below(path, shown)
 
 
 def _is_below(folder: Path, places: Iterable[Path]) -> bool:

@@ -32,6 +32,7 @@ _MOST = 1 << 20
 _LOG_BYTES = 4096
 _DONE = b"done"
 """What a child says last, without an end of line: what it says before that is JSON."""
+_MEMORY = "memory is short: stop other programs"
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h."""
 
@@ -102,6 +103,8 @@ def _findings(check: Check, patient: Patient) -> Iterator[Finding]:
         yield skipped(check.name, f"{error.filename}: this user may not look there; use sudo")
     except InspectError as error:
         yield blame(check.name, error, "see the README")
+    except MemoryError:
+        yield problem(check.name, "there is not enough memory for it", _MEMORY)
     except Exception as error:  # noqa: BLE001 - one check that fails must not end the others
         yield problem(check.name, shorten(f"the check itself failed ({type(error).__name__}: {error})"), REPORT)
 
@@ -164,7 +167,7 @@ def _how_it_ended(check: Check, status: int | None, last: str, *, finished: bool
         says = f"no answer within {check.seconds:g} s{words}"
         yield problem(check.name, says, "what it looks at hangs: a driver, a disk, the network; restart the device")
     elif status == -signal.SIGKILL and not finished:  # No library does that.
-        yield problem(check.name, f"the check was killed{words}", "memory is short: stop other programs")
+        yield problem(check.name, f"the check was killed{words}", _MEMORY)
     elif not finished:
         how = f"died of signal {-status} ({signal.strsignal(-status)})" if status < 0 else "ended before it was done"
         yield problem(check.name, f"the check {how}{words}", "a library or driver crashes: reinstall what it looks at")

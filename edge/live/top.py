@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     try:
         with ended_as_interrupted():
-            if sys.stdout.isatty() and not arguments.json:
+            if _is_screen() and not arguments.json:
                 _live(config)
             _follow(config, as_json=arguments.json)
     except KeyboardInterrupt:
@@ -155,6 +155,11 @@ def _own_screen() -> Iterator[Callable[[], object]]:
         sys.stdout.flush()
 
 
+def _is_screen() -> bool:
+    """Say whether it goes to a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def _has_colour() -> bool:
     """Say whether it may be coloured: https://no-color.org."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return _is_screen() and not os.environ.get("NO_COLOR")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import ConfigError
-from edge.gpio import import_gpiozero, line_of
+from edge.gpio import import_gpiozero, unusable
 
 if TYPE_CHECKING:
     from edge.sections.triggers import GpioConfig
@@ -17,7 +16,7 @@ class Pin:
     """Fires a trigger at each edge of a pin, until it is closed."""
 
     def __init__(self, config: GpioConfig, trigger: External) -> None:
-        """Listen to the pin; raises ConfigError without gpiozero, or for a pin that cannot be used."""
+        """Listen to the pin; raises InspectError without gpiozero, or for a pin that cannot be used."""
         self._delay = config.delay_ms / 1e3
         self._flash = config.strobe_ms / 1e3
         self._trigger = trigger
@@ -25,9 +24,8 @@ class Pin:
         try:
             self._light = gpiozero.DigitalOutputDevice(config.strobe_pin) if config.strobe_pin else None
             self._pin = _listen(gpiozero, config)
-        except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
-            remedy = "is it a pin's name, free, and this user in the group gpio?"
-            raise ConfigError(f"trigger.pin {config.pin!r} cannot be used ({line_of(error)}); {remedy}") from error
+        except Exception as error:  # Each factory has errors of its own.
+            raise unusable(gpiozero, f"trigger.pin {config.pin!r}", error) from error
         # With a pull-up gpiozero calls the low level active.
         if (config.edge == "rising") is (config.pull != "up"):
             self._pin.when_activated = self._fire
