@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -76,6 +77,30 @@ def test_a_jpeg_whose_room_was_made_in_advance_is_not_complete(tmp_path: Path, p
     assert watch.look(5) == []
     put(tmp_path / "a.jpg", whole)
     assert watch.sources() == ["a.jpg"]
+
+
+@pytest.mark.parametrize("form", ["BMP", "JPEG", "PPM", "TIFF", "WEBP"])
+def test_a_picture_whose_room_was_made_in_advance_is_not_complete(tmp_path: Path, form: str) -> None:
+    """What was never written reads as zeros, and passes for a part of the picture in formats without a checksum."""
+    watch, whole = Watch(tmp_path), encoded(form, 90, size=(640, 480))
+    with (tmp_path / f"a.{form.lower()}").open("wb", buffering=0) as file:
+        file.truncate(len(whole))
+        file.write(whole[: len(whole) // 2])
+        assert watch.look(4) == []
+        file.write(whole[len(whole) // 2 :])
+    assert watch.sources() == [f"a.{form.lower()}"]
+
+
+def test_what_is_no_file_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, and links that lead in circles, nowhere or through a file are pictures that cannot be read; no more."""
+    watch = Watch(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    (tmp_path / "nowhere.png").symlink_to("gone.png")
+    (tmp_path / "through.png").symlink_to(put(tmp_path / "part.png") / "more.png")
+    assert watch.sources() == ["part.png"]
+    monkeypatch.setattr(watched, "DAMAGED_SECONDS", 0.0)
+    assert sorted(frame.source for frame in watch.look()) == ["circle.png", "pipe.jpg", "through.png"]
 
 
 def test_a_picture_that_is_renamed_into_place(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ _KEY_MASK = 2**64 - 1
 class Arrival:
     """A picture that came, as it was when it was last looked at."""
 
-    def __init__(self, path: str, state: os.stat_result) -> None:
+    def __init__(self, path: str) -> None:
+        """Look for the first time; raises OSError as `look`."""
+        state = _found(path)
         self.path = path
         self.key = _key(path)
         self.came = state.st_mtime_ns, path
@@ -41,7 +43,7 @@ class Arrival:
 
     def look(self) -> None:
         """Look again; raises OSError where it is gone."""
-        state = _state(os.stat(self.path))  # noqa: PTH116 - of thousands at a time
+        state = _state(_found(self.path))
         self.is_still = state == self._state
         if not self.is_still:
             self._state, self.changed_at = state, time.monotonic()
@@ -66,7 +68,7 @@ class Arrivals:
 
     def look(self) -> list[Arrival]:
         """Find what came, look at what waits, and return what waited and is gone. Raises OSError as creation."""
-        if os.stat(self._folder).st_dev != self._disk:  # noqa: PTH116 - as in Arrival
+        if os.stat(self._folder).st_dev != self._disk:  # noqa: PTH116 - as in _found
             raise OSError(0, "another disk than at first; mount its share again, or restart to watch what is there")
         found = array("Q")
         fresh = self._fresh(found)
@@ -91,7 +93,7 @@ class Arrivals:
             if path in self.waiting or key in self._judged or _holds(self._passed, key):
                 continue
             try:
-                yield Arrival(path, os.stat(path))  # noqa: PTH116 - as in Arrival
+                yield Arrival(path)
             except FileNotFoundError:
                 continue  # Renamed since it was listed.
 
@@ -142,6 +144,21 @@ def _is_there(arrival: Arrival) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _found(path: str) -> os.stat_result:
+    """Return what a file is, and of a link that leads in circles or where nobody may go what the link is.
+
+    Such a one is a picture that cannot be read. Raises OSError for what is not there, or cannot be looked at itself.
+    """
+    try:
+        return os.stat(path)  # noqa: PTH116 - of thousands at a time
+    except FileNotFoundError:
+        raise
+    except OSError:
+        if not os.path.islink(path):  # noqa: PTH114 - as above
+            raise
+        return os.lstat(path)
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:
