@@ -25,9 +25,8 @@ REOPEN_SECONDS = (0.5, 8.0)
 CLOSE_SECONDS = 5.0
 """For a camera that failed to close: one that does not keeps its hardware, until the process ends."""
 HANG_SECONDS = 40.0
-"""Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
-
-
+"""Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver, or a
+share that holds files, may not come back at all."""
 _LOOK_SECONDS = 1.0
 """Between two looks whether the start hangs."""
 
@@ -74,6 +73,8 @@ class Capture:
         """When the camera's thread last showed that it goes on."""
         self._late_since = inf
         """When it was first found to have shown nothing for too long."""
+        self._is_held = False
+        """Whether it waits for the judging."""
         self._in_a_row = 0
         """Failures without a frame between them."""
         self.changed = threading.Condition()
@@ -161,20 +162,18 @@ class Capture:
     @property
     def failure(self) -> Exception | None:
         """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
-        if self._error is None and self._reopens and self._hangs():
-            return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+        opens = self._camera is None and not self._reopens  # A long list of files takes its time.
+        if self._error is None and not opens and self._hangs():
+            who = "the camera's driver, or the disk of its files,"
+            return CameraError(f"{who} has not come back for {HANG_SECONDS:g} s; a new start may free it")
         return self._error
 
     def _hangs(self) -> bool:
         """Say whether nothing comes from the camera's thread; a whole process that was stopped first lets it go on."""
         now = time.monotonic()
-        is_late = now - self._alive_at > HANG_SECONDS and not self._is_holding_up()
+        is_late = now - self._alive_at > HANG_SECONDS and not self._is_held and not self._ended
         self._late_since = min(self._late_since, now) if is_late else inf
         return now - self._late_since > _LOOK_SECONDS
-
-    def _is_holding_up(self) -> bool:
-        """Say whether the camera waits for a frame to be taken."""
-        return self._frame is not None and self._camera is not None and self._camera.keeps_pace
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""
@@ -246,9 +245,9 @@ class Capture:
                     self._note_alive()
                     continue
                 if self._on_demand and not camera.live:
-                    self.changed.wait_for(lambda: any(self._open_wishes()) or self._stopped)
+                    self._hold(lambda: any(self._open_wishes()))
                 elif camera.keeps_pace:
-                    self.changed.wait_for(lambda: self._frame is None or self._stopped)
+                    self._hold(lambda: self._frame is None)
                 if self._stopped:
                     return
                 if self._on_demand:
@@ -257,7 +256,14 @@ class Capture:
                     self._put(frame)
                 self._note_alive(is_well=not isinstance(frame, BadFrame))
                 if not (camera.live or self._on_demand):  # Only now does the next frame's time begin to run.
-                    self.changed.wait_for(lambda: self._judging or self._stopped)
+                    self._hold(lambda: self._judging)
+
+    def _hold(self, until: Callable[[], bool]) -> None:
+        """Have the camera wait for the judging: meanwhile it does not hang."""
+        self._is_held = True
+        self.changed.wait_for(lambda: until() or self._stopped)
+        self._is_held = False
+        self._alive_at = time.monotonic()
 
     def _put(self, frame: Frame | BadFrame) -> None:
         overtakes = self._frame is not None
