@@ -10,6 +10,8 @@ from ledger_samples import BOOT
 from test_external_trigger import Stage
 
 from edge.capture import Capture
+from edge.config import parse
+from edge.errors import ConfigError
 from edge.sections.cameras import SyntheticConfig
 from edge.sections.triggers import GpioConfig
 from edge.trigger import open_trigger
@@ -62,3 +64,14 @@ def test_a_pulse_of_a_part_is_one_trigger(pin: Any, tmp_path: Path, edge: Any, o
             counts.append(len(list(trigger.give_up("told"))))
     assert capture.stop(5)
     assert counts == [1, 1, 0, 1]
+
+
+def test_a_flash_that_no_frame_is_exposed_in_is_refused(tmp_path: Path) -> None:
+    """A frame begins up to one frame's time after its trigger, when a light that is on for less is out again."""
+    table: dict[str, Any] = {"bundle": "b", "camera": {"kind": "picamera2", "rate": 10.0}}
+    light = {"kind": "gpio", "pin": "17", "strobe_pin": "27"}
+    parse(table | {"trigger": light}, tmp_path / "device.toml")
+    for dark in ({"kind": "gpio", "pin": "17", "strobe_ms": 20.0}, light | {"strobe_ms": 200.0}):
+        parse(table | {"trigger": dark}, tmp_path / "device.toml")
+    with pytest.raises(ConfigError, match=r"trigger\.strobe_ms 20: .*; at camera\.rate 10 two frames take 200 ms"):
+        parse(table | {"trigger": light | {"strobe_ms": 20.0}}, tmp_path / "device.toml")
