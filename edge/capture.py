@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from edge.camera.base import BadFrame
 from edge.errors import CameraError
 from edge.threads import fatal
+from edge.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.camera.base import Camera, Frame
+    from edge.wishes import Wish
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +31,6 @@ HANG_SECONDS = 40.0
 share that holds files, may not come back at all."""
 _LOOK_SECONDS = 1.0
 """Between two looks whether the start hangs."""
-
-
-class Wish:
-    """For the first frame that is exposed at `instant`, on the monotonic clock, or later; `frame` once it came."""
-
-    def __init__(self, instant: float) -> None:
-        self.instant = instant
-        self.frame: Frame | BadFrame | None = None
 
 
 class Capture:
@@ -62,7 +56,7 @@ class Capture:
         self._open = open_camera
         self._reopens = reopens
         self._on_demand = on_demand
-        self._wishes: list[Wish] = []
+        self._wishes = Wishes()
         self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
@@ -119,16 +113,14 @@ class Capture:
 
     def expect(self, instant: float) -> Wish:
         """Have a frame kept that is exposed then or later; of a camera that is not live the next one."""
-        wish = Wish(instant)
         with self.changed:
-            self._wishes.append(wish)
             self.changed.notify_all()
-        return wish
+            return self._wishes.add(instant)
 
     def forget(self, wish: Wish | None) -> None:
         """Expect that frame no more."""
         with self.changed:
-            self._wishes = [each for each in self._wishes if each is not wish]
+            self._wishes.forget(wish)
 
     def leave(self, timeout: float) -> None:
         """Take nothing for `timeout` seconds: a camera that keeps pace waits, any other's frames are dropped.
@@ -245,13 +237,13 @@ class Capture:
                     self._note_alive()
                     continue
                 if self._on_demand and not camera.live:
-                    self._hold(lambda: any(self._open_wishes()))
+                    self._hold(self._wishes.are_open)
                 elif camera.keeps_pace:
                     self._hold(lambda: self._frame is None)
                 if self._stopped:
                     return
                 if self._on_demand:
-                    self._grant(frame, camera)
+                    self.captured += self._wishes.grant(frame, camera)
                 else:
                     self._put(frame)
                 self._note_alive(is_well=not isinstance(frame, BadFrame))
@@ -271,18 +263,6 @@ class Capture:
             self.captured += 1
             self.dropped += overtakes
         self._frame = frame
-
-    def _grant(self, frame: Frame | BadFrame, camera: Camera) -> None:
-        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not camera.live]
-        if camera.live and camera.keeps_pace and len(granted) > 1:  # A part each, and who knows which one this is?
-            problem = f"{len(granted)} triggers waited for a picture when this one came: it may show another part"
-            frame = BadFrame(frame.number, frame.source, frame.exposed, problem)
-        for each in granted if camera.live else granted[:1]:
-            each.frame = frame
-        self.captured += bool(granted)
-
-    def _open_wishes(self) -> list[Wish]:
-        return [each for each in self._wishes if each.frame is None]
 
     def _note_alive(self, *, is_well: bool = True) -> None:
         """Note that the camera's thread goes on; a camera that failed is well again with its first good frame."""

@@ -14,8 +14,9 @@ from edge.trigger.base import Shot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.capture import Capture, Wish
+    from edge.capture import Capture
     from edge.trigger.journal import Journal
+    from edge.wishes import Wish
 
 MOST_WAITING = 16
 """Triggers that wait for their verdict: a line that fires faster than it is judged is UNKNOWN, not ever later."""
