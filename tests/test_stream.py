@@ -91,6 +91,15 @@ def test_a_picture_is_as_old_as_its_packet(station: Station) -> None:
     assert sorted(ages)[len(ages) // 2] > 1 / RATE
 
 
+def test_what_came_while_it_was_opened_is_no_picture_of_now(station: Station) -> None:
+    """A trigger that waited for the stream must not be answered by what was before the camera ahead of it."""
+    station.keys = 1000
+    camera = opened(station)
+    frame = good(next(camera.frames()))
+    assert frame.exposed < station.sent_at[number_of(frame.pixels)] + 0.25
+    camera.close()
+
+
 def test_what_came_after_a_picture_was_taken_after_it() -> None:
     """A B-frame comes behind a later picture: it was taken before that one came. A clock that is set back ends that."""
     arrived = newest.Arrived()

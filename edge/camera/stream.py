@@ -37,8 +37,8 @@ class StreamCamera:
         self._whole_at = 0.0
         """time.monotonic() of the last picture that was not damaged."""
         self._closed = threading.Event()
-        self._container = open_video(config)
-        self._packets = Packets(self._container)
+        began = time.monotonic()
+        self._packets = Packets(open_video(config), began)
 
     def frames(self) -> Iterator[Frame | BadFrame]:
         """Yield the frames, a damaged one as BadFrame.
