@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge.camera.base import BadFrame
 from edge.record import Record
-from edge.trigger.base import Shot
+from edge.trigger.base import PAUSED, Shot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 16
 """Triggers that wait for their verdict: a line that fires faster than it is judged is UNKNOWN, not ever later."""
-PAUSED = "paused by command"
 
 
 class _Fired(Record, frozen=True):
