@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -228,6 +228,28 @@ def test_a_closed_stream_leaves_nothing_behind(station: Station) -> None:
     for thread in left:
         thread.join(SECONDS)
     assert not any(thread.is_alive() for thread in left)
+
+
+class Grown:
+    """PyAV's container of a stream to which a track was added: it fails so at the end, by what lies in its memory."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, video: int) -> Iterator[Any]:
+        """Yield a few packets."""
+        yield from itertools.islice(self._container.demux(video=video), 5)
+        raise IndexError("list index out of range")
+
+
+def test_a_track_that_was_added_ends_a_stream_only(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyAV makes of it ends no thread: the stream is opened anew."""
+    monkeypatch.setattr(stream, "open_video", lambda config: Grown(video.open_video(config)))
+    with pytest.raises(CameraError, match=r"cannot be read on \(list index out of range\)"):
+        list(opened(station).frames())
 
 
 @pytest.mark.parametrize("content", [b"", b"no video\n" * 1000, bytes(200_000), b"\x47" * 200_000])

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.camera.newest import Arrived, Packets
-from edge.camera.video import Decoder, open_video, pyav, refusal, to_frame
+from edge.camera.video import Decoder, open_video, reading_errors, refusal, to_frame, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +60,8 @@ class StreamCamera:
                     if isinstance(picture, str) or self._is_to_be_shown(picture):
                         stamp = None if isinstance(picture, str) else picture.pts
                         yield to_frame(picture, self._shown, arrived.at_latest(stamp))
-        except pyav().FFmpegError as error:
-            raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
+        except reading_errors() as error:
+            raise unreadable(self._config, error) from error
         if not self._closed.is_set():
             raise refusal(self._config, "the stream ended; restart it at its source")
 

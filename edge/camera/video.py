@@ -71,8 +71,8 @@ class VideoCamera:
         """Return the next packet, None at the end or when closed."""
         try:
             return None if self._pacer.stopped else next(packets, None)
-        except pyav().FFmpegError as error:
-            raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
+        except reading_errors() as error:
+            raise unreadable(self._config, error) from error
 
 
 class Decoder:
@@ -139,6 +139,16 @@ def open_video(config: VideoConfig) -> Any:
 def refusal(config: VideoConfig, problem: str) -> CameraError:
     """Return the error that a video has this problem."""
     return CameraError(f"camera.source {_without_login(config.source)}: {problem}")
+
+
+def unreadable(config: VideoConfig, error: Exception) -> CameraError:
+    """Return the error that a video gives nothing more, for this reason."""
+    return refusal(config, f"cannot be read on ({getattr(error, 'strerror', error)})")
+
+
+def reading_errors() -> tuple[type[Exception], ...]:
+    """Return what PyAV raises of a video that it cannot read on, IndexError where another track begins within it."""
+    return pyav().FFmpegError, IndexError
 
 
 def pyav() -> Any:
