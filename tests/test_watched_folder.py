@@ -45,6 +45,17 @@ def test_what_comes_is_judged_once_in_the_order_of_its_coming(tmp_path: Path) ->
     assert watch.look(5) == []
 
 
+def test_a_copy_counts_by_the_time_that_it_is_given_last(tmp_path: Path) -> None:
+    """One that was found before its copying program gave it its time is judged in its turn nevertheless."""
+    watch = Watch(tmp_path)
+    first = put(tmp_path / "first.png")
+    put(tmp_path / "second.png", at=2.0)
+    assert watch.look(1) == []
+    os.utime(first, (1.0, 1.0))
+    os.utime(tmp_path / "second.png", (3.0, 3.0))
+    assert watch.sources() == ["first.png", "second.png"]
+
+
 def test_a_picture_counts_as_exposed_when_it_was_first_seen(tmp_path: Path) -> None:
     """Not the file's time, which another machine's clock gave."""
     watch = Watch(tmp_path)

@@ -43,10 +43,11 @@ class Arrival:
 
     def look(self) -> None:
         """Look again; raises OSError where it is gone."""
-        state = _state(_found(self.path))
+        state = _state(found := _found(self.path))
         self.is_still = state == self._state
         if not self.is_still:
             self._state, self.changed_at = state, time.monotonic()
+            self.came = found.st_mtime_ns, self.path  # Who copies a file gives it its time last.
 
 
 class Arrivals:
@@ -59,7 +60,7 @@ class Arrivals:
     def __init__(self, folder: Path) -> None:
         """Look for the first time; raises OSError for a folder that cannot be read."""
         self._folder = str(folder)
-        self._disk = folder.stat().st_dev
+        self._disk = _disk(self._folder)
         self._passed = self._before = _sorted(array("Q", map(_key, _pictures(self._folder))))
         self._judged: set[int] = set()
         """Since the last look."""
@@ -68,7 +69,7 @@ class Arrivals:
 
     def look(self) -> list[Arrival]:
         """Find what came, look at what waits, and return what waited and is gone. Raises OSError as creation."""
-        if os.stat(self._folder).st_dev != self._disk:  # noqa: PTH116 - as in _found
+        if _disk(self._folder) != self._disk:
             raise OSError(0, "another disk than at first; mount its share again, or restart to watch what is there")
         found = array("Q")
         fresh = self._fresh(found)
@@ -109,6 +110,14 @@ class Arrivals:
 def arrivals(folder: Path) -> Arrivals:
     """Return a folder's, the same for as long as the process lives: a share that was away must not begin anew."""
     return Arrivals(folder)
+
+
+def _disk(folder: str) -> int:
+    """Return which disk a folder is on, by what is in it: where a share is mounted when somebody goes in, that does it.
+
+    Until then its own name is on another disk.
+    """
+    return os.stat(os.path.join(folder, ".")).st_dev  # noqa: PTH116, PTH118 - a Path has no last dot
 
 
 def _pictures(folder: str) -> Iterator[str]:

@@ -115,7 +115,7 @@ class WatchedFolder:
         return text(Path(arrival.path).relative_to(self._folder).as_posix())
 
     def _error(self, error: OSError) -> CameraError:
-        name = text(str(error.filename or self._folder))
+        name = text(str(Path(error.filename or self._folder)))
         return CameraError(f"camera.path {name}: {error.strerror}; it is looked for again and again")
 
 
