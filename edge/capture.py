@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from edge.camera.base import BadFrame
 from edge.errors import CameraError
 from edge.threads import fatal
+from edge.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.camera.base import Camera, Frame
+    from edge.wishes import Wish
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +27,10 @@ REOPEN_SECONDS = (0.5, 8.0)
 CLOSE_SECONDS = 5.0
 """For a camera that failed to close: one that does not keeps its hardware, until the process ends."""
 HANG_SECONDS = 40.0
-"""Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
-
-
+"""Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver, or a
+share that holds files, may not come back at all."""
 _LOOK_SECONDS = 1.0
 """Between two looks whether the start hangs."""
-
-
-class Wish:
-    """For the first frame that is exposed at `instant`, on the monotonic clock, or later; `frame` once it came."""
-
-    def __init__(self, instant: float) -> None:
-        self.instant = instant
-        self.frame: Frame | BadFrame | None = None
 
 
 class Capture:
@@ -63,7 +56,7 @@ class Capture:
         self._open = open_camera
         self._reopens = reopens
         self._on_demand = on_demand
-        self._wishes: list[Wish] = []
+        self._wishes = Wishes()
         self._camera: Camera | None = None
         self._frame: Frame | BadFrame | None = None
         self._judging = False
@@ -74,6 +67,8 @@ class Capture:
         """When the camera's thread last showed that it goes on."""
         self._late_since = inf
         """When it was first found to have shown nothing for too long."""
+        self._is_held = False
+        """Whether it waits for the judging."""
         self._in_a_row = 0
         """Failures without a frame between them."""
         self.changed = threading.Condition()
@@ -118,16 +113,14 @@ class Capture:
 
     def expect(self, instant: float) -> Wish:
         """Have a frame kept that is exposed then or later; of a camera that is not live the next one."""
-        wish = Wish(instant)
         with self.changed:
-            self._wishes.append(wish)
             self.changed.notify_all()
-        return wish
+            return self._wishes.add(instant)
 
     def forget(self, wish: Wish | None) -> None:
         """Expect that frame no more."""
         with self.changed:
-            self._wishes = [each for each in self._wishes if each is not wish]
+            self._wishes.forget(wish)
 
     def leave(self, timeout: float) -> None:
         """Take nothing for `timeout` seconds: a camera that keeps pace waits, any other's frames are dropped.
@@ -161,20 +154,18 @@ class Capture:
     @property
     def failure(self) -> Exception | None:
         """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
-        if self._error is None and self._reopens and self._hangs():
-            return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
+        opens = self._camera is None and not self._reopens  # A long list of files takes its time.
+        if self._error is None and not opens and self._hangs():
+            who = "the camera's driver, or the disk of its files,"
+            return CameraError(f"{who} has not come back for {HANG_SECONDS:g} s; a new start may free it")
         return self._error
 
     def _hangs(self) -> bool:
         """Say whether nothing comes from the camera's thread; a whole process that was stopped first lets it go on."""
         now = time.monotonic()
-        is_late = now - self._alive_at > HANG_SECONDS and not self._is_holding_up()
+        is_late = now - self._alive_at > HANG_SECONDS and not self._is_held and not self._ended
         self._late_since = min(self._late_since, now) if is_late else inf
         return now - self._late_since > _LOOK_SECONDS
-
-    def _is_holding_up(self) -> bool:
-        """Say whether the camera waits for a frame to be taken."""
-        return self._frame is not None and self._camera is not None and self._camera.keeps_pace
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""
@@ -246,18 +237,25 @@ class Capture:
                     self._note_alive()
                     continue
                 if self._on_demand and not camera.live:
-                    self.changed.wait_for(lambda: any(self._open_wishes()) or self._stopped)
+                    self._hold(self._wishes.are_open)
                 elif camera.keeps_pace:
-                    self.changed.wait_for(lambda: self._frame is None or self._stopped)
+                    self._hold(lambda: self._frame is None)
                 if self._stopped:
                     return
                 if self._on_demand:
-                    self._grant(frame, camera)
+                    self.captured += self._wishes.grant(frame, camera)
                 else:
                     self._put(frame)
                 self._note_alive(is_well=not isinstance(frame, BadFrame))
                 if not (camera.live or self._on_demand):  # Only now does the next frame's time begin to run.
-                    self.changed.wait_for(lambda: self._judging or self._stopped)
+                    self._hold(lambda: self._judging)
+
+    def _hold(self, until: Callable[[], bool]) -> None:
+        """Have the camera wait for the judging: meanwhile it does not hang."""
+        self._is_held = True
+        self.changed.wait_for(lambda: until() or self._stopped)
+        self._is_held = False
+        self._alive_at = time.monotonic()
 
     def _put(self, frame: Frame | BadFrame) -> None:
         overtakes = self._frame is not None
@@ -265,18 +263,6 @@ class Capture:
             self.captured += 1
             self.dropped += overtakes
         self._frame = frame
-
-    def _grant(self, frame: Frame | BadFrame, camera: Camera) -> None:
-        granted = [each for each in self._open_wishes() if each.instant <= frame.exposed or not camera.live]
-        if camera.live and camera.keeps_pace and len(granted) > 1:  # A part each, and who knows which one this is?
-            problem = f"{len(granted)} triggers waited for a picture when this one came: it may show another part"
-            frame = BadFrame(frame.number, frame.source, frame.exposed, problem)
-        for each in granted if camera.live else granted[:1]:
-            each.frame = frame
-        self.captured += bool(granted)
-
-    def _open_wishes(self) -> list[Wish]:
-        return [each for each in self._wishes if each.frame is None]
 
     def _note_alive(self, *, is_well: bool = True) -> None:
         """Note that the camera's thread goes on; a camera that failed is well again with its first good frame."""

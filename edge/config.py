@@ -19,7 +19,7 @@ from edge.errors import ConfigError
 from edge.regions import duplicate, places
 from edge.sections.base import Section, to_path
 from edge.sections.base import doc as _doc
-from edge.sections.cameras import CameraConfig, VideoConfig
+from edge.sections.cameras import CameraConfig, PicameraConfig, V4l2Config, VideoConfig
 from edge.sections.guard import Guard
 from edge.sections.mqtt import Mqtt
 from edge.sections.outputs import OutputConfig
@@ -27,7 +27,7 @@ from edge.sections.prometheus import Prometheus
 from edge.sections.regions import RegionConfig
 from edge.sections.runtime import Runtime
 from edge.sections.sparkplug import Sparkplug
-from edge.sections.triggers import CommandConfig, FreeConfig, TriggerConfig
+from edge.sections.triggers import CommandConfig, FreeConfig, GpioConfig, TriggerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +143,8 @@ class Config(Section, frozen=True, kw_only=True):
             kind = self.trigger.__struct_config__.tag
             problem = f"decision.window {self.decision.window}: with trigger.kind {kind} each part has one frame"
             raise ValueError(f"{problem}, which no other's may outvote; set decision.window to 1")
+        if isinstance(self.trigger, GpioConfig) and isinstance(self.camera, PicameraConfig | V4l2Config):
+            self.trigger.suit(self.camera.rate)
         for key in self.trusted_keys:
             try:
                 length = len(base64.b64decode(key, validate=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -63,6 +64,10 @@ class Station:
         self.size = (96, 64)
         self.between = 0
         """B-frames in a row."""
+        self.keys = 12
+        """Pictures from one key frame to the next."""
+        self.sent_at: dict[int, float] = {}
+        """When each picture was sent to the newest client, by time.monotonic()."""
         self.losing = 0
         """The half of the next write of so many bytes or more is lost."""
         self._silent = threading.Event()
@@ -128,7 +133,11 @@ class Station:
 
         stream = out.add_stream("mpeg2video", rate=RATE)
         stream.width, stream.height = size
-        stream.pix_fmt, stream.options, stream.bit_rate = "yuv420p", {"bf": str(self.between)}, 4_000_000
+        stream.pix_fmt, stream.options, stream.bit_rate = (
+            "yuv420p",
+            {"bf": str(self.between), "g": str(self.keys)},
+            4_000_000,
+        )
         silent, ended = over
         while not ended.wait(1 / RATE) and size == self.size:
             if silent.is_set():
@@ -138,6 +147,7 @@ class Station:
             out.mux(stream.encode(image))
             number += 1
             with self.sent:
+                self.sent_at[number - 1] = time.monotonic()
                 self.count = number
                 self.sent.notify_all()
         return number

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from ledger_samples import BOOT
+from spark_host import until
 
 from edge.camera.base import BadFrame, Frame
 from edge.capture import Capture
@@ -108,6 +109,25 @@ def test_several_triggers_are_answered_in_order(stage: Stage, tmp_path: Path) ->
     shots = [answer(trigger) for _ in names]
     assert [shot.trigger for shot in shots] == names == ["gpio-1", "part-7", "gpio-2"]
     assert [shot.frame.number for shot in shots[:2]] == [1, 1]
+
+
+@pytest.mark.parametrize(("period", "gap", "own"), [(0.02, 1.0, False), (0.5, 0.5, True), (0.02, 0.05, True)])
+def test_a_frame_behind_a_gap_is_of_the_last_part_only(
+    stage: Stage, tmp_path: Path, *, period: float, gap: float, own: bool
+) -> None:
+    """Where a camera loses the frames of a part, no other part's picture stands for it; what is usual is no gap."""
+    trigger = triggered(stage, tmp_path)
+    start = time.monotonic() + 5.0
+    for number in range(5):
+        stage.show(start + number * period)
+    last = start + 4 * period
+    wishes = [trigger._capture.expect(last + share * gap) for share in (0.01, 0.99)]
+    stage.show(last + gap)
+    until(lambda: wishes[1].frame is not None)
+    first, second = (wish.frame for wish in wishes)
+    assert isinstance(second, Frame)
+    assert isinstance(first, Frame) is own
+    assert isinstance(first, Frame) or "before the next part's trigger, 0.98 s after its own" in first.reason
 
 
 def test_a_trigger_without_a_frame_is_answered_at_its_deadline(stage: Stage, tmp_path: Path) -> None:

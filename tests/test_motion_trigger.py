@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,6 @@ from edge.trigger.motion import MotionTriggered, Rest, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
     from edge.contract.preprocess import Pixels
     from edge.trigger.base import Shot
@@ -106,6 +105,29 @@ def test_an_end_in_the_middle_of_a_motion_is_told(monkeypatch: pytest.MonkeyPatc
     """A part that came and was not judged gets its verdict, with the reason."""
     shots = Film(belt(*[-1.0] * 10, 0.1, 0.2, 0.3), monkeypatch).judge()
     assert [shot.frame.reason for shot in shots if isinstance(shot.frame, BadFrame)] == ["over"]
+
+
+@pytest.mark.parametrize("seconds", [1, 4, 8])
+def test_a_part_that_comes_slowly_is_seen(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """However little it moves from one frame to the next: it is judged where it comes to rest, or told of in time."""
+    come = list(np.linspace(-0.2, 0.6, seconds * RATE))
+    shots = Film(belt(*[-1.0] * 10, *come, *[0.6] * 2 * RATE), monkeypatch).judge()
+    assert len(shots) == 1
+    assert isinstance(shots[0].frame, BadFrame) is (seconds > CONFIG.deadline_s)
+
+
+def test_a_part_that_was_coming_when_the_pause_began_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a verdict, with the reason; what comes within the pause has none."""
+    film = Film(belt(-1.0, 0.1, 0.2, *[0.5] * RATE), monkeypatch)
+    trigger = MotionTriggered(Capture(lambda: film), CONFIG)
+    assert [trigger.next(5) for _ in range(3)] == [None] * 3
+    shot = trigger.leave(0)
+    assert shot is not None
+    assert isinstance(shot.frame, BadFrame)
+    assert shot.frame.reason == "paused by command"
+    assert trigger.leave(0) is None
+    while not trigger.ended:
+        assert trigger.next(5) is None
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1.0), st.booleans()), max_size=200))

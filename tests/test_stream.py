@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -89,6 +89,15 @@ def test_a_picture_is_as_old_as_its_packet(station: Station) -> None:
         ages.append(time.monotonic() - frame.exposed)
     camera.close()
     assert sorted(ages)[len(ages) // 2] > 1 / RATE
+
+
+def test_what_came_while_it_was_opened_is_no_picture_of_now(station: Station) -> None:
+    """A trigger that waited for the stream must not be answered by what was before the camera ahead of it."""
+    station.keys = 1000
+    camera = opened(station)
+    frame = good(next(camera.frames()))
+    assert frame.exposed < station.sent_at[number_of(frame.pixels)] + 0.25
+    camera.close()
 
 
 def test_what_came_after_a_picture_was_taken_after_it() -> None:
@@ -219,6 +228,28 @@ def test_a_closed_stream_leaves_nothing_behind(station: Station) -> None:
     for thread in left:
         thread.join(SECONDS)
     assert not any(thread.is_alive() for thread in left)
+
+
+class Grown:
+    """PyAV's container of a stream to which a track was added: it fails so at the end, by what lies in its memory."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, video: int) -> Iterator[Any]:
+        """Yield a few packets."""
+        yield from itertools.islice(self._container.demux(video=video), 5)
+        raise IndexError("list index out of range")
+
+
+def test_a_track_that_was_added_ends_a_stream_only(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyAV makes of it ends no thread: the stream is opened anew."""
+    monkeypatch.setattr(stream, "open_video", lambda config: Grown(video.open_video(config)))
+    with pytest.raises(CameraError, match=r"cannot be read on \(list index out of range\)"):
+        list(opened(station).frames())
 
 
 @pytest.mark.parametrize("content", [b"", b"no video\n" * 1000, bytes(200_000), b"\x47" * 200_000])

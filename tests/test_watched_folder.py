@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -44,6 +45,17 @@ def test_what_comes_is_judged_once_in_the_order_of_its_coming(tmp_path: Path) ->
     assert watch.look(5) == []
 
 
+def test_a_copy_counts_by_the_time_that_it_is_given_last(tmp_path: Path) -> None:
+    """One that was found before its copying program gave it its time is judged in its turn nevertheless."""
+    watch = Watch(tmp_path)
+    first = put(tmp_path / "first.png")
+    put(tmp_path / "second.png", at=2.0)
+    assert watch.look(1) == []
+    os.utime(first, (1.0, 1.0))
+    os.utime(tmp_path / "second.png", (3.0, 3.0))
+    assert watch.sources() == ["first.png", "second.png"]
+
+
 def test_a_picture_counts_as_exposed_when_it_was_first_seen(tmp_path: Path) -> None:
     """Not the file's time, which another machine's clock gave."""
     watch = Watch(tmp_path)
@@ -76,6 +88,30 @@ def test_a_jpeg_whose_room_was_made_in_advance_is_not_complete(tmp_path: Path, p
     assert watch.look(5) == []
     put(tmp_path / "a.jpg", whole)
     assert watch.sources() == ["a.jpg"]
+
+
+@pytest.mark.parametrize("form", ["BMP", "JPEG", "PPM", "TIFF", "WEBP"])
+def test_a_picture_whose_room_was_made_in_advance_is_not_complete(tmp_path: Path, form: str) -> None:
+    """What was never written reads as zeros, and passes for a part of the picture in formats without a checksum."""
+    watch, whole = Watch(tmp_path), encoded(form, 90, size=(640, 480))
+    with (tmp_path / f"a.{form.lower()}").open("wb", buffering=0) as file:
+        file.truncate(len(whole))
+        file.write(whole[: len(whole) // 2])
+        assert watch.look(4) == []
+        file.write(whole[len(whole) // 2 :])
+    assert watch.sources() == [f"a.{form.lower()}"]
+
+
+def test_what_is_no_file_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, and links that lead in circles, nowhere or through a file are pictures that cannot be read; no more."""
+    watch = Watch(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    (tmp_path / "nowhere.png").symlink_to("gone.png")
+    (tmp_path / "through.png").symlink_to(put(tmp_path / "part.png") / "more.png")
+    assert watch.sources() == ["part.png"]
+    monkeypatch.setattr(watched, "DAMAGED_SECONDS", 0.0)
+    assert sorted(frame.source for frame in watch.look()) == ["circle.png", "pipe.jpg", "through.png"]
 
 
 def test_a_picture_that_is_renamed_into_place(tmp_path: Path) -> None:

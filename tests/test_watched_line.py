@@ -10,7 +10,7 @@ import pytest
 from watching import Watch, put
 
 from edge import capture as captures
-from edge.camera import arrivals, open_camera, watched
+from edge.camera import arrivals, open_camera, pace, watched
 from edge.camera.base import BadFrame, Frame
 from edge.capture import Capture
 from edge.errors import CameraError
@@ -94,7 +94,7 @@ def test_a_pause_is_no_hang(capturing: Capture, tmp_path: Path, monkeypatch: pyt
 def test_a_slow_rate_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder whose next turn is further away than a camera may be silent says meanwhile that it goes on."""
     monkeypatch.setattr(captures, "HANG_SECONDS", 0.3)
-    monkeypatch.setattr(watched, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(pace, "BEAT_SECONDS", 0.05)
     capture = Capture(lambda: open_camera(FolderConfig(path=tmp_path, watch=True, rate=1.0)), reopens=True)
     capture.wait_until_open()
     sources = []
@@ -105,6 +105,17 @@ def test_a_slow_rate_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         sources.append(frame.source)
     assert sources == ["a.png", "b.png"]
     assert capture.stop(SECONDS)
+
+
+def test_a_slow_look_is_no_hang(capturing: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause behind a look that took long, of a million files perhaps, may be longer than a camera may be silent."""
+    monkeypatch.setattr(watched, "LOOK_SECONDS", 0.6)
+    monkeypatch.setattr(pace, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(captures, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(captures, "_LOOK_SECONDS", 0.1)
+    put(tmp_path / "a.png")
+    while capturing.take(0.05) is None:
+        pass
 
 
 def test_a_folder_that_hangs_is_told(capturing: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

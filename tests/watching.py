@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def encoded(form: str = "PNG", grey: int = 0) -> bytes:
+def encoded(form: str = "PNG", grey: int = 0, size: tuple[int, int] = (96, 64)) -> bytes:
     """Encode a picture whose first line is grey, and the rest noise: no half of it is all of it."""
     file = BytesIO()
-    pixels = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), np.uint8)
     pixels[:16] = grey
     Image.fromarray(pixels).save(file, form)
     return file.getvalue()

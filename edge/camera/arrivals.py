@@ -27,7 +27,9 @@ _KEY_MASK = 2**64 - 1
 class Arrival:
     """A picture that came, as it was when it was last looked at."""
 
-    def __init__(self, path: str, state: os.stat_result) -> None:
+    def __init__(self, path: str) -> None:
+        """Look for the first time; raises OSError as `look`."""
+        state = _found(path)
         self.path = path
         self.key = _key(path)
         self.came = state.st_mtime_ns, path
@@ -41,10 +43,11 @@ class Arrival:
 
     def look(self) -> None:
         """Look again; raises OSError where it is gone."""
-        state = _state(os.stat(self.path))  # noqa: PTH116 - of thousands at a time
+        state = _state(found := _found(self.path))
         self.is_still = state == self._state
         if not self.is_still:
             self._state, self.changed_at = state, time.monotonic()
+            self.came = found.st_mtime_ns, self.path  # Who copies a file gives it its time last.
 
 
 class Arrivals:
@@ -57,7 +60,7 @@ class Arrivals:
     def __init__(self, folder: Path) -> None:
         """Look for the first time; raises OSError for a folder that cannot be read."""
         self._folder = str(folder)
-        self._disk = folder.stat().st_dev
+        self._disk = _disk(self._folder)
         self._passed = self._before = _sorted(array("Q", map(_key, _pictures(self._folder))))
         self._judged: set[int] = set()
         """Since the last look."""
@@ -66,7 +69,7 @@ class Arrivals:
 
     def look(self) -> list[Arrival]:
         """Find what came, look at what waits, and return what waited and is gone. Raises OSError as creation."""
-        if os.stat(self._folder).st_dev != self._disk:  # noqa: PTH116 - as in Arrival
+        if _disk(self._folder) != self._disk:
             raise OSError(0, "another disk than at first; mount its share again, or restart to watch what is there")
         found = array("Q")
         fresh = self._fresh(found)
@@ -91,7 +94,7 @@ class Arrivals:
             if path in self.waiting or key in self._judged or _holds(self._passed, key):
                 continue
             try:
-                yield Arrival(path, os.stat(path))  # noqa: PTH116 - as in Arrival
+                yield Arrival(path)
             except FileNotFoundError:
                 continue  # Renamed since it was listed.
 
@@ -107,6 +110,14 @@ class Arrivals:
 def arrivals(folder: Path) -> Arrivals:
     """Return a folder's, the same for as long as the process lives: a share that was away must not begin anew."""
     return Arrivals(folder)
+
+
+def _disk(folder: str) -> int:
+    """Return which disk a folder is on, by what is in it: where a share is mounted when somebody goes in, that does it.
+
+    Until then its own name is on another disk.
+    """
+    return os.stat(os.path.join(folder, ".")).st_dev  # noqa: PTH116, PTH118 - a Path has no last dot
 
 
 def _pictures(folder: str) -> Iterator[str]:
@@ -142,6 +153,21 @@ def _is_there(arrival: Arrival) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _found(path: str) -> os.stat_result:
+    """Return what a file is, and of a link that leads in circles or where nobody may go what the link is.
+
+    Such a one is a picture that cannot be read. Raises OSError for what is not there, or cannot be looked at itself.
+    """
+    try:
+        return os.stat(path)  # noqa: PTH116 - of thousands at a time
+    except FileNotFoundError:
+        raise
+    except OSError:
+        if not os.path.islink(path):  # noqa: PTH114 - as above
+            raise
+        return os.lstat(path)
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:

@@ -33,10 +33,11 @@ class FolderCamera:
         self._pacer = Pacer(config.rate)
         self._shown = 0
 
-    def frames(self) -> Iterator[Frame | BadFrame]:
-        """Yield each picture once, or without end if the camera loops; a damaged one as BadFrame."""
+    def frames(self) -> Iterator[Frame | BadFrame | None]:
+        """Yield each picture once, or without end if the camera loops; a damaged one as BadFrame, None in between."""
         while True:
             for path in self._pictures:
+                yield from self._pacer.pause(self._pacer.left)
                 if not self._pacer.wait():
                     return
                 yield self._load(path)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_SECONDS = 2.0
-"""Packets that came so much later than the first that waits show that decoding is too slow for the stream."""
+"""Packets that are read so much later than the first that waits show that decoding is too slow for the stream."""
 SHOWN_SECONDS = 0.5
 """Where newer packets wait, pictures are not shown, but one after so long, lest a slow device sees nothing at all."""
 
@@ -26,6 +26,8 @@ class Packet(NamedTuple):
     """PyAV's."""
     came: float
     """time.monotonic() seconds."""
+    read: float
+    """The same: it may have come while the stream was being opened, and waited since."""
     passed_over: int
     """How many before it are not to be decoded: with any, the decoder begins anew."""
 
@@ -36,15 +38,19 @@ class Packets:
     Beyond the newest key frame that waits, and beyond LONGEST_SECONDS, packets are passed over.
     """
 
-    def __init__(self, container: Any) -> None:
+    def __init__(self, container: Any, since: float) -> None:
+        """`since`: when it was begun to be opened, in time.monotonic() seconds. What came meanwhile is read first."""
         self._container = container
+        self._began, self._opened = since, time.monotonic()
+        self._first: float | None = None
+        """The first packet's time stamp, in seconds."""
         self._waiting: deque[Packet] = deque()
         self._changed = threading.Condition()
         self._passed_over = 0
         self._needs_key = False
         self._error: BaseException | None = None
         self._is_at_end = self._is_left = False
-        self._shown_at = 0.0
+        self._shown_at = time.monotonic()
         threading.Thread(target=self._read, name="stream", daemon=True).start()
 
     def __iter__(self) -> Iterator[Packet]:
@@ -96,17 +102,26 @@ class Packets:
             self._changed.wait_for(lambda: self._is_left)  # Until then packets are decoded that belong to it.
         self._container.close()
 
+    def _came(self, data: Any, now: float) -> float:
+        """Return when a packet came, or, of those that waited while the stream was looked through, hardly before."""
+        if data.dts is None:
+            return now
+        stamp = float(data.dts * data.time_base)
+        self._first = stamp if self._first is None else self._first
+        waited = self._began + stamp - self._first
+        return waited if self._began <= waited < self._opened else now
+
     def _put(self, data: Any, now: float) -> None:
         if data.is_keyframe:
             self._pass_over()
             self._needs_key = False
-        elif self._waiting and now - self._waiting[0].came > LONGEST_SECONDS:
+        elif self._waiting and now - self._waiting[0].read > LONGEST_SECONDS:
             self._pass_over()
             self._needs_key = True
         if self._needs_key:
             self._passed_over += 1
             return
-        self._waiting.append(Packet(data, now, self._passed_over))
+        self._waiting.append(Packet(data, self._came(data, now), now, self._passed_over))
         self._passed_over = 0
 
     def _pass_over(self) -> None:

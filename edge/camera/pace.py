@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BEAT_SECONDS = 5.0
+"""How often who pauses tells that it goes on."""
 
 
 class Pacer:
@@ -35,6 +42,13 @@ class Pacer:
             self._stop.wait(min(self._due - now, threading.TIMEOUT_MAX))
         self._due = max(self._due, now) + self._period
         return not self.stopped
+
+    def pause(self, seconds: float) -> Iterator[None]:
+        """Wait so long, and yield None now and then: whoever does so is well, only not due."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > BEAT_SECONDS and not self._stop.wait(BEAT_SECONDS):
+            yield None
+        self._stop.wait(max(0.0, left))
 
     def stop(self) -> None:
         """End every wait, now and later, with False."""

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.camera.newest import Arrived, Packets
-from edge.camera.video import Decoder, open_video, pyav, refusal, to_frame
+from edge.camera.video import Decoder, open_video, reading_errors, refusal, to_frame, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,8 @@ class StreamCamera:
         self._whole_at = 0.0
         """time.monotonic() of the last picture that was not damaged."""
         self._closed = threading.Event()
-        self._container = open_video(config)
-        self._packets = Packets(self._container)
+        began = time.monotonic()
+        self._packets = Packets(open_video(config), began)
 
     def frames(self) -> Iterator[Frame | BadFrame]:
         """Yield the frames, a damaged one as BadFrame.
@@ -60,8 +60,8 @@ class StreamCamera:
                     if isinstance(picture, str) or self._is_to_be_shown(picture):
                         stamp = None if isinstance(picture, str) else picture.pts
                         yield to_frame(picture, self._shown, arrived.at_latest(stamp))
-        except pyav().FFmpegError as error:
-            raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
+        except reading_errors() as error:
+            raise unreadable(self._config, error) from error
         if not self._closed.is_set():
             raise refusal(self._config, "the stream ended; restart it at its source")
 

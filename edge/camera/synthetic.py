@@ -25,13 +25,14 @@ class SyntheticCamera:
         self._config = config
         self._pacer = Pacer(config.rate)
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield parts until the configured number is reached or the camera is closed.
+    def frames(self) -> Iterator[Frame | None]:
+        """Yield parts, None in between, until the configured number is reached or the camera is closed.
 
         A part that takes longer to render than the rate allows comes late; none is made up for in a burst.
         """
         config = self._config
         for index in range(config.frames) if config.frames else itertools.count():
+            yield from self._pacer.pause(self._pacer.left)
             # Only when it is due: rendered ahead, it would hold up the judging of the one before.
             if not self._pacer.wait():
                 return

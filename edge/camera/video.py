@@ -38,8 +38,8 @@ class VideoCamera:
         self._shown = 0
         self._container = open_video(config)
 
-    def frames(self) -> Iterator[Frame | BadFrame]:
-        """Yield the frames, a damaged one as BadFrame. Raises CameraError for a file without any."""
+    def frames(self) -> Iterator[Frame | BadFrame | None]:
+        """Yield the frames, a damaged one as BadFrame, None in between. Raises CameraError for a file without any."""
         while True:
             before = self._shown
             with self._container:
@@ -56,12 +56,14 @@ class VideoCamera:
         """End `frames` after the frame that it reads; from any thread."""
         self._pacer.stop()
 
-    def _play(self) -> Iterator[Frame | BadFrame]:
+    def _play(self) -> Iterator[Frame | BadFrame | None]:
         packets, decoder = self._container.demux(video=0), Decoder()
         while (packet := self._next(packets)) is not None:
             for picture in decoder.decode(packet):
-                if not isinstance(picture, str) and not self._pacer.wait():
-                    return
+                if not isinstance(picture, str):
+                    yield from self._pacer.pause(self._pacer.left)
+                    if not self._pacer.wait():
+                        return
                 self._shown += 1
                 yield to_frame(picture, self._shown, time.monotonic())
 
@@ -69,8 +71,8 @@ class VideoCamera:
         """Return the next packet, None at the end or when closed."""
         try:
             return None if self._pacer.stopped else next(packets, None)
-        except pyav().FFmpegError as error:
-            raise refusal(self._config, f"cannot be read on ({error.strerror})") from error
+        except reading_errors() as error:
+            raise unreadable(self._config, error) from error
 
 
 class Decoder:
@@ -137,6 +139,16 @@ def open_video(config: VideoConfig) -> Any:
 def refusal(config: VideoConfig, problem: str) -> CameraError:
     """Return the error that a video has this problem."""
     return CameraError(f"camera.source {_without_login(config.source)}: {problem}")
+
+
+def unreadable(config: VideoConfig, error: Exception) -> CameraError:
+    """Return the error that a video gives nothing more, for this reason."""
+    return refusal(config, f"cannot be read on ({getattr(error, 'strerror', error)})")
+
+
+def reading_errors() -> tuple[type[Exception], ...]:
+    """Return what PyAV raises of a video that it cannot read on, IndexError where another track begins within it."""
+    return pyav().FFmpegError, IndexError
 
 
 def pyav() -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from math import inf
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.camera.arrivals import arrivals
@@ -30,8 +30,6 @@ LOOK_SECONDS = 0.2
 """From one look to the next: a picture that both find alike is tried."""
 LOOK_SHARE = 4
 """A look that takes long, of a million files or over a network, is followed by a pause of so many times its length."""
-BEAT_SECONDS = 5.0
-"""How often a folder that waits for its next turn tells that it goes on."""
 RETRY_SECONDS = 1.0
 """Before a picture that could not be read is tried again: a share may show a file's size before its content."""
 DAMAGED_SECONDS = 10.0
@@ -54,7 +52,6 @@ class WatchedFolder:
     def __init__(self, config: FolderConfig) -> None:
         self._folder = config.path
         self._pacer = Pacer(config.rate)
-        self._closed = Event()
         self._shown = 0
         try:
             self._arrivals = arrivals(config.path)
@@ -66,25 +63,23 @@ class WatchedFolder:
 
         Raises CameraError where the folder cannot be read any more.
         """
-        while not self._closed.is_set():
+        while not self._pacer.stopped:
             began = time.monotonic()
             self._look()
             pause = max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - began))
             for arrival in sorted(self._arrivals.waiting.values(), key=lambda each: each.came):
                 if (frame := self._judged(arrival)) is None:
                     continue
-                while self._pacer.left > BEAT_SECONDS and not self._closed.wait(BEAT_SECONDS):
-                    yield None  # It is well, only not due.
+                yield from self._pacer.pause(self._pacer.left)
                 if not self._pacer.wait():
                     return
                 self._arrivals.done(arrival)
                 yield frame
             yield None
-            self._closed.wait(pause)
+            yield from self._pacer.pause(pause)
 
     def close(self) -> None:
         """End `frames` before its next picture; from any thread."""
-        self._closed.set()
         self._pacer.stop()
 
     def _look(self) -> None:
@@ -120,7 +115,7 @@ class WatchedFolder:
         return text(Path(arrival.path).relative_to(self._folder).as_posix())
 
     def _error(self, error: OSError) -> CameraError:
-        name = text(str(error.filename or self._folder))
+        name = text(str(Path(error.filename or self._folder)))
         return CameraError(f"camera.path {name}: {error.strerror}; it is looked for again and again")
 
 
@@ -130,15 +125,29 @@ def _load(arrival: Arrival) -> Pixels | None:
     if not arrival.is_still:
         return None
     path = Path(arrival.path)
-    if path.suffix.lower() in _JPEG and not _ends(path):
-        raise DataError(f"{path}: not a readable picture (this JPEG has no end)")
+    if path.is_file() and (missing := _missing(path)):  # Of anything else the next line says that it is no picture.
+        raise DataError(f"{path}: not a readable picture ({missing})")
     pixels = load_picture(path)
     arrival.look()
     return pixels if arrival.is_still else None
 
 
-def _ends(path: Path) -> bool:
-    """Say whether a JPEG's end was written: where room is made in advance, zeros stand there, and pass for grey."""
+def _missing(path: Path) -> str:
+    """Say what of a picture was not written yet; empty: nothing that shows.
+
+    Where room was made in advance, zeros stand: grey or black to a decoder, and most formats have no checksum.
+    """
     with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        return has_end(file.read())
+        size = file.seek(0, os.SEEK_END)
+        if _hole(file.fileno()) < size:
+            return "parts of it were never written"
+        file.seek(max(0, size - _TAIL_BYTES))
+        return "this JPEG has no end" if path.suffix.lower() in _JPEG and not has_end(file.read()) else ""
+
+
+def _hole(file: int) -> float:
+    """Return where the first part of a file is that was never written, inf where its disk does not know."""
+    try:
+        return os.lseek(file, 0, os.SEEK_HOLE)
+    except OSError:
+        return inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Literal, TypeAlias
 
 from edge.sections.base import Section, doc
@@ -26,7 +27,7 @@ class MotionConfig(_Trigger, frozen=True, kw_only=True, tag="motion"):
         doc("from the motion's beginning to the verdict; where it cannot be kept it is UNKNOWN", gt=0, le=60),
     ] = 5.0
     level: Annotated[int, doc("grey levels by which a place must change to count, of 255; above the noise", ge=1)] = 12
-    area: Annotated[float, doc("share of the frame that must change for motion", gt=0, lt=1)] = 0.01
+    area: Annotated[float, doc("share of the frame that must change within settle_s for motion", gt=0, lt=1)] = 0.01
 
     def __post_init__(self) -> None:
         """Refuse a rest that is longer than there is time for; raises ValueError."""
@@ -60,7 +61,22 @@ class GpioConfig(_External, frozen=True, kw_only=True, tag="gpio"):
     strobe_pin: Annotated[
         str, doc("a light to be switched on for the exposure; empty: none", pattern=r"^[A-Za-z0-9:]{0,20}\Z")
     ] = ""
-    strobe_ms: Annotated[float, doc("how long it stays on", gt=0, le=10_000)] = 20.0
+    strobe_ms: Annotated[
+        float,
+        doc(
+            "how long it stays on: two frames' time of the camera at least, for a frame begins up to one frame's time "
+            "after the trigger, and may take as long",
+            gt=0,
+            le=10_000,
+        ),
+    ] = 200.0
+
+    def suit(self, rate: float) -> None:
+        """Refuse a flash that a camera of so many frames per second may expose none in; raises ValueError."""
+        least = ceil(2e3 / rate)
+        if self.strobe_pin and self.strobe_ms < least:
+            problem = f"trigger.strobe_ms {self.strobe_ms:g}: the light may be out before a frame is taken"
+            raise ValueError(f"{problem}; at camera.rate {rate:g} two frames take {least} ms")
 
 
 class CommandConfig(_External, frozen=True, kw_only=True, tag="mqtt"):

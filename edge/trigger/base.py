@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from edge.camera.base import BadFrame, Frame
 
+PAUSED = "paused by command"
+"""Why what was triggered in a pause, or right before it, is not judged."""
+
 
 class Shot(Record, frozen=True):
     """What is to be judged: a trigger, and its frame; a BadFrame, with the reason, where none came in time."""

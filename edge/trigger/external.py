@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from edge.camera.base import BadFrame
 from edge.record import Record
-from edge.trigger.base import Shot
+from edge.trigger.base import PAUSED, Shot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.capture import Capture, Wish
+    from edge.capture import Capture
     from edge.trigger.journal import Journal
+    from edge.wishes import Wish
 
 MOST_WAITING = 16
 """Triggers that wait for their verdict: a line that fires faster than it is judged is UNKNOWN, not ever later."""
-PAUSED = "paused by command"
 
 
 class _Fired(Record, frozen=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from edge.gpio import import_gpiozero, unusable
@@ -19,6 +21,9 @@ class Pin:
         """Listen to the pin; raises InspectError without gpiozero, or for a pin that cannot be used."""
         self._delay = config.delay_ms / 1e3
         self._flash = config.strobe_ms / 1e3
+        self._debounce = config.debounce_ms / 1e3
+        self._changed_at = -inf
+        """When the pin's level last changed, in seconds."""
         self._trigger = trigger
         gpiozero = import_gpiozero("trigger.kind gpio")
         try:
@@ -27,10 +32,9 @@ class Pin:
         except Exception as error:  # Each factory has errors of its own.
             raise unusable(gpiozero, f"trigger.pin {config.pin!r}", error) from error
         # With a pull-up gpiozero calls the low level active.
-        if (config.edge == "rising") is (config.pull != "up"):
-            self._pin.when_activated = self._fire
-        else:
-            self._pin.when_deactivated = self._fire
+        is_on = (config.edge == "rising") is (config.pull != "up")
+        self._pin.when_activated = lambda: self._change(self._pin.active_time, is_edge=is_on)
+        self._pin.when_deactivated = lambda: self._change(self._pin.inactive_time, is_edge=not is_on)
 
     def close(self) -> None:
         """Listen no more, and leave the light switched off."""
@@ -38,6 +42,15 @@ class Pin:
         light, self._light = self._light, None  # First: a flash that is due later finds none.
         if light is not None:
             light.close()
+
+    def _change(self, ago: float, *, is_edge: bool) -> None:
+        """Take the first of changes that follow each other too soon, in either direction, for a part.
+
+        Not gpiozero's own debouncing: lgpio's passes over a pulse that is shorter, and RPi.GPIO's over the one after.
+        """
+        before, self._changed_at = self._changed_at, time.monotonic() - ago
+        if is_edge and self._changed_at - before >= self._debounce:
+            self._fire()
 
     def _fire(self) -> None:
         self._trigger.fire()
@@ -55,9 +68,4 @@ class Pin:
 
 def _listen(gpiozero: Any, config: GpioConfig) -> Any:
     pulled = {"up": True, "down": False, "none": None}[config.pull]
-    return gpiozero.DigitalInputDevice(
-        config.pin,
-        pull_up=pulled,
-        active_state=True if pulled is None else None,
-        bounce_time=config.debounce_ms / 1e3 or None,
-    )
+    return gpiozero.DigitalInputDevice(config.pin, pull_up=pulled, active_state=True if pulled is None else None)

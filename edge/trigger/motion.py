@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge.camera.base import BadFrame, Frame
-from edge.trigger.base import Shot
+from edge.trigger.base import PAUSED, Shot
 from edge.trigger.free import FreeRunning
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ class Rest:
 
 
 class MotionTriggered:
-    """Compares each frame with the one before; see Trigger."""
+    """Compares each frame with what stood still before, but not for longer than a part is to; see Trigger.
+
+    Not with the frame before: from one to the next, the faster a camera is, the less a slow part moves.
+    """
 
     def __init__(self, capture: Capture, config: MotionConfig, *, patience: float = inf) -> None:
         """Look at the frames of `capture`; after `patience` seconds without one the verdict is UNKNOWN."""
@@ -66,6 +69,8 @@ class MotionTriggered:
         self._config = config
         self._rest = Rest(config.settle_s, config.deadline_s)
         self._before: Pixels | None = None
+        self._before_at = -inf
+        """When that was seen."""
         self._numbers = count(1)
 
     @property
@@ -82,11 +87,13 @@ class MotionTriggered:
             return Shot(self._name(), shot.frame)
         return self._look(shot.frame)
 
-    def leave(self, timeout: float) -> None:
-        """Let frames go by, see Trigger: what moved meanwhile is no part's coming."""
+    def leave(self, timeout: float) -> Shot | None:
+        """Let frames go by, see Trigger: what moves meanwhile is no part's coming; what came before is told."""
         self._frames.leave(timeout)
-        self._before = None
+        shot = next(self.give_up(PAUSED), None)
+        self._before, self._before_at = None, -inf
         self._rest = Rest(self._config.settle_s, self._config.deadline_s)
+        return shot
 
     def rest(self, timeout: float) -> None:
         """Let frames go by, see Trigger: a part that came meanwhile shows in the next frame, unless it left again."""
@@ -102,9 +109,11 @@ class MotionTriggered:
 
     def _look(self, frame: Frame) -> Shot | None:
         small = thumbnail(frame.pixels)
-        deadline = self._rest.deadline
-        rested = self._rest.look(time.monotonic(), moves=self._moves(small))
-        self._before = small
+        deadline, now = self._rest.deadline, time.monotonic()
+        moves = self._moves(small)
+        if moves or now - self._before_at >= self._config.settle_s:
+            self._before, self._before_at = small, now
+        rested = self._rest.look(now, moves=moves)
         if rested is None:
             return None
         if rested:

@@ -1,0 +1,77 @@
+"""A pin as trigger: one for each part, however its contact bounces and however short its pulse is."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ledger_samples import BOOT
+from test_external_trigger import Stage
+
+from edge.capture import Capture
+from edge.config import parse
+from edge.errors import ConfigError
+from edge.sections.cameras import SyntheticConfig
+from edge.sections.triggers import GpioConfig
+from edge.trigger import open_trigger
+from edge.trigger.journal import FILE, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install gpiozero")
+from gpiozero.pins.mock import MockFactory, MockPin  # noqa: E402 - where it is installed
+
+DEBOUNCE = 0.3
+
+
+class LgpioPin(MockPin):  # type: ignore[misc]
+    """Has lgpio's debouncing, by its documentation: of a level that does not last for so long nothing is said."""
+
+    def _call_when_changed(self) -> None:
+        if not self.bounce:
+            super()._call_when_changed()
+
+
+@pytest.fixture
+def pin() -> Iterator[Any]:
+    """Return the pin that a light barrier drives."""
+    factory = gpiozero.Device.pin_factory = MockFactory(pin_class=LgpioPin)
+    yield factory.pin(17)
+    factory.reset()
+    gpiozero.Device.pin_factory = None
+
+
+def drive(pin: Any, *levels: int) -> None:
+    for level in levels:
+        (pin.drive_high if level else pin.drive_low)()
+
+
+@pytest.mark.parametrize(("edge", "on"), [("rising", 1), ("falling", 0)])
+def test_a_pulse_of_a_part_is_one_trigger(pin: Any, tmp_path: Path, edge: Any, on: int) -> None:
+    """At its first change, though it be shorter than a bounce; bounces at either of its ends are the same part."""
+    off, config = 1 - on, GpioConfig(pin="17", edge=edge, debounce_ms=DEBOUNCE * 1e3)
+    capture = Capture(Stage, on_demand=True)
+    with open_trigger(config, SyntheticConfig(), capture, Journal(tmp_path / FILE, BOOT)) as trigger:
+        drive(pin, off)
+        list(trigger.give_up("before"))
+        counts = []
+        for levels in ([on, off], [on, off, on], [off, on, off], [on, off] * 5):
+            threading.Event().wait(1.5 * DEBOUNCE)  # As long as a part and a gap take.
+            drive(pin, *levels)
+            counts.append(len(list(trigger.give_up("told"))))
+    assert capture.stop(5)
+    assert counts == [1, 1, 0, 1]
+
+
+def test_a_flash_that_no_frame_is_exposed_in_is_refused(tmp_path: Path) -> None:
+    """A frame begins up to one frame's time after its trigger, when a light that is on for less is out again."""
+    table: dict[str, Any] = {"bundle": "b", "camera": {"kind": "picamera2", "rate": 10.0}}
+    light = {"kind": "gpio", "pin": "17", "strobe_pin": "27"}
+    parse(table | {"trigger": light}, tmp_path / "device.toml")
+    for dark in ({"kind": "gpio", "pin": "17", "strobe_ms": 20.0}, light | {"strobe_ms": 200.0}):
+        parse(table | {"trigger": dark}, tmp_path / "device.toml")
+    with pytest.raises(ConfigError, match=r"trigger\.strobe_ms 20: .*; at camera\.rate 10 two frames take 200 ms"):
+        parse(table | {"trigger": light | {"strobe_ms": 20.0}}, tmp_path / "device.toml")
