@@ -63,7 +63,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def no_process_left() -> Iterator[None]:
     """A test file ends what it has started: what it left would meet the tests after it."""
-    from accelerators import children  # noqa: PLC0415 - not before pytest rewrites its assertions
+    from accelerators import children
 
     before = children()
     yield
