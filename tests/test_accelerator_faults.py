@@ -71,8 +71,8 @@ class Device:
             recorder.wait_for_status("offline")
         events = recorder.named("event")
         assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self.expected
-        numbers = list(dict.fromkeys(event["seq"] for event in events))  # After a cut some arrive twice.
-        assert numbers == list(range(1, len(numbers) + 1))
+        numbers = list(dict.fromkeys((event["seq"], event["id"]) for event in events))  # After a cut some arrive twice.
+        assert [number for number, _ in numbers] == list(range(1, len(numbers) + 1))
 
     def _judged_by_the_cpu(self) -> set[tuple[str, str, str]]:
         with Recorder(self._broker.port, "before") as recorder:
