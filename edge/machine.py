@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge import clock, heat
 from edge.contract.messages import Machine
+from edge.threads import fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class Lookout:
         self._machine: Machine | None = None
         self._looked = time.monotonic()
         self._used = _Used(self._looked, time.process_time(), None, 0.0)
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
@@ -86,7 +87,7 @@ class Lookout:
                 self._look()
                 self._stopped.wait(LOOK_SECONDS)
         except BaseException as error:  # noqa: BLE001 - whatever it is, `trouble` raises it in the judging thread
-            self._error = error
+            self._error = fatal(error)
 
     def _look(self) -> None:
         found = heat.read(self._root)

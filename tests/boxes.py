@@ -77,6 +77,18 @@ def collect(folder: Path, data: Path) -> None:
         (folder / "inserts" / path.name).write_bytes(path.read_bytes())
 
 
+def examine(box: Box) -> None:
+    """Have `doctor` look at the box, with a configuration: each check ends, and what judging needs is in order."""
+    before = f"rm -rf /srv/examined && cp -r {PICTURES} /srv/examined"
+    told = box.run(f"{before} && {{ {INSPECT} doctor --config /srv/examined/device.toml --json || test $? -lt 100; }}")
+    findings = json.loads(told)["findings"]
+    broken = ("the check ", "no answer within")
+    assert [each for each in findings if each["says"].startswith(broken)] == []
+    states = {each["check"]: each["state"] for each in findings}
+    needed = ("python", "numpy", "configuration", "state folder", "litert", "bundle", "model")
+    assert {name: states.get(name) for name in needed} == dict.fromkeys(needed, "ok"), findings
+
+
 def judged(text: str) -> dict[str, dict[str, Any]]:
     """Return what `edge-inspect once` printed, by the picture's name."""
     lines = [json.loads(line) for line in text.splitlines()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from accelerators import Standin, bundle, children
-from device import end, running_daemon, stop, write_config
+from device import end, inspect_command, running_daemon, stop, write_config
 from PIL import Image
 from proxy import Proxy
 from recorder import Recorder
@@ -19,7 +20,7 @@ from edge.contract import bundle as bundles
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from conftest import Broker
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 
 OPEN_SECONDS = 60.0
 """Until a hang while the library loads is given up."""
+_IMPATIENT = """
+import sys
+from functools import partial
+from edge.accelerator import accelerated
+accelerated.Limits = partial(accelerated.Limits, opening=2.0)
+from edge.__main__ import main
+sys.exit(main())
+"""
+"""The daemon, but that it gives such a hang up sooner."""
 PICTURES: list[Pixels] = [np.random.default_rng(seed).integers(0, 256, (80, 160, 3), np.uint8) for seed in range(8)]
 
 
@@ -61,9 +71,10 @@ class Device:
         self.expected = self._judged_by_the_cpu()
 
     @contextmanager
-    def running(self) -> Iterator[tuple[Recorder, subprocess.Popen[str]]]:
+    def running(self, program: Sequence[str] = ("-m", "edge")) -> Iterator[tuple[Recorder, subprocess.Popen[str]]]:
         """Run it; each frame that it judged meanwhile was judged as the CPU does."""
-        with Recorder(self._broker.port) as recorder, running_daemon(self.config) as daemon:
+        command = [sys.executable, *program, *inspect_command("run", "--config", self.config)[3:]]
+        with Recorder(self._broker.port) as recorder, running_daemon(self.config, command=command) as daemon:
             yield recorder, daemon
             recorder.wait(lambda r: len({event["source"] for event in r.named("event")}) == len(PICTURES))
             said = stop(daemon) if daemon.poll() is None else end(daemon)
@@ -71,8 +82,8 @@ class Device:
             recorder.wait_for_status("offline")
         events = recorder.named("event")
         assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self.expected
-        numbers = list(dict.fromkeys(event["seq"] for event in events))  # After a cut some arrive twice.
-        assert numbers == list(range(1, len(numbers) + 1))
+        numbers = list(dict.fromkeys((event["seq"], event["id"]) for event in events))  # After a cut some arrive twice.
+        assert [number for number, _ in numbers] == list(range(1, len(numbers) + 1))
 
     def _judged_by_the_cpu(self) -> set[tuple[str, str, str]]:
         with Recorder(self._broker.port, "before") as recorder:
@@ -148,7 +159,19 @@ def test_one_that_hangs_while_it_loads_holds_nothing_up(device: Device) -> None:
     device.standin.behave("hang-load")
     with device.running() as (recorder, _):
         recorder.wait_for("event", 3 * len(PICTURES))
-        assert state(recorder) in ("opening", "cpu")
+        assert state(recorder) == "opening"
+
+
+def test_one_that_hangs_while_it_loads_is_given_up(device: Device) -> None:
+    """The status says for how long it did not answer; when it does again it judges, and no process is left behind."""
+    device.standin.behave("hang-load")
+    with device.running(("-c", _IMPATIENT)) as (recorder, daemon):
+        reason = recorder.wait_for_status("degraded", OPEN_SECONDS)["reason"]
+        assert reason.startswith("the CPU judges: the Edge TPU did not answer within 2000 ms")
+        device.standin.behave("works")
+        wait_for_state(recorder, "accelerated")
+        assert recorder.wait_for_status("online")["reason"] == ""
+        assert len(children(daemon.pid)) == 1, "a process of the accelerator's was left behind"
 
 
 @pytest.mark.parametrize("how", ["crash-invoke 1", "hang-invoke 1", "fail-invoke 1"])

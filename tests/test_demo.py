@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from device import assert_one_clear_line, inspect_command, run_inspect
 
+pytest.importorskip("rich", reason="the demo extra is not installed: pip install 'edge-inspect[demo]'")
+
 
 def children_of(pid: int) -> list[int]:
     """Return the direct child processes (proc(5))."""
@@ -83,7 +85,7 @@ def test_a_picture_goes_into_a_file(tmp_path: Path) -> None:
 
 def test_demo_without_mosquitto(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where mosquitto is not installed the pure-Python broker serves, over MQTT 3.1.1."""
-    pytest.importorskip("amqtt", reason="the demo extra is not installed")
+    pytest.importorskip("amqtt", reason="the demo extra is not installed: pip install 'edge-inspect[demo]'")
     if shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin"):
         code = "import sys, edge.demo; edge.demo._SBIN = ''; from edge.__main__ import main; sys.exit(main())"
     else:

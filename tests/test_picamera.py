@@ -78,6 +78,7 @@ def test_a_pulled_cable_is_a_camera_error(pi: PiCameras) -> None:
         next(frames)
     pi.plug()
     assert pi.released == 1
+    assert len(pi._cameras[0]._free) == pi._cameras[0].camera_config["buffer_count"]
     camera.close()
     assert pi.closed == 1
 

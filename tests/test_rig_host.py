@@ -18,7 +18,6 @@ from stations import start_line
 
 from deploy.program import build_wheel
 from deploy.release import BUNDLE_ON_DEVICE
-from edge.__main__ import _COMMANDS
 from edge.contract import bundle as bundles
 
 if TYPE_CHECKING:
@@ -198,8 +197,6 @@ def test_a_model_that_crashes_is_left(
     line: Line, recorder: Recorder, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     """A model whose starts all end in a crash gives way to the one that judged before it, and the status says why."""
-    if "model" not in _COMMANDS:
-        pytest.skip("edge-inspect does not go back to an earlier model yet")
     demo = bundles.read(DEMO_BUNDLE)
     crasher = bundles.write(tmp_path / CRASHER, structs.replace(demo.manifest, name=CRASHER), demo.files)
     # It is kept after seconds of judging in one start.

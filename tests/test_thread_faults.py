@@ -49,7 +49,8 @@ def config_for(tmp_path: Path, bundle: Path, port: int, camera: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    "name", ["capture", "ledger", "mqtt-sender", "mqtt-connection", "evidence", "outputs", "sparkplug"]
+    "name",
+    ["capture", "ledger", "mqtt-sender", "mqtt-connection", "evidence", "outputs", "sparkplug", "lookout", "door"],
 )
 def test_a_thread_that_ends_takes_the_daemon_with_it(
     tmp_path: Path, broker: Broker, demo_bundle: Path, name: str
@@ -62,6 +63,9 @@ def test_a_thread_that_ends_takes_the_daemon_with_it(
     with Recorder(broker.port) as recorder, running_daemon(config, pi.environment | pins) as daemon:
         recorder.wait(lambda r: sees(r, 0))
         pi.do(f"kill {name}")
+        if name == "door":  # It waits for callers, and ends at the next one.
+            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                caller.connect(str(tmp_path / "state" / "live.sock"))
         pi.do("cover")  # A black picture is UNKNOWN: pictures are made of it, and pins switched.
         said = end(daemon, 30)
         assert daemon.returncode not in NEVER_RESTARTED, said

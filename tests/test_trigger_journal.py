@@ -43,7 +43,7 @@ def test_no_trigger_is_lost_with_its_process(
     A verdict that was answered is the one that arrives.
     """
     dice, asked = random.Random(5), 0  # noqa: S311 - when to kill, no secret
-    config = config_for(tmp_path, demo_bundle, broker.port, SYNTHETIC)
+    config, taken_in = config_for(tmp_path, demo_bundle, broker.port, SYNTHETIC), set[str]()
     kills = SOAKED_KILLS if soak else KILLS
     with Recorder(broker.port, persistent=True) as recorder:
         boss = Boss(broker, recorder)
@@ -58,6 +58,7 @@ def test_no_trigger_is_lost_with_its_process(
                     boss.say("trigger", b'{"transaction":"p%d"}' % asked)
                 recorder.wait(lambda r, n=replies: len(r.named("reply")) >= n)
                 daemon.send_signal(signal.SIGKILL)
+            taken_in |= {fired.name for fired in _read(tmp_path / "state" / FILE)}
         with running_daemon(config) as daemon:
             recorder.wait_for_status("online")
             assert boss.ask("trigger", transaction="last")["data"]["verdict"] != "UNKNOWN"
@@ -66,8 +67,10 @@ def test_no_trigger_is_lost_with_its_process(
         boss.stop()
         recorder.wait_for_status("offline")
     events = {each["id"]: each for each in recorder.named("event")}
-    answered = [(each["boot_id"], each["trigger"]) for each in events.values()]
+    answered = [each["trigger"] for each in events.values()]
     assert len(set(answered)) == len(answered), "one has two verdicts"
+    assert taken_in, "nothing was left by a kill"
+    assert taken_in <= set(answered)
     told = [reply["data"] for reply in recorder.named("reply")]
     assert all(events[data["event"]]["verdict"] == data["verdict"] for data in told), "what was told was not kept"
     late = [each for each in events.values() if each["reason"] == "the device ended before it was judged"]
