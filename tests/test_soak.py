@@ -23,8 +23,8 @@ SETTLED_SECONDS, SOAK_SETTLED_SECONDS = 10.0, 600.0
 RATE = 10.0
 GROUP = 5
 """Looks, of which the least counts: the pictures that are being judged come and go."""
-LEAST_SHARE = 0.5
-"""Of the frames, for this to be about the load that it says: the cores are shared."""
+LEAST_SHARE = {True: 0.95, False: 0.5}
+"""Of the frames, for this to be about the load that it says, in the long form and in the short one on busy cores."""
 MOST_MIB_AN_HOUR = 1e6 / (1 << 20)
 """One MB."""
 MOST_MIB = 4.0
@@ -98,7 +98,7 @@ def test_nothing_grows(
         f"{judged} frames in {seconds:.0f} s; RSS {before:.1f} to {after:.1f} MiB, {grown:+.2f} MiB/h;"
         f" {last.descriptors} descriptors, {last.threads} threads"
     )
-    assert judged > LEAST_SHARE * RATE * seconds
+    assert judged > LEAST_SHARE[soak] * RATE * seconds
     assert least(looks[half:], "descriptors") <= least(looks[:half], "descriptors")
     assert least(looks[half:], "threads") <= least(looks[:half], "threads")
     if soak:
