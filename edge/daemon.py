@@ -147,6 +147,8 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     stack.callback(classifier.close)
     capture.wait_until_open()
     journal = _journal(settings, sinks)
+    if journal is not None:
+        stack.callback(journal.close)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
     line = join(classifier, settings, slots=slots, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
@@ -158,9 +160,7 @@ def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
     path = state_dir(settings.config) / FILE
     if not (isinstance(settings.config.trigger, GpioConfig | CommandConfig) or path.exists()):
         return None
-    journal = Journal(path, sinks.publisher.boot_id)
-    sinks.publisher.report("triggers", journal.trouble)
-    return journal
+    return Journal(path, sinks.publisher.boot_id)
 
 
 def _load(slots: Slots, sinks: Sinks) -> Classifier:

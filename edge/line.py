@@ -132,6 +132,7 @@ def _step(line: Line) -> End | None:
         return End.NO_MORE_FRAMES
     if line.unanswered is not None:
         _answer_left(line, line.unanswered)
+        line.sinks.publisher.report("triggers", line.unanswered.trouble)
     line.sinks.publisher.report("camera", line.capture.trouble or line.judge.maintenance)
     line.sinks.publisher.report("outputs", line.outputs.check())
     if line.accelerated is not None:

@@ -43,6 +43,16 @@ def disk_image(file: Path, place: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def frozen(disk: Path) -> Iterator[None]:
+    """Have a disk hang: whoever changes anything there waits in the kernel until the block ends."""
+    subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
+
+
+@contextlib.contextmanager
 def judging(tmp_path: Path, broker: Broker, bundle: Path, state: Path) -> Iterator[Recorder]:
     """Run a daemon that keeps its state on a disk; in the end all its numbers must have arrived, in order, no gap."""
     config = write_config(
