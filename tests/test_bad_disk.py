@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import make_broker
 from device import running_daemon, stop, write_config
 from recorder import Recorder
 from rigs import need
@@ -136,3 +137,37 @@ def test_a_disk_with_write_errors(tmp_path: Path, broker: Broker, demo_bundle: P
         hog.unlink()
         wait_for_more(recorder, 200)
     assert "kept in memory" in reason
+
+
+def test_a_disk_that_hangs(tmp_path: Path, demo_bundle: Path) -> None:
+    """While it does, pictures on their way or not, a broker that comes back hears that the line judges, and why mute.
+
+    Alarms arrive meanwhile; when the disk goes on each verdict does, once and in order.
+    """
+    broker = make_broker(tmp_path)
+    broker.start()
+    with (
+        disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk,
+        judging(tmp_path, broker, demo_bundle, disk) as recorder,
+    ):
+        recorder.wait_for("image", 2)
+        with frozen(disk):
+            wait_until(recorder, "status", lambda told: "its disk hangs" in told["reason"])
+            before = len(recorder.named("health"))
+            broker.stop()
+            broker.start()
+            wait_until(recorder, "status", lambda told: told["state"] == "offline" and told["reason"] != "stopped")
+            wait_until(recorder, "status", lambda told: "its disk hangs" in told["reason"])
+            alarms = [alarm["event"] for alarm in recorder.named("alarm")]
+            recorder.wait(lambda r: len(r.named("health")) > before + 1)
+            recorder.wait(lambda r: r.named("alarm")[-1]["event"] not in alarms)
+        wait_until(recorder, "status", lambda told: told["state"] == "online", 30)
+        wait_for_more(recorder, 100)
+    broker.stop()
+
+
+def wait_until(
+    recorder: Recorder, name: str, condition: Callable[[dict[str, object]], bool], seconds: float = 20
+) -> None:
+    """Wait until the last message of a name is so."""
+    recorder.wait(lambda r: condition(r.named(name)[-1]), seconds)
