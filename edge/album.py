@@ -149,7 +149,7 @@ class Album:
             return None
 
     def mark_sent(self, picture: Picture) -> None:
-        """Note that the broker has it: it is the first to give way. Its file is moved too, unless the disk takes long."""
+        """Note that the broker has it: it gives way first. Its file is moved too, unless the disk takes long."""
         with self._lock:
             if (size := self._waiting[picture.verdict].pop(picture)) is None:
                 return

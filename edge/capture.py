@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from math import inf
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.camera.base import BadFrame
 from edge.errors import CameraError
-from edge.threads import fatal
+from edge.threads import Pulse, fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +25,6 @@ CLOSE_SECONDS = 5.0
 """For a camera that failed to close: one that does not keeps its hardware, until the process ends."""
 HANG_SECONDS = 40.0
 """Without a frame, a failure or an attempt to open it. Every camera tells sooner; a driver may not come back at all."""
-
-
 _LOOK_SECONDS = 1.0
 """Between two looks whether the start hangs."""
 
@@ -47,10 +44,18 @@ class Capture:
     waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
-    def __init__(self, open_camera: Callable[[], Camera], *, reopens: bool = False, on_demand: bool = False) -> None:
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        *,
+        reopens: bool = False,
+        on_demand: bool = False,
+        silence_s: float = inf,
+    ) -> None:
         """Begin; `reopens`: a camera that is not there, or fails, is opened again and again, `trouble` says why.
 
         `on_demand`: frames are not taken but expected; of what a live camera shows besides nothing is counted.
+        `silence_s`: without a word from a camera for so long `missing` says so.
         """
         self.captured = 0
         """Frames that the camera delivered; of those from before the first `take`, the newest only."""
@@ -59,7 +64,8 @@ class Capture:
         self.failures = 0
         """How often a camera that is opened again did not open, or failed."""
         self.trouble = ""
-        """Why no frame comes at present, empty if they come."""
+        """What the camera failed with, until it gives frames again; empty: nothing."""
+        self._silence = silence_s
         self._open = open_camera
         self._reopens = reopens
         self._on_demand = on_demand
@@ -70,10 +76,8 @@ class Capture:
         self._error: Exception | None = None
         self._ended = False
         self._stopped = False
-        self._alive_at = time.monotonic()
-        """When the camera's thread last showed that it goes on."""
-        self._late_since = inf
-        """When it was first found to have shown nothing for too long."""
+        self._pulse = Pulse()
+        """Of the camera's thread."""
         self._in_a_row = 0
         """Failures without a frame between them."""
         self.changed = threading.Condition()
@@ -87,7 +91,7 @@ class Capture:
         with self.changed:
             return self._ended and self._frame is None and self._error is None
 
-    def wait_until_open(self, timeout: float = math.inf) -> None:
+    def wait_until_open(self, timeout: float = inf) -> None:
         """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs.
 
         `timeout`: in seconds, for those who cannot wait for a slow one that is not opened again.
@@ -161,16 +165,24 @@ class Capture:
     @property
     def failure(self) -> Exception | None:
         """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
-        if self._error is None and self._reopens and self._hangs():
+        if self._error is None and self._reopens and self._silent > HANG_SECONDS:
             return CameraError(f"the camera's driver has not come back for {HANG_SECONDS:g} s; a new start may free it")
         return self._error
 
-    def _hangs(self) -> bool:
-        """Say whether nothing comes from the camera's thread; a whole process that was stopped first lets it go on."""
-        now = time.monotonic()
-        is_late = now - self._alive_at > HANG_SECONDS and not self._is_holding_up()
-        self._late_since = min(self._late_since, now) if is_late else inf
-        return now - self._late_since > _LOOK_SECONDS
+    @property
+    def missing(self) -> str:
+        """Why no frame comes at present, also where nobody says so; empty if they come."""
+        if self.trouble or not self._reopens or self._silent <= self._silence:
+            return self.trouble
+        problem = f"the camera's driver has not come back for {self._silence:g} s"
+        return f"{problem}; after {HANG_SECONDS:g} s the daemon starts anew; if that does not free it, check its cable"
+
+    @property
+    def _silent(self) -> float:
+        """Seconds without anything from the camera's thread."""
+        if self._is_holding_up():
+            self._pulse.beat()
+        return self._pulse.silent
 
     def _is_holding_up(self) -> bool:
         """Say whether the camera waits for a frame to be taken."""
@@ -235,9 +247,9 @@ class Capture:
             self._camera = None
             self.trouble = str(error)
             self.changed.notify_all()
-            self._alive_at = time.monotonic()
+            self._pulse.beat()
             self.changed.wait_for(lambda: self._stopped, pause)
-        self._alive_at = time.monotonic()
+        self._pulse.beat()
 
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
@@ -280,7 +292,7 @@ class Capture:
 
     def _note_alive(self, *, is_well: bool = True) -> None:
         """Note that the camera's thread goes on; a camera that failed is well again with its first good frame."""
-        self._alive_at = time.monotonic()
+        self._pulse.beat()
         if is_well:
             if self.trouble:
                 log.info("the camera gives frames again")

@@ -105,7 +105,8 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
     # First: it opens, slowly or never, while the model loads.
-    capture = Capture(_opener(config), reopens=config.camera.is_live, on_demand=on_demand)
+    camera = config.camera
+    capture = Capture(_opener(config), reopens=camera.is_live, on_demand=on_demand, silence_s=camera.silence_s)
     line: Line | None = None
     try:
         with ExitStack() as stack:

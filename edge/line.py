@@ -133,7 +133,7 @@ def _step(line: Line) -> End | None:
     if line.unanswered is not None:
         _answer_left(line, line.unanswered)
         line.sinks.publisher.report("triggers", line.unanswered.trouble)
-    line.sinks.publisher.report("camera", line.capture.trouble or line.judge.maintenance)
+    line.sinks.publisher.report("camera", line.capture.missing or line.judge.maintenance)
     line.sinks.publisher.report("outputs", line.outputs.check())
     if line.accelerated is not None:
         line.sinks.publisher.report("accelerator", line.accelerated.trouble)

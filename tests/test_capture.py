@@ -236,56 +236,6 @@ def test_a_camera_that_fails_unwatched_is_heard_of() -> None:
     assert capture.stop(SECONDS)
 
 
-def test_a_camera_that_hangs_while_it_opens_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start that a driver holds up ends with what it hangs in, for a new start to free it."""
-    monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.0)
-    let_go = threading.Event()
-
-    def hang() -> ListCamera:
-        let_go.wait(60)
-        return ListCamera(0, keeps_pace=False)
-
-    capture = Capture(hang, reopens=True)
-    with pytest.raises(CameraError, match="has not come back for 0 s; a new start may free it"):
-        capture.wait_until_open()
-    let_go.set()
-    assert capture.stop(SECONDS)
-
-
-def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped for longer than a camera may be silent, whoever goes on first lets the camera's thread go on too."""
-    monkeypatch.setattr("edge.capture.HANG_SECONDS", 5.0)
-    shows = threading.Event()
-
-    class Late(ListCamera):
-        def frames(self) -> Iterator[Frame]:
-            shows.wait(60)
-            yield from super().frames()
-
-    capture = Capture(lambda: Late(1, keeps_pace=False), reopens=True)
-    capture.wait_until_open()
-    capture._alive_at -= 60.0
-    assert capture.take(0.0) is None
-    shows.set()
-    assert capture.take(SECONDS) is not None
-    assert capture.stop(SECONDS)
-
-
-def test_a_command_does_not_wait_for_a_camera_that_hangs_while_it_opens() -> None:
-    """One that is not opened again ends too: nobody wants to interrupt `check` without knowing why."""
-    let_go = threading.Event()
-
-    def hang() -> ListCamera:
-        let_go.wait(60)
-        return ListCamera(0, keeps_pace=False)
-
-    capture = Capture(hang)
-    with pytest.raises(CameraError, match=r"the camera did not open within 0\.05 s; restart it"):
-        capture.wait_until_open(0.05)
-    let_go.set()
-    assert capture.stop(SECONDS)
-
-
 def test_a_close_that_fails_in_a_way_of_its_own_is_survived() -> None:
     """A driver's own error while it closes is logged; the camera is opened anew."""
 

@@ -97,6 +97,18 @@ def test_a_judging_thread_that_hangs_is_started_anew(tmp_path: Path, broker: Bro
         assert service.stop() == 0
 
 
+def test_a_camera_whose_driver_hangs_is_told(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Within seconds, and long before a new start may free it: also where nothing triggers, so that none is UNKNOWN."""
+    pi = RemotePi(tmp_path)
+    own = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}}
+    config = config_for(tmp_path / "disk", demo_bundle, broker.port, pi.camera, **own)
+    with Recorder(broker.port) as recorder, Service(config, pi.environment):
+        recorder.wait_for("model")
+        recorder.wait_for_status("online")
+        pi.do("stick")
+        assert "the camera's driver has not come back for 1.5 s" in recorder.wait_for_status("degraded")["reason"]
+
+
 def test_a_start_on_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path, little: Path) -> None:
     """Parts are judged and verdicts arrive; `status` names the disk; with room all is kept, and it is well again."""
     pi = RemotePi(tmp_path)
