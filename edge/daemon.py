@@ -114,6 +114,7 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
             line.lookout.start(root)
             stack.callback(line.lookout.stop, LOOKOUT_STOP_SECONDS)
             stack.enter_context(shown(line, settings.config))
+            stack.enter_context(line.watchdog.watched(line.tell))
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()

@@ -99,6 +99,12 @@ class Line(Record, frozen=True, kw_only=True):
             "accelerator": self.accelerated.health() if self.accelerated is not None else None,
         }
 
+    def tell(self, problem: str) -> None:
+        """Say that it hangs, empty: it goes on, and let no part by meanwhile. Any thread may."""
+        self.sinks.publisher.report("line", problem)
+        if problem:
+            self.outputs.rest()
+
 
 def inspect(line: Line, stop: threading.Event) -> End:
     """Judge until `stop` is set, the camera ends or a command wants it. Feeds the watchdog at each turn."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
+from contextlib import contextmanager, suppress
 from functools import cache
 from math import inf
+from typing import TYPE_CHECKING
 
 from edge import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +23,12 @@ _SAY_SECONDS = 0.1
 """For one word: a systemd that hangs reads nothing more, and judging goes on."""
 FEED_SECONDS = 1.0
 """Between two words to a watchdog that waits for tens of seconds."""
+LATE_SECONDS = 10.0
+"""For one turn of the line, which may judge many regions; the unit's watchdog waits for three times as long."""
+HANGS = (
+    f"judging has not come back for {LATE_SECONDS:g} s: the model or a driver hangs; "
+    "the service's watchdog starts it anew, where there is none somebody has to"
+)
 
 
 def notify(state: str) -> None:
@@ -46,6 +58,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._fed_at = -inf
+        self._pulse = threads.Pulse()
 
     @property
     def silent(self) -> float:
@@ -55,6 +68,26 @@ class Watchdog:
     def feed(self) -> None:
         """Tell systemd that nothing hangs; raises InspectError if a thread of this process ended."""
         threads.check()
+        self._pulse.beat()
         if (now := time.monotonic()) - self._fed_at >= FEED_SECONDS:
             self._fed_at = now
             notify("WATCHDOG=1")
+
+    @contextmanager
+    def watched(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Have `tell` hear, in a thread of its own, what is wrong if nobody feeds it, and nothing while somebody does.
+
+        Who hangs cannot say so, and systemd ends it without a word.
+        """
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(FEED_SECONDS):
+                with suppress(Exception):  # The line hears of it too.
+                    tell(HANGS if self._pulse.silent > LATE_SECONDS else "")
+
+        threading.Thread(target=look, name="watchdog", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
