@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge.errors import InspectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,14 @@ class Pulse:
         if self.silent > HANG_SECONDS:
             problem = f"the thread {name} has not come back for {HANG_SECONDS:g} s; a new start may free it"
             raise InspectError(f"{problem}; if it comes again, look at the disk that holds state_dir")
+
+
+def within(seconds: float, act: Callable[[], object]) -> bool:
+    """Do what a disk may hold up, and say whether it was done in this time; else it goes on by itself."""
+    thread = threading.Thread(target=act, name="disk", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 @contextmanager

@@ -166,6 +166,29 @@ def test_a_disk_that_hangs(tmp_path: Path, demo_bundle: Path) -> None:
     broker.stop()
 
 
+@pytest.mark.parametrize("kind", ["free", "mqtt"])
+def test_an_end_while_the_disk_hangs(tmp_path: Path, broker: Broker, demo_bundle: Path, kind: str) -> None:
+    """The broker hears that the device was stopped in the time that a stop may take: no file is waited for."""
+    with disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk:
+        config = write_config(
+            tmp_path / "device.toml",
+            bundle=demo_bundle,
+            camera={"kind": "synthetic", "rate": 10, "width": 64, "height": 64},
+            mqtt={"host": "127.0.0.1", "port": broker.port},
+            state_dir=str(disk / "state"),
+            trigger={"kind": kind},
+            commands={"allow": ["trigger"] if kind == "mqtt" else []},
+        )
+        with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+            recorder.wait_for("model")
+            recorder.wait_for_status("online")
+            with frozen(disk):
+                daemon.terminate()
+                assert recorder.wait_for_status("offline", 5)["reason"] == "stopped"
+            assert "the disk hangs" in daemon.communicate(timeout=10)[1]
+            assert daemon.returncode == 0
+
+
 def wait_until(
     recorder: Recorder, name: str, condition: Callable[[dict[str, object]], bool], seconds: float = 20
 ) -> None:
