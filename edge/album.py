@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from itertools import chain, product
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ FOLDER = "pictures"
 _SENT = "sent"
 _SUFFIX = ".jpg"
 _KNOWN = frozenset(verdict.value for verdict in Verdict)
+_MOVE_SECONDS = 0.05
+"""For a file that is moved; it takes far less, unless the disk hangs."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -67,7 +69,7 @@ class _Files:
 
 
 class Album:
-    """The files of one folder, within a budget of bytes. Any thread may call it."""
+    """The files of one folder, within a budget of bytes. One thread adds; any may ask, and waits for no write."""
 
     def __init__(self, folder: Path, budget: int) -> None:
         """Look through the folder, or make it; where that cannot be, pictures are lost, and counted, until it can."""
@@ -76,6 +78,10 @@ class Album:
         self._folder = folder / FOLDER
         self._budget = budget
         self._lock = threading.Lock()
+        """Held while it is changed what there is, and never while the disk is: that may hang."""
+        self._moving: deque[Picture] = deque()
+        """Those that were sent, and whose files are not in their folder yet."""
+        self._mover: threading.Thread | None = None
         self._waiting = {verdict: _Files() for verdict in VERDICTS}
         self._sent = _Files()
         try:
@@ -102,16 +108,16 @@ class Album:
 
     def add(self, picture: Picture, jpeg: bytes) -> bool:
         """Keep a picture, others giving way; False, and counted, if the disk does not take it."""
+        try:
+            self._shed(self._budget - len(jpeg))
+            self._write(picture, jpeg)
+        except OSError as error:
+            self.lost += 1
+            log.warning("the picture of %s is not kept: %s", picture.event, error)
+            return False
         with self._lock:
-            try:
-                self._shed(self._budget - len(jpeg))
-                self._write(picture, jpeg)
-            except OSError as error:
-                self.lost += 1
-                log.warning("the picture of %s is not kept: %s", picture.event, error)
-                return False
             self._waiting[picture.verdict].put(picture, len(jpeg))
-            return True
+        return True
 
     @property
     def count_waiting(self) -> int:
@@ -143,27 +149,49 @@ class Album:
             return None
 
     def mark_sent(self, picture: Picture) -> None:
-        """Note that the broker has it: it is the first to give way."""
+        """Note that the broker has it: it gives way first. Its file is moved too, unless the disk takes long."""
         with self._lock:
-            if (size := self._waiting[picture.verdict].pop(picture)) is not None:
-                try:
-                    (self._folder / picture.name).rename(self._folder / _SENT / picture.name)
-                except OSError as error:
-                    log.warning("the picture of %s cannot be moved: %s", picture.event, error)
-                    return
-                self._sent.put(picture, size)
+            if (size := self._waiting[picture.verdict].pop(picture)) is None:
+                return
+            self._sent.put(picture, size)
+            self._moving.append(picture)
+            if self._mover is not None:  # One hangs.
+                return
+            self._mover = mover = threading.Thread(target=self._move, name="album", daemon=True)
+            mover.start()
+        mover.join(_MOVE_SECONDS)
 
     def forget(self, events: Collection[str]) -> None:
         """Remove the pictures of these events that were sent: their time is over."""
-        with self._lock:
-            for event, verdict in product(events, VERDICTS):
-                if (size := self._sent.pop(picture := Picture(event, verdict))) is None:
-                    continue
-                try:
-                    (self._folder / _SENT / picture.name).unlink(missing_ok=True)
-                except OSError as error:
-                    log.warning("the picture of %s cannot be removed: %s", picture.event, error)
+        for event, verdict in product(events, VERDICTS):
+            with self._lock:
+                size = self._sent.pop(picture := Picture(event, verdict))
+            if size is None:
+                continue
+            try:
+                self._remove(picture)
+            except OSError as error:
+                log.warning("the picture of %s cannot be removed: %s", picture.event, error)
+                with self._lock:
                     self._sent.put(picture, size)
+
+    def _move(self) -> None:
+        while True:
+            with self._lock:
+                if not self._moving:
+                    self._mover = None
+                    return
+                picture = self._moving.popleft()
+            try:
+                (self._folder / picture.name).rename(self._folder / _SENT / picture.name)
+            except FileNotFoundError:  # It gave way meanwhile, or somebody removed it.
+                continue
+            except OSError as error:
+                log.warning("the picture of %s cannot be moved: %s", picture.event, error)
+
+    def _remove(self, picture: Picture) -> None:
+        for folder in (self._folder, self._folder / _SENT):  # In this order: it may just be moved.
+            (folder / picture.name).unlink(missing_ok=True)
 
     def _write(self, picture: Picture, jpeg: bytes) -> None:
         """Have the file there as a whole, though not surely after a power cut.
@@ -191,12 +219,15 @@ class Album:
     def _shed(self, budget: int) -> None:
         """Remove what was sent, then PASS, UNKNOWN, DEFECT, the oldest first, until so many bytes are left."""
         for files in (self._sent, *(self._waiting[verdict] for verdict in VERDICTS)):
-            while files and self.used > budget:
-                picture = next(iter(files))
-                folder = self._folder / _SENT if files is self._sent else self._folder
-                (folder / picture.name).unlink(missing_ok=True)
-                files.pop(picture)
-                self.lost += files is not self._sent
+            while self.used > budget and (picture := self._first(files)) is not None:
+                self._remove(picture)
+                with self._lock:
+                    gone = files.pop(picture) is not None
+                self.lost += gone and files is not self._sent
+
+    def _first(self, files: _Files) -> Picture | None:
+        with self._lock:
+            return next(iter(files), None)
 
 
 def _files(folder: Path) -> list[tuple[Picture, int]]:

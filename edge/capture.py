@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from math import inf
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.camera.base import BadFrame
 from edge.errors import CameraError
-from edge.threads import fatal
+from edge.threads import Pulse, fatal
 from edge.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -40,10 +39,18 @@ class Capture:
     waits until each is taken. Before the first `take` a live camera's frames pass uncounted, any other's first waits.
     """
 
-    def __init__(self, open_camera: Callable[[], Camera], *, reopens: bool = False, on_demand: bool = False) -> None:
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        *,
+        reopens: bool = False,
+        on_demand: bool = False,
+        silence_s: float = inf,
+    ) -> None:
         """Begin; `reopens`: a camera that is not there, or fails, is opened again and again, `trouble` says why.
 
         `on_demand`: frames are not taken but expected; of what a live camera shows besides nothing is counted.
+        `silence_s`: without a word from a camera for so long `missing` says so.
         """
         self.captured = 0
         """Frames that the camera delivered; of those from before the first `take`, the newest only."""
@@ -52,7 +59,8 @@ class Capture:
         self.failures = 0
         """How often a camera that is opened again did not open, or failed."""
         self.trouble = ""
-        """Why no frame comes at present, empty if they come."""
+        """What the camera failed with, until it gives frames again; empty: nothing."""
+        self._silence = silence_s
         self._open = open_camera
         self._reopens = reopens
         self._on_demand = on_demand
@@ -63,10 +71,8 @@ class Capture:
         self._error: Exception | None = None
         self._ended = False
         self._stopped = False
-        self._alive_at = time.monotonic()
-        """When the camera's thread last showed that it goes on."""
-        self._late_since = inf
-        """When it was first found to have shown nothing for too long."""
+        self._pulse = Pulse()
+        """Of the camera's thread."""
         self._is_held = False
         """Whether it waits for the judging."""
         self._in_a_row = 0
@@ -82,7 +88,7 @@ class Capture:
         with self.changed:
             return self._ended and self._frame is None and self._error is None
 
-    def wait_until_open(self, timeout: float = math.inf) -> None:
+    def wait_until_open(self, timeout: float = inf) -> None:
         """Return when the camera is open, or is to be opened again; raises CameraError if it does neither, or hangs.
 
         `timeout`: in seconds, for those who cannot wait for a slow one that is not opened again.
@@ -155,17 +161,25 @@ class Capture:
     def failure(self) -> Exception | None:
         """What the camera raised (CameraError), or that it hangs: no frame comes any more. None: neither."""
         opens = self._camera is None and not self._reopens  # A long list of files takes its time.
-        if self._error is None and not opens and self._hangs():
+        if self._error is None and not opens and self._silent > HANG_SECONDS:
             who = "the camera's driver, or the disk of its files,"
             return CameraError(f"{who} has not come back for {HANG_SECONDS:g} s; a new start may free it")
         return self._error
 
-    def _hangs(self) -> bool:
-        """Say whether nothing comes from the camera's thread; a whole process that was stopped first lets it go on."""
-        now = time.monotonic()
-        is_late = now - self._alive_at > HANG_SECONDS and not self._is_held and not self._ended
-        self._late_since = min(self._late_since, now) if is_late else inf
-        return now - self._late_since > _LOOK_SECONDS
+    @property
+    def missing(self) -> str:
+        """Why no frame comes at present, also where nobody says so; empty if they come."""
+        if self.trouble or not self._reopens or self._silent <= self._silence:
+            return self.trouble
+        problem = f"the camera's driver has not come back for {self._silence:g} s"
+        return f"{problem}; after {HANG_SECONDS:g} s the daemon starts anew; if that does not free it, check its cable"
+
+    @property
+    def _silent(self) -> float:
+        """Seconds without anything from the camera's thread, where something is due."""
+        if self._is_held or self._ended:
+            self._pulse.beat()
+        return self._pulse.silent
 
     def _close(self, timeout: float) -> bool:
         """Close the camera; False if that takes longer."""
@@ -200,6 +214,7 @@ class Capture:
             camera = self._open()
             with self.changed:
                 self._camera = camera
+                self._pulse.beat()
                 self.changed.notify_all()
             if self._stopped:  # While it opened: `stop` had nothing to close yet.
                 self._try_to_close()
@@ -226,9 +241,9 @@ class Capture:
             self._camera = None
             self.trouble = str(error)
             self.changed.notify_all()
-            self._alive_at = time.monotonic()
+            self._pulse.beat()
             self.changed.wait_for(lambda: self._stopped, pause)
-        self._alive_at = time.monotonic()
+        self._pulse.beat()
 
     def _hand_over(self, camera: Camera) -> None:
         for frame in camera.frames():
@@ -255,7 +270,7 @@ class Capture:
         self._is_held = True
         self.changed.wait_for(lambda: until() or self._stopped)
         self._is_held = False
-        self._alive_at = time.monotonic()
+        self._pulse.beat()
 
     def _put(self, frame: Frame | BadFrame) -> None:
         overtakes = self._frame is not None
@@ -266,7 +281,7 @@ class Capture:
 
     def _note_alive(self, *, is_well: bool = True) -> None:
         """Note that the camera's thread goes on; a camera that failed is well again with its first good frame."""
-        self._alive_at = time.monotonic()
+        self._pulse.beat()
         if is_well:
             if self.trouble:
                 log.info("the camera gives frames again")

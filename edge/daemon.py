@@ -106,7 +106,8 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
     config = settings.config
     on_demand = isinstance(config.trigger, GpioConfig | CommandConfig)
     # First: it opens, slowly or never, while the model loads.
-    capture = Capture(_opener(config), reopens=config.camera.is_live, on_demand=on_demand)
+    camera = config.camera
+    capture = Capture(_opener(config), reopens=camera.is_live, on_demand=on_demand, silence_s=camera.silence_s)
     line: Line | None = None
     try:
         with ExitStack() as stack:
@@ -114,6 +115,7 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
             line.lookout.start(root)
             stack.callback(line.lookout.stop, LOOKOUT_STOP_SECONDS)
             stack.enter_context(shown(line, settings.config))
+            stack.enter_context(line.watchdog.watched(line.tell))
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()
@@ -148,6 +150,8 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     stack.callback(classifier.close)
     capture.wait_until_open()
     journal = _journal(settings, sinks)
+    if journal is not None:
+        stack.callback(journal.close)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
     line = join(classifier, settings, slots=slots, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
@@ -159,9 +163,7 @@ def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
     path = state_dir(settings.config) / FILE
     if not (isinstance(settings.config.trigger, GpioConfig | CommandConfig) or path.exists()):
         return None
-    journal = Journal(path, sinks.publisher.boot_id)
-    sinks.publisher.report("triggers", journal.trouble)
-    return journal
+    return Journal(path, sinks.publisher.boot_id)
 
 
 def _load(slots: Slots, sinks: Sinks) -> Classifier:

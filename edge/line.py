@@ -105,6 +105,12 @@ class Line(Record, frozen=True, kw_only=True):
         said = f"{status.state}{', paused' if status.paused else ''}, {self.tally.frames} frames judged"
         return f"{said}: {status.reason}" if status.reason else said
 
+    def tell(self, problem: str) -> None:
+        """Say that it hangs, empty: it goes on, and let no part by meanwhile. Any thread may."""
+        self.sinks.publisher.report("line", problem)
+        if problem:
+            self.outputs.rest()
+
 
 def inspect(line: Line, stop: threading.Event) -> End:
     """Judge until `stop` is set, the camera ends or a command wants it. Feeds the watchdog at each turn."""
@@ -138,7 +144,8 @@ def _step(line: Line) -> End | None:
         return End.NO_MORE_FRAMES
     if line.unanswered is not None:
         _answer_left(line, line.unanswered)
-    line.sinks.publisher.report("camera", line.capture.trouble or line.judge.maintenance)
+        line.sinks.publisher.report("triggers", line.unanswered.trouble)
+    line.sinks.publisher.report("camera", line.capture.missing or line.judge.maintenance)
     line.sinks.publisher.report("outputs", line.outputs.check())
     if line.accelerated is not None:
         line.sinks.publisher.report("accelerator", line.accelerated.trouble)

@@ -91,6 +91,8 @@ class Outputs:
         """By pin, why it did not switch when it was to."""
         self._ends: dict[str, float] = {}
         """By pin, when its last pulse ends, on the monotonic clock."""
+        self._resting = {config.pin for config in configs}
+        """Pins that are at their safe levels, for nothing was judged yet, or is."""
         self._schedule = Schedule() if configs else None
 
     def show(self, verdict: Verdict, exposed: float) -> None:
@@ -101,14 +103,19 @@ class Outputs:
         if self._schedule is None:
             return
         for config, pin in self._pins:
+            is_on = verdict in config.verdicts
+            # A pulse ends by itself, but what lets a PASS by is shut where the next part is there, which may be none.
+            if not (is_on or not config.pulse_ms or Verdict.PASS in config.verdicts or self._rests_on(config)):
+                continue
             due = exposed + config.delay_ms / 1e3
-            if verdict in config.verdicts:
-                late = bool(config.delay_ms) and time.monotonic() > due + LATE_SECONDS
-                self.late += late
-                missed = late and verdict is Verdict.PASS  # At the gate is another part by now.
-                self._schedule.at(due, partial(self._miss, config) if missed else partial(self._begin, config, pin))
-            elif not config.pulse_ms:
-                self._schedule.at(due, partial(self._switch, config, pin.off))
+            late = bool(config.delay_ms) and time.monotonic() > due + LATE_SECONDS
+            self.late += late
+            if late and verdict is Verdict.PASS:  # At the gate is another part by now.
+                self._schedule.at(due, partial(self._miss, config))
+                continue
+            self._resting.discard(config.pin)
+            act = partial(self._begin, config, pin) if is_on else partial(self._switch, config, pin.off)
+            self._schedule.at(due, act)
 
     def check(self) -> str:
         """Return which pins do not switch, and why; empty if all do. Raises InspectError if their driver hangs."""
@@ -119,11 +126,12 @@ class Outputs:
         return "; ".join(self._troubles.values())
 
     def rest(self) -> None:
-        """Put what stays until the next verdict at its safe level: for a while there will be none."""
+        """Put each pin at its safe level: for a while there will be no verdict. A pulse may end first."""
         if self._schedule is None:
             return
         for config, pin in self._pins:
-            if not config.pulse_ms:
+            self._resting.add(config.pin)
+            if not config.pulse_ms or config.safe:
                 switch = pin.on if config.safe else pin.off
                 self._schedule.at(time.monotonic(), partial(self._switch, config, switch))
 
@@ -144,7 +152,10 @@ class Outputs:
 
     def _end(self, config: OutputConfig, pin: Any, end: float) -> None:
         if self._ends[config.pin] == end:  # Else another pulse has begun within this one, and ends later.
-            self._switch(config, pin.off)
+            self._switch(config, pin.on if self._rests_on(config) else pin.off)
+
+    def _rests_on(self, config: OutputConfig) -> bool:
+        return config.safe and config.pin in self._resting
 
     def _miss(self, config: OutputConfig) -> None:
         self._note(config, f"outputs: pin {config.pin!r} stayed as it was: PASS came after its time; raise delay_ms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ CHANGEABLE = ("decision.threshold", "decision.votes", "decision.window", "health
 """None of these can stop a device from judging, lead it to another broker, or let anybody in."""
 _LARGEST = 64 << 10
 """Bytes of the file."""
+KEEP_SECONDS = 1.0
+"""For the disk to take a change; judging waits meanwhile."""
 
 
 class Settings:
@@ -36,6 +39,7 @@ class Settings:
         self._file = config
         self._path = folder / FILE
         self._changed: dict[str, Any] = {}
+        self._writer = threading.Thread()
         try:
             changed = self._read()
             self.config = _applied(config, changed, self._path)
@@ -58,8 +62,28 @@ class Settings:
                 raise ConfigError(f"{key[:60]!r} may not be changed; known are: {', '.join(CHANGEABLE)}")
         changed = {key: value for key, value in (self._changed | wishes).items() if value is not None}
         config = _applied(self._file, changed, self._path)
-        storage.replace_file(self._path, msgspec.json.encode(changed))
+        self._keep(msgspec.json.encode(changed))
         self._changed, self.config, self.trouble = changed, config, ""
+
+    def _keep(self, data: bytes) -> None:
+        if self._writer.is_alive():
+            raise TimeoutError(f"{self._path}: the disk hangs with the change before; check it")
+        failed: list[OSError] = []
+
+        def write() -> None:
+            try:
+                storage.replace_file(self._path, data)
+            except OSError as error:
+                failed.append(error)
+
+        self._writer = threading.Thread(target=write, name="settings", daemon=True)
+        self._writer.start()
+        self._writer.join(KEEP_SECONDS)
+        if self._writer.is_alive():
+            problem = f"{self._path}: the disk hangs; check it"
+            raise TimeoutError(f"{problem}; nothing is changed now, but may be from the next start on")
+        for error in failed:
+            raise error
 
     def _read(self) -> dict[str, Any]:
         try:

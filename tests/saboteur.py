@@ -28,6 +28,10 @@ class Saboteur:
         """Have the judging thread wait for ever, as a library may that it calls."""
         clock.is_synchronized = lambda: threading.Event().wait()
 
+    def stick(self) -> None:
+        """Have the camera's thread wait for ever, as in a driver that does not come back."""
+        time.sleep = lambda _: threading.Event().wait()
+
     def jump(self, seconds: str) -> None:
         """Set the wall clock off by so much."""
         self._off = float(seconds)

@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import make_broker
 from device import running_daemon, stop, write_config
 from recorder import Recorder
 from rigs import need
@@ -40,6 +41,16 @@ def disk_image(file: Path, place: Path, megabytes: int) -> Iterator[Path]:
     subprocess.run([need("mkfs.ext4", "e2fsprogs"), "-q", "-F", file], check=True, capture_output=True)
     with mounted(place, "-o", "loop", str(file)):
         yield place
+
+
+@contextlib.contextmanager
+def frozen(disk: Path) -> Iterator[None]:
+    """Have a disk hang: whoever changes anything there waits in the kernel until the block ends."""
+    subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
 
 
 @contextlib.contextmanager
@@ -126,3 +137,60 @@ def test_a_disk_with_write_errors(tmp_path: Path, broker: Broker, demo_bundle: P
         hog.unlink()
         wait_for_more(recorder, 200)
     assert "kept in memory" in reason
+
+
+def test_a_disk_that_hangs(tmp_path: Path, demo_bundle: Path) -> None:
+    """While it does, pictures on their way or not, a broker that comes back hears that the line judges, and why mute.
+
+    Alarms arrive meanwhile; when the disk goes on each verdict does, once and in order.
+    """
+    broker = make_broker(tmp_path)
+    broker.start()
+    with (
+        disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk,
+        judging(tmp_path, broker, demo_bundle, disk) as recorder,
+    ):
+        recorder.wait_for("image", 2)
+        with frozen(disk):
+            wait_until(recorder, "status", lambda told: "its disk hangs" in told["reason"])
+            before = len(recorder.named("health"))
+            broker.stop()
+            broker.start()
+            wait_until(recorder, "status", lambda told: told["state"] == "offline" and told["reason"] != "stopped")
+            wait_until(recorder, "status", lambda told: "its disk hangs" in told["reason"])
+            alarms = [alarm["event"] for alarm in recorder.named("alarm")]
+            recorder.wait(lambda r: len(r.named("health")) > before + 1)
+            recorder.wait(lambda r: r.named("alarm")[-1]["event"] not in alarms)
+        wait_until(recorder, "status", lambda told: told["state"] == "online", 30)
+        wait_for_more(recorder, 100)
+    broker.stop()
+
+
+@pytest.mark.parametrize("kind", ["free", "mqtt"])
+def test_an_end_while_the_disk_hangs(tmp_path: Path, broker: Broker, demo_bundle: Path, kind: str) -> None:
+    """The broker hears that the device was stopped in the time that a stop may take: no file is waited for."""
+    with disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk:
+        config = write_config(
+            tmp_path / "device.toml",
+            bundle=demo_bundle,
+            camera={"kind": "synthetic", "rate": 10, "width": 64, "height": 64},
+            mqtt={"host": "127.0.0.1", "port": broker.port},
+            state_dir=str(disk / "state"),
+            trigger={"kind": kind},
+            commands={"allow": ["trigger"] if kind == "mqtt" else []},
+        )
+        with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+            recorder.wait_for("model")
+            recorder.wait_for_status("online")
+            with frozen(disk):
+                daemon.terminate()
+                assert recorder.wait_for_status("offline", 5)["reason"] == "stopped"
+            assert "the disk hangs" in daemon.communicate(timeout=10)[1]
+            assert daemon.returncode == 0
+
+
+def wait_until(
+    recorder: Recorder, name: str, condition: Callable[[dict[str, object]], bool], seconds: float = 20
+) -> None:
+    """Wait until the last message of a name is so."""
+    recorder.wait(lambda r: condition(r.named(name)[-1]), seconds)

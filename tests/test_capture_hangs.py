@@ -50,7 +50,7 @@ def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyP
 
     capture = Capture(lambda: Late(1, keeps_pace=False), reopens=True)
     capture.wait_until_open()
-    capture._alive_at -= 60.0
+    capture._pulse._looked -= 60.0
     assert capture.take(0.0) is None
     shows.set()
     assert capture.take(SECONDS) is not None

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ledger_samples import event
+from spark_host import until
+from test_ledger import opened
 from test_stores import fail, give, numbers, stores
 
 from edge.errors import LedgerError
@@ -93,3 +96,21 @@ def test_what_is_being_shed_is_not_taken(held: Stores, monkeypatch: pytest.Monke
         assert held.take(5, 100) == []
     assert numbers(held.take(2, 100)) == [3, 4, 5, (6, 10)]
     assert held.lost == 5
+
+
+def test_a_disk_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within seconds, and no longer than it lasts: else no verdict would go out, and nobody know why."""
+    monkeypatch.setattr("edge.ledger.ledger.HANG_SECONDS", 0.8)
+    with opened(tmp_path) as (ledger, heard):
+
+        def go_on() -> None:
+            ledger.append(event(1))
+            ledger.hurry()
+
+        with hanging(monkeypatch, go_on):
+            until(lambda: ledger.trouble != "")
+            assert "its disk hangs" in ledger.trouble
+            assert "verdicts wait in memory" in ledger.trouble
+            assert ledger.unwritten == 1
+        heard.wait_for(1)
+        until(lambda: ledger.trouble == "")

@@ -102,6 +102,51 @@ def test_a_pause_leaves_no_gate_open(pins: Any) -> None:
     assert levels(pins, GATE) == [False, True, False]
 
 
+def test_no_other_part_goes_by_in_the_pulse_of_a_pass(pins: Any) -> None:
+    """A gate that only PASS opens is shut when a part with another verdict is there, however long its pulse is."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.PASS,), delay_ms=50, pulse_ms=60_000)])
+    exposed = time.monotonic()
+    outputs.show(Verdict.PASS, exposed)
+    outputs.show(Verdict.UNKNOWN, exposed + 0.1)
+    until(lambda: levels(pins, GATE) == [False, True, False])
+    assert pins.pin(GATE).states[-1].timestamp == pytest.approx(0.1, abs=0.05)
+    outputs.close()
+
+
+def test_a_reject_that_is_on_while_nobody_judges_is_off_while_somebody_does(pins: Any) -> None:
+    """Also one that works by pulses: on before the first verdict and in a pause, off for each part that is a PASS."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), pulse_ms=50, safe=True)])
+    assert pins.pin(GATE).state
+    outputs.show(Verdict.PASS, time.monotonic())
+    until(lambda: levels(pins, GATE)[-2:] == [True, False])
+    outputs.show(Verdict.DEFECT, time.monotonic())
+    outputs.rest()
+    until(lambda: bool(pins.pin(GATE).state))
+    assert outputs._schedule is not None
+    ended = threading.Event()
+    outputs._schedule.at(time.monotonic() + 0.1, ended.set)
+    assert ended.wait(10)
+    assert pins.pin(GATE).state, "the pulse's end is no end of the pause"
+    outputs.show(Verdict.PASS, time.monotonic())
+    until(lambda: not pins.pin(GATE).state)
+    outputs.close()
+    assert pins.pin(GATE).state
+
+
+def test_a_pass_that_comes_too_late_ends_no_reject(pins: Any) -> None:
+    """What stays until the next verdict stays: who is there by then was not judged PASS."""
+    outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), delay_ms=100, pulse_ms=0)])
+    outputs.show(Verdict.DEFECT, time.monotonic())
+    until(lambda: bool(pins.pin(GATE).state))
+    outputs.show(Verdict.PASS, time.monotonic() - 1)
+    until(lambda: bool(outputs.check()))
+    assert (outputs.late, levels(pins, GATE)) == (1, [False, True])
+    outputs.show(Verdict.PASS, time.monotonic())
+    until(lambda: not pins.pin(GATE).state)
+    assert outputs.check() == ""
+    outputs.close()
+
+
 def test_a_verdict_that_comes_too_late_for_its_gate_is_counted(pins: Any) -> None:
     """It is switched at once: better late than never, but somebody has to know."""
     outputs = Outputs([OutputConfig(pin=str(GATE), verdicts=(Verdict.DEFECT,), delay_ms=50)])

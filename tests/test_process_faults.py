@@ -16,6 +16,8 @@ from spark_host import until
 from test_camera_faults import sees
 from test_commands import Boss
 
+from edge.supervision import HANGS, LATE_SECONDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -85,16 +87,30 @@ def test_a_process_that_stays_stopped_is_started_anew(tmp_path: Path, broker: Br
 
 
 def test_a_judging_thread_that_hangs_is_started_anew(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """Threads that go on, and messages that go out, do not feed the watchdog in its place."""
+    """Threads that go on, and messages, do not feed the watchdog in its place; before it bites the status says why."""
     pi = RemotePi(tmp_path)
     config = config_for(tmp_path / "disk", demo_bundle, broker.port, pi.camera)
-    with Recorder(broker.port) as recorder, Service(config, pi.environment, WATCHDOG_SECONDS) as service:
+    with Recorder(broker.port) as recorder, Service(config, pi.environment, LATE_SECONDS + WATCHDOG_SECONDS) as service:
         recorder.wait(lambda r: sees(r, 0))
         pi.do("hang")
+        told = recorder.wait_for_status("degraded")["reason"]
+        assert told == HANGS
         until(lambda: service.codes == [-signal.SIGABRT], 30)
         before = len(recorder.named("event"))
         recorder.wait(lambda r: sees(r, before), 30)
         assert service.stop() == 0
+
+
+def test_a_camera_whose_driver_hangs_is_told(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """Within seconds, and long before a new start may free it: also where nothing triggers, so that none is UNKNOWN."""
+    pi = RemotePi(tmp_path)
+    own = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}}
+    config = config_for(tmp_path / "disk", demo_bundle, broker.port, pi.camera, **own)
+    with Recorder(broker.port) as recorder, Service(config, pi.environment):
+        recorder.wait_for("model")
+        recorder.wait_for_status("online")
+        pi.do("stick")
+        assert "the camera's driver has not come back for 1.5 s" in recorder.wait_for_status("degraded")["reason"]
 
 
 def test_a_start_on_a_full_disk(tmp_path: Path, broker: Broker, demo_bundle: Path, little: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from test_admission import configured
 
 from edge.config import parse
+from edge.contract import storage
 from edge.errors import ConfigError
 from edge.sections.triggers import MotionConfig
 from edge.settings import FILE, Settings
@@ -51,3 +53,26 @@ def test_no_votes_of_other_parts_from_afar(tmp_path: Path) -> None:
         parse(table, tmp_path / "device.toml")
     with pytest.raises(ConfigError, match=r"set decision\.window to 1$"):
         found.change({"decision.window": 3})
+
+
+def test_a_disk_that_hangs_changes_nothing_and_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is told so within a second, and the next at once; when it goes on a change counts again."""
+    replace, let_go = storage.replace_file, threading.Event()
+
+    def hang(path: Path, data: bytes) -> None:
+        let_go.wait(60)
+        replace(path, data)
+
+    monkeypatch.setattr(storage, "replace_file", hang)
+    settings = Settings(configured(), tmp_path)
+    before = settings.config
+    with pytest.raises(OSError, match="the disk hangs; check it; nothing is changed now"):
+        settings.change({"decision.threshold": 0.25})
+    with pytest.raises(OSError, match="the disk hangs with the change before"):
+        settings.change({"decision.threshold": 0.5})
+    assert settings.config == before
+    let_go.set()
+    settings._writer.join()
+    settings.change({"decision.threshold": 0.75})
+    assert settings.config.decision.threshold == 0.75
+    assert Settings(configured(), tmp_path).config.decision.threshold == 0.75

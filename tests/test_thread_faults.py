@@ -12,7 +12,9 @@ import pytest
 from device import end, running_daemon, stop, write_config
 from recorder import Recorder
 from remote_pi import RemotePi
+from spark_host import until
 from test_camera_faults import sees
+from test_publisher import Line
 
 from edge import threads
 from edge.errors import InspectError
@@ -164,3 +166,38 @@ def test_systemd_is_told_how_it_fares_when_that_changes(tmp_path: Path, monkeypa
     assert heard[:4] == [b"WATCHDOG=1", b"STATUS=online", b"WATCHDOG=1", b"WATCHDOG=1"]
     assert heard[4].startswith(rb"STATUS=degraded: a\nb \ud800 ")
     assert len(heard[4]) <= 4096
+
+
+def test_a_process_that_stood_still_blames_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the minutes that it was stopped for a second counts at most; of a thread that goes on, none does."""
+    times = iter((0.0, 1.0, 2.0, 600.0, 600.5, 601.0))
+    monkeypatch.setattr("edge.threads.time.monotonic", lambda: next(times))
+    pulse = threads.Pulse()
+    assert [pulse.silent for _ in range(4)] == [1.0, 2.0, 3.0, 3.5]
+    pulse.beat()
+    assert pulse.silent == 0.0
+
+
+def test_a_sender_that_hangs_ends_the_daemon(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would hear of anything any more; one that has nothing to say may wait for as long as it likes."""
+    monkeypatch.setattr(threads, "HANG_SECONDS", 0.2)
+    let_go, reached = threading.Event(), threading.Event()
+    line = Line(tmp_path, broker.port)
+    began = time.monotonic()
+    until(lambda: line.publisher.report("camera", "") or time.monotonic() - began > 1)
+    monkeypatch.setattr(line.publisher.condition, "present", lambda: (reached.set(), let_go.wait(60)))
+    line.publisher.report("camera", "gone")
+    assert reached.wait(10)
+
+    def hangs() -> bool:
+        try:
+            line.publisher.report("camera", str(time.monotonic()))
+        except InspectError as error:
+            assert "the thread mqtt-sender has not come back" in str(error)  # noqa: PT017 - it comes at some time
+            return True
+        return False
+
+    until(hangs)
+    monkeypatch.undo()
+    let_go.set()
+    line.stop(10)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from device import running_daemon, stop
+from device import running_daemon, stop, write_config
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import BOOT, event
 from recorder import Recorder
 from remote_pi import RemotePi
 from spark_host import until
+from test_bad_disk import disk_image, frozen
 from test_commands import Boss
 from test_ledger import opened
 from test_triggers import SYNTHETIC, config_for
@@ -93,7 +95,7 @@ def test_a_device_that_is_killed_again_and_again_still_answers(
             daemon.send_signal(signal.SIGKILL)
         left = _read(tmp_path / "state" / FILE)
         for _ in range(2):  # Each is killed as soon as it has the file, long before the ledger tells what it holds.
-            Journal(tmp_path / "state" / FILE, new_ulid())
+            Journal(tmp_path / "state" / FILE, new_ulid()).close()
         assert _read(tmp_path / "state" / FILE) == left
         for _ in range(2):
             with running_daemon(config, pi.environment) as daemon:
@@ -129,15 +131,18 @@ def test_what_was_noted_and_not_settled_is_left(tmp_path: Path) -> None:
     for name in names[5:]:
         journal.settle(name)
     journal.note("late")
+    journal.close()
     lives = [new_ulid(), new_ulid()]
     left = tuple(Fired(BOOT, name) for name in (*names[:5], "late"))
     second = Journal(tmp_path / FILE, lives[0])
     assert second.left == left
     second.note("gpio-1")
+    second.close()
     third = Journal(tmp_path / FILE, lives[1])
     assert third.left == (*left, Fired(lives[0], "gpio-1")), "killed again, before it had given any verdict"
     for fired in third.left:
         third.settle(fired.name, fired.boot_id)
+    third.close()
     assert Journal(tmp_path / FILE, new_ulid()).left == ()
 
 
@@ -156,6 +161,65 @@ def test_where_the_file_cannot_be_the_device_goes_on(tmp_path: Path, obstacle: s
     assert journal.left == ()
 
 
+def test_what_is_noted_is_in_the_file(tmp_path: Path) -> None:
+    """Once `note` returns, for the process may be killed then; and in a file that somebody has just emptied."""
+    path = tmp_path / FILE
+    journal = Journal(path, BOOT)
+    for number in range(SLOTS):
+        journal.note(f"gpio-{number}")
+        assert list(_read(path))[-1:] == [Fired(BOOT, f"gpio-{number}")]
+        journal.settle(f"gpio-{number}")
+        if number == 10:
+            os.truncate(path, 0)
+    journal.close()
+    assert _read(path) == {}
+    assert journal.trouble == ""
+
+
+def test_a_disk_that_hangs_holds_no_trigger_up(
+    tmp_path: Path, demo_bundle: Path, broker: Broker, figure: Callable[[str], None]
+) -> None:
+    """Nor the pins and the watchdog: each trigger has its verdict in memory, `status` says what is at risk, and why.
+
+    Once the disk goes on each is told of its verdict, and the status is as it was.
+    """
+    own = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}}
+    with disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk:
+        config = write_config(
+            tmp_path / "device.toml",
+            bundle=demo_bundle,
+            camera=SYNTHETIC,
+            mqtt={"host": "127.0.0.1", "port": broker.port},
+            state_dir=str(disk / "state"),
+            health_every_s=0.5,
+            **own,
+        )
+        with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+            boss = Boss(broker, recorder)
+            recorder.wait_for("model")
+            boss.ask("trigger")
+            with frozen(disk):
+                for number in range(20):
+                    boss.say("trigger", b'{"transaction":"p%d"}' % number)
+                recorder.wait(lambda r: r.named("health")[-1:] and r.named("health")[-1]["frames_judged"] == 21)
+                recorder.wait(lambda r: {"hangs", "has written nothing"} <= words(r), 30)
+            recorder.wait(lambda r: len(r.named("reply")) == 21, 30)
+            assert boss.ask("trigger", transaction="last")["data"]["verdict"] != "UNKNOWN"
+            assert recorder.wait_for_status("online")["reason"] == ""
+            boss.stop()
+            stop(daemon)
+        assert _read(disk / "state" / FILE) == {}
+    told = [event["trigger"] for event in recorder.named("event")]
+    assert told == ["mqtt-t1", *(f"mqtt-p{number}" for number in range(20)), "mqtt-last"]
+    figure("20 triggers while the disk hung: 20 judged meanwhile, 20 answered behind it")
+
+
+def words(recorder: Recorder) -> set[str]:
+    """Return which of some words the present status has."""
+    reason = recorder.named("status")[-1]["reason"]
+    return {each for each in ("hangs", "has written nothing") if each in reason}
+
+
 @given(st.data())
 def test_a_damaged_file_gives_names_or_nothing(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Whatever is flipped in it, cut off or put there instead: no exception, and no name that could not be one."""
@@ -163,6 +227,7 @@ def test_a_damaged_file_gives_names_or_nothing(tmp_path_factory: pytest.TempPath
     journal = Journal(path, BOOT)
     for number in range(20):
         journal.note(f"gpio-{number}")
+    journal.close()
     assert list(_read(path)) == [Fired(BOOT, f"gpio-{number}") for number in range(20)]
     content = bytearray(path.read_bytes())
     assert len(content) == _BYTES

@@ -19,7 +19,7 @@ from edge.ledger.retention import Retention
 from edge.ledger.rows import Marks, Row, joined
 from edge.ledger.shed import SHED
 from edge.ledger.stores import Stores
-from edge.threads import fatal
+from edge.threads import Pulse, fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 FILE = "ledger.db"
 IDLE_SECONDS = 0.5
 """After so long without a verdict the delivered mark is written by itself; else it goes with the verdicts."""
+HANG_SECONDS = 5.0
+"""For one turn of the writer, after which the status says so: a worn card may come back after seconds, or never."""
 
 
 class Ledger:
@@ -58,6 +60,7 @@ class Ledger:
         self._stranded: int | None = None
         """Verdicts that are lost with the end: the disk did not take them, nor did the broker. None: no end yet."""
         self._error: Exception | None = None
+        self._pulse = Pulse()
         self._writer: threading.Thread | None = None
         self._heir: threading.Thread | None = None
         """Writes what a writer left that was ended."""
@@ -114,7 +117,12 @@ class Ledger:
 
     @property
     def trouble(self) -> str:
-        """Why the disk takes nothing at present, or not all; empty if it does."""
+        """Why the disk takes nothing at present, or not all; empty if it does. The judging thread asks."""
+        if self._pulse.silent > HANG_SECONDS:
+            problem = (
+                f"the ledger has written nothing for {HANG_SECONDS:g} s: its disk hangs, or a large file is repaired"
+            )
+            return f"{problem}; verdicts wait in memory, and are lost with the power; if it stays so, change the card"
         return self._stores.trouble
 
     def start(self, on_written: Callable[[int], None]) -> None:
@@ -234,6 +242,7 @@ class Ledger:
         self._stores.backlog = None
 
     def _write(self, batch: Batch) -> bool:
+        self._pulse.beat()
         delivered, now = self.delivered, time.monotonic()
         audits = self._trail.take(now)
 

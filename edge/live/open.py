@@ -11,6 +11,7 @@ import msgspec
 from edge.live import door
 from edge.live.snapshot import FILE, Snapshot, glance
 from edge.state import state_dir
+from edge.threads import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from edge.config import Config
     from edge.line import Line
+
+
+_END_SECONDS = 0.1
 
 
 @contextmanager
@@ -48,8 +52,12 @@ def shown(line: Line, config: Config) -> Iterator[None]:
 
 def _forget(path: Path) -> None:
     """Leave no socket behind: it answers nobody any more, and many a program that copies a folder fails at one."""
-    with suppress(OSError):  # The next life makes its own in the place of it.
-        path.unlink()
+
+    def forget() -> None:
+        with suppress(OSError):  # The next life makes its own in the place of it.
+            path.unlink()
+
+    within(_END_SECONDS, forget)
 
 
 def _snapshot(line: Line, config: Config) -> Snapshot:

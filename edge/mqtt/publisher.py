@@ -1,7 +1,6 @@
 """Delivers the ledger's verdicts in order, and keeps the retained messages current.
 
-One thread, the sender, owns all state. Everybody else, paho's callbacks and the ledger included, only puts notes into
-its inbox.
+One thread, the sender, owns all state. Everybody else, paho's callbacks included, only puts notes into its inbox.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Writt
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.pictures import Pictures
 from edge.stopping import QUICK_SECONDS
-from edge.threads import fatal
+from edge.threads import Pulse, fatal
 
 if TYPE_CHECKING:
     from edge.album import Album, Picture
@@ -92,6 +91,7 @@ class Publisher:
         self._is_said_offline = False
         """Whether the broker has the last status: else the last will must say so."""
         self._error: Exception | None = None
+        self._pulse = Pulse()
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
 
     @property
@@ -121,9 +121,10 @@ class Publisher:
         self._inbox.put(Answer(name, reply))
 
     def report(self, part: str, problem: str) -> None:
-        """Have the status say what is wrong with a part of the device, empty: nothing; raises what ended the sender."""
+        """Have the status say what is wrong with a part, empty: nothing; raises what ended the sender or holds it."""
         if self._error is not None:
             raise self._error  # A daemon that cannot publish must end, and be started anew.
+        self._pulse.check(self._sender.name, is_idle=self._inbox.empty())
         if self._reported.get(part, "") != problem:
             self._reported[part] = problem
             self._inbox.put(Trouble(part, problem))
@@ -159,6 +160,7 @@ class Publisher:
         while not self._finished():
             with contextlib.suppress(Empty):
                 self._take(self._inbox.get(timeout=self._patience()))
+            self._pulse.beat()
             now = time.monotonic()
             # What the broker has answered while something held us up is not to be held against it.
             if self._inbox.empty() and (away := self.link.tick(now)) is not None:

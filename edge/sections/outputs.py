@@ -25,7 +25,14 @@ class OutputConfig(Section, frozen=True, kw_only=True):
             le=60_000,
         ),
     ] = 0.0
-    pulse_ms: Annotated[float, doc("how long it stays on; 0: until the next verdict", ge=0, le=60_000)] = 100.0
+    pulse_ms: Annotated[
+        float,
+        doc(
+            "how long it stays on, for a PASS until a part with another verdict at most; 0: until the next verdict",
+            ge=0,
+            le=60_000,
+        ),
+    ] = 100.0
     active_high: Annotated[bool, doc("false: on is the low level")] = True
     safe: Annotated[bool, doc("whether it is on while nothing is judged: before the start, in a pause, at the end")] = (
         False

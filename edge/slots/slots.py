@@ -33,6 +33,7 @@ from edge.errors import BundleError, ConfigError, DataError, InspectError, Memor
 from edge.slots import choice as choices
 from edge.slots import starts
 from edge.slots.choice import RETRY, Choice, slot
+from edge.threads import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ PROVEN_SECONDS = 60.0
 MOST_STARTS = 3
 RETRY_SECONDS = 600.0
 """Until a copy of a proven model that could not be kept is tried once more."""
+_END_SECONDS = 0.2
+"""For an end to be counted, which has to be done within 2 s, whatever the disk does."""
 _THE_MODELS = (MemoryLimitError, RuntimeUnavailableError)
 """Deliberate errors that count as a start in vain while a model is on trial."""
 
@@ -83,8 +86,10 @@ class Slots:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Count this start no more, unless it ended for what may be the model's fault."""
         is_a_word = isinstance(error, InspectError) and not isinstance(error, _THE_MODELS)
-        if is_a_word or not isinstance(error, Exception):
-            self._uncount(starts.forget_all, self._folder)
+        if not is_a_word and isinstance(error, Exception):
+            return
+        if not within(_END_SECONDS, lambda: self._uncount(starts.forget_all, self._folder)):
+            log.warning("%s: the disk hangs; this start may count as one without a word", self._folder)
 
     def load(self) -> Classifier:
         """Return the wanted model, or the one that stands in for it.

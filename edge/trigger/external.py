@@ -65,9 +65,9 @@ class External:
     def fire(self, name: str = "") -> str:
         """Want a verdict about what is before the camera now; returns the trigger's name. Any thread may."""
         at = time.monotonic()
+        name = name or f"gpio-{next(self._numbers)}"
+        self._journal.note(name)
         with self._capture.changed:
-            name = name or f"gpio-{next(self._numbers)}"
-            self._journal.note(name)
             is_crowded = sum(each.wish is not None for each in self._fired) >= MOST_WAITING
             reason = f"more than {MOST_WAITING} triggers wait for their verdict" if is_crowded else ""
             self.refused += is_crowded

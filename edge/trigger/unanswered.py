@@ -56,6 +56,11 @@ class Unanswered:
         """Whose verdicts are not surely on the disk yet, with what to answer then."""
 
     @property
+    def trouble(self) -> str:
+        """Why a killed process would leave triggers without their verdicts; empty: it would not."""
+        return self._journal.trouble
+
+    @property
     def waiting(self) -> bool:
         """Whether any waits for the disk."""
         return bool(self._judged)
