@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
+from edge.contract.names import WHOLE_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -131,11 +133,16 @@ def _expected_one(kind: inspect.Type) -> str:
             words = "one of " + ", ".join(map(repr, values))
         case inspect.VarTupleType() | inspect.TupleType() | inspect.DictType() as container:
             words = _expected_in(container)
-        case inspect.StrType(pattern=None, min_length=shortest):
-            words = "a text that is not empty" if shortest else "a text"
-        case inspect.StrType():
-            words = "letters, digits, _ and -, 64 at most"
+        case inspect.StrType() as text:
+            words = _expected_text(text)
     return words
+
+
+def _expected_text(kind: inspect.StrType) -> str:
+    if kind.pattern is not None:
+        return "letters, digits, _ and -, 64 at most" if kind.pattern == WHOLE_NAME else "a pin's name, such as GPIO17"
+    words = "a text that is not empty" if kind.min_length else "a text"
+    return words if kind.max_length is None else f"{words}, of {kind.max_length} characters at most"
 
 
 def _expected_in(container: inspect.VarTupleType | inspect.TupleType | inspect.DictType) -> str:
@@ -148,7 +155,8 @@ def _expected_in(container: inspect.VarTupleType | inspect.TupleType | inspect.D
 
 
 def _limits(kind: inspect.IntType | inspect.FloatType) -> str:
-    limits = {"above": kind.gt, "at least": kind.ge, "at most": kind.le, "a multiple of": kind.multiple_of}
+    limits = {"above": kind.gt, "at least": kind.ge, "below": kind.lt, "at most": kind.le}
+    limits["a multiple of"] = kind.multiple_of
     words = " and ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
     return f" {words}" if words else ""
 
