@@ -131,6 +131,8 @@ def _expected_one(kind: inspect.Type) -> str:
             words = f"a number{_limits(number)}"
         case inspect.LiteralType(values=values):
             words = "one of " + ", ".join(map(repr, values))
+        case inspect.EnumType(cls=values):
+            words = "one of " + ", ".join(repr(each.value) for each in values)
         case inspect.VarTupleType() | inspect.TupleType() | inspect.DictType() as container:
             words = _expected_in(container)
         case inspect.StrType() as text:
@@ -151,7 +153,8 @@ def _expected_in(container: inspect.VarTupleType | inspect.TupleType | inspect.D
             return f"a table, each value {_expected(value)}"
         case inspect.TupleType(item_types=items):
             return f"an array of {len(items)}, each item {_expected(items[0])}"
-    return f"an array, each item {_expected(container.item_type)}"
+    least = "an array that is not empty" if container.min_length else "an array"
+    return f"{least}, each item {_expected(container.item_type)}"
 
 
 def _limits(kind: inspect.IntType | inspect.FloatType) -> str:

@@ -24,6 +24,17 @@ GPIO = {"kind": "gpio", "pin": "17"}
         ),
         ({"trigger": GPIO | {"pin": "GPIO 17"}}, "trigger.pin is 'GPIO 17': expected a pin's name, such as GPIO17"),
         (
+            {"outputs": [{"pin": "17", "verdicts": ["pass"]}]},
+            "outputs[0].verdicts[0] is 'pass': expected one of 'PASS', 'DEFECT', 'UNKNOWN'",
+        ),
+        (
+            {"outputs": [{"pin": "17", "verdicts": []}]},
+            (
+                "outputs[0].verdicts is []: expected an array that is not empty, "
+                "each item one of 'PASS', 'DEFECT', 'UNKNOWN'"
+            ),
+        ),
+        (
             {"mqtt": {"host": "h" * 300}},
             f"mqtt.host is '{'h' * 79}...: expected a text that is not empty, of 253 characters at most",
         ),
