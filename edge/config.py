@@ -178,7 +178,10 @@ def read_text(path: Path) -> str:
     """Read a configuration's text; raises OSError, or ValueError for what is no file or no text."""
     if path.exists() and not path.is_file():
         raise ValueError("not a file; name the device's TOML file")  # A pipe would be waited for without end.
-    return path.read_text("utf-8-sig")  # Some editors begin a file with a byte order mark.
+    try:
+        return path.read_text("utf-8-sig")  # Some editors begin a file with a byte order mark.
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is no text in UTF-8; save the file in that encoding") from error
 
 
 def parse(table: dict[str, Any], path: Path) -> Config:
@@ -215,5 +218,5 @@ def _with_video_path(config: Config, base: Path) -> Config:
 def _with_device_id(config: Config, path: Path) -> Config:
     identity = config.device.id or socket.gethostname().partition(".")[0]
     if not re.fullmatch(NAME, identity):
-        raise ConfigError(f"{path}: device.id is {identity!r}: expected letters, digits, _ and -, 64 at most")
+        raise ConfigError(f"{path}: device.id is {identity[:80]!r}: expected letters, digits, _ and -, 64 at most")
     return msgspec.structs.replace(config, device=msgspec.structs.replace(config.device, id=identity))

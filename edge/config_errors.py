@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
+from edge.contract.names import WHOLE_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -129,13 +131,20 @@ def _expected_one(kind: inspect.Type) -> str:
             words = f"a number{_limits(number)}"
         case inspect.LiteralType(values=values):
             words = "one of " + ", ".join(map(repr, values))
+        case inspect.EnumType(cls=values):
+            words = "one of " + ", ".join(repr(each.value) for each in values)
         case inspect.VarTupleType() | inspect.TupleType() | inspect.DictType() as container:
             words = _expected_in(container)
-        case inspect.StrType(pattern=None, min_length=shortest):
-            words = "a text that is not empty" if shortest else "a text"
-        case inspect.StrType():
-            words = "letters, digits, _ and -, 64 at most"
+        case inspect.StrType() as text:
+            words = _expected_text(text)
     return words
+
+
+def _expected_text(kind: inspect.StrType) -> str:
+    if kind.pattern is not None:
+        return "letters, digits, _ and -, 64 at most" if kind.pattern == WHOLE_NAME else "a pin's name, such as GPIO17"
+    words = "a text that is not empty" if kind.min_length else "a text"
+    return words if kind.max_length is None else f"{words}, of {kind.max_length} characters at most"
 
 
 def _expected_in(container: inspect.VarTupleType | inspect.TupleType | inspect.DictType) -> str:
@@ -144,11 +153,13 @@ def _expected_in(container: inspect.VarTupleType | inspect.TupleType | inspect.D
             return f"a table, each value {_expected(value)}"
         case inspect.TupleType(item_types=items):
             return f"an array of {len(items)}, each item {_expected(items[0])}"
-    return f"an array, each item {_expected(container.item_type)}"
+    least = "an array that is not empty" if container.min_length else "an array"
+    return f"{least}, each item {_expected(container.item_type)}"
 
 
 def _limits(kind: inspect.IntType | inspect.FloatType) -> str:
-    limits = {"above": kind.gt, "at least": kind.ge, "at most": kind.le, "a multiple of": kind.multiple_of}
+    limits = {"above": kind.gt, "at least": kind.ge, "below": kind.lt, "at most": kind.le}
+    limits["a multiple of"] = kind.multiple_of
     words = " and ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
     return f" {words}" if words else ""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import re
+import select
 import sys
 import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from typing import TextIO
 
 from edge import journal
 from edge.command import printable
@@ -148,6 +150,34 @@ class OneLine(logging.Formatter):
         return printable(super().format(record))
 
 
+class Stream(logging.StreamHandler[TextIO]):
+    """Writes to a stream whose reader may stop reading, as Ctrl-S has a terminal do: judging would stop with it."""
+
+    _lost = 0
+    """Lines that it did not take, since it last took one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or count it."""
+        if not self._is_read():
+            self._lost += 1
+            return
+        super().emit(record)
+        if self._lost:
+            self.stream.write(f"({self._lost} lines before this one were lost: nobody read them)\n")
+            self._lost = 0
+            self.flush()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As in Handler, as long as a pipe that is ready takes at once."""
+        return super().format(record)[: select.PIPE_BUF // 4]
+
+    def _is_read(self) -> bool:
+        try:
+            return bool(select.select([], [self.stream], [], 0)[1])
+        except (OSError, ValueError):  # Closed, or no file: whoever writes is told.
+            return True
+
+
 def wind_up() -> None:
     """Say what was held back: the program's last word is about to follow, and is to be the last."""
     for handler in logging.getLogger().handlers:
@@ -161,7 +191,7 @@ def set_up() -> None:
         handler = journal.JournalHandler()
         handler.setFormatter(OneLine("%(message)s"))
     else:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = Stream(sys.stderr)
         handler.setFormatter(OneLine("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[Calm(handler)])
     logging.getLogger("paho").setLevel(logging.WARNING)

@@ -22,7 +22,7 @@ class StoppedEarlyError(BaseException):
 
 
 class StopSignals:
-    """SIGTERM and SIGINT: they break off a slow start, and set `stop` once the loop runs."""
+    """SIGTERM, SIGINT and a closed terminal: they break off a slow start, and set `stop` once the loop runs."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -35,7 +35,10 @@ class StopSignals:
         self._opening = False
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        asked = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # As nohup leaves it.
+            asked.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._on_signal) for number in asked}
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._break_off)
         return self
 

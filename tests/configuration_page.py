@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.config import Config
+from edge.contract.names import WHOLE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +154,8 @@ def _limits(field: dict[str, Any]) -> str:
     low = f"≥ {field['minimum']}" if "minimum" in field else ""
     low = f"> {field['exclusiveMinimum']}" if "exclusiveMinimum" in field else low
     high = f"≤ {field['maximum']}" if "maximum" in field else ""
-    name = "letters, digits, _ and -" if "pattern" in field else ""
+    high = f"< {field['exclusiveMaximum']}" if "exclusiveMaximum" in field else high
+    name = "letters, digits, _ and -" if field.get("pattern") == WHOLE_NAME else ""
     limits = ", ".join(limit for limit in (low, high, name) if limit)
     return f", {limits}" if limits else ""
 

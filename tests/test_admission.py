@@ -106,6 +106,17 @@ def test_too_many_are_overlooked_and_counted() -> None:
     assert not isinstance(admission.look(asked, 1.0), Overlooked)
 
 
+def test_a_flood_of_others_takes_no_triggers_turn() -> None:
+    """Each part on a line is a request: however many others come beside them, all are looked at."""
+    admission = Admission((*ALLOWED, "trigger"))
+    other = Asked("pause", b"no request", retained=False)
+    for number in range(500):
+        trigger = Asked("trigger", b'{"transaction": "t%d"}' % number, retained=False)
+        assert isinstance(admission.look(trigger, number / 20), Request)
+        found = [admission.look(other, number / 20) for _ in range(10)]
+    assert all(isinstance(each, Overlooked) for each in found[1:])
+
+
 def test_a_request_is_obeyed_once() -> None:
     """Delivered again, before its answer or after, it gets what the first one gets, and is not obeyed again."""
     admission = Admission(ALLOWED)

@@ -81,14 +81,13 @@ def test_files_that_wait_their_turn_do_not_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, on_demand: bool
 ) -> None:
     """Neither for the next one's time, however slow the rate is, nor for who judges them, nor for a trigger."""
-    monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.1)
-    monkeypatch.setattr("edge.capture._LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.3)
     monkeypatch.setattr("edge.camera.pace.BEAT_SECONDS", 0.02)
     for number in range(2):
         Image.fromarray(PIXELS).save(tmp_path / f"{number}.png")
     capture = Capture(lambda: FolderCamera(FolderConfig(path=tmp_path, rate=1.0)), on_demand=on_demand)
     capture.wait_until_open()
-    until_it_would_hang = time.monotonic() + 0.5
+    until_it_would_hang = time.monotonic() + 0.9
     while time.monotonic() < until_it_would_hang:
         capture.check()
     if on_demand:

@@ -180,7 +180,7 @@ def test_an_unknown_key_names_the_nearest(sections: dict[str, Any], message: str
         ({"decision": {"votes": 3, "window": 2}}, "decision: votes 3 can never be reached in a window of 2"),
         ({"mqtt": {"port": 99999}}, "mqtt.port is 99999: expected a whole number at least 1 and at most 65535"),
         ({"mqtt": {"protocol": 5}}, "mqtt.protocol is 5: expected one of '3.1.1', '5'"),
-        ({"mqtt": {"password": 1234}}, "mqtt.password is (hidden): expected a text"),
+        ({"mqtt": {"password": 1234}}, "mqtt.password is (hidden): expected a text, of 10000 characters at most"),
         ({"mqtt": {"password": "x"}}, "mqtt: a password needs a username"),
         (
             {"mqtt": {"username": "u", "password": "x", "password_file": "f"}},
@@ -224,7 +224,7 @@ def test_what_is_missing_is_named(missing: str) -> None:
         (None, r"no such file; see the README's configuration page"),
         (b"bundle = ", "Invalid value"),
         (b"bundle = 1\nbundle = 2", "Cannot overwrite a value"),
-        (b"\xff\xfe", "codec can't decode"),
+        (b"\xff\xfe", "byte 0 is no text in UTF-8; save the file in that encoding"),
         (b"a = " + b"1" * 5000, "Exceeds the limit"),
         (b"a = " + b"[" * 20_000, "nested without end"),
     ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Broker, free_port
-from device import running_daemon, stop
+from device import end, running_daemon, stop
 from recorder import Recorder
 from test_daemon import config_for
 
@@ -25,17 +25,30 @@ if TYPE_CHECKING:
 STOP_SECONDS = 2.0
 
 
-def test_sigterm_ends_within_two_seconds(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """SIGTERM ends a running daemon cleanly in time, and the broker's retained status says offline."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_within_two_seconds(tmp_path: Path, broker: Broker, demo_bundle: Path, number: signal.Signals) -> None:
+    """A kill or a closed terminal ends a running daemon cleanly in time; the broker's retained status says offline."""
     config = config_for(tmp_path, demo_bundle, broker.port, {"kind": "synthetic", "rate": 20})
     with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
         recorder.wait_for("event", 3)
         started = time.monotonic()
-        log = stop(daemon)
+        daemon.send_signal(number)
+        log = end(daemon, 10)
         assert time.monotonic() - started < STOP_SECONDS
         assert daemon.returncode == 0
         assert "Traceback" not in log
         assert recorder.wait_for_status("offline")["reason"] == "stopped"
+
+
+def test_nohup_outlives_its_terminal() -> None:
+    """Where a closed terminal is to be nothing, it is nothing to the daemon either."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+            assert not signals.stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_stop_signal_may_come_while_one_is_handled() -> None:

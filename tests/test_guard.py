@@ -17,7 +17,7 @@ from edge.config import Config
 from edge.guard import baseline_file
 from edge.guard.baseline import Spread
 from edge.guard.fitness import Fitness
-from edge.guard.guard import FROZEN_AFTER, Guard, may_be_still_s, open_guard
+from edge.guard.guard import FROZEN_AFTER, Guard, guard_for, may_be_still_s, open_guard
 from edge.sections.cameras import FolderConfig, PicameraConfig, SyntheticConfig, VideoConfig
 from edge.sections.guard import Guard as Rules
 from edge.synthetic import LABELS
@@ -179,13 +179,25 @@ def test_a_small_part_is_missed_only_with_the_empty_fixture_known() -> None:
 
 
 def test_without_a_baseline_only_what_needs_none_is_checked() -> None:
-    """A blurred, dark or empty frame passes; a black, a white and what is no picture do not."""
+    """A blurred, dark or empty frame passes; a black, a white, one of one colour and what is no picture do not."""
     guard = Guard(Rules(), None, still_s=0)
     for shot in (Shot(), Shot(blur=5), Shot(light=0.5), Shot(empty=True)):
         assert guard.inspect(frame(photograph(0, 0, shot))) == Fitness()
     assert guard.inspect(frame(photograph(0, 0, Shot(light=0)))).reason == "the picture is black"
     assert guard.inspect(frame(photograph(0, 0, Shot(light=400)))).reason == "the picture is white"
+    for colour in ((0, 135, 0), (128, 128, 128), (0, 0, 200)):  # YUV's zeros, a lost reference, a grabber's own.
+        single = np.full((HEIGHT, WIDTH, 3), colour, np.uint8)
+        single[7, 9] = 255
+        assert guard.inspect(frame(single)).reason == "the picture is of one colour"
     assert "must be uint8" in guard.inspect(frame(np.zeros((4, 4), np.float32))).reason  # type: ignore[arg-type]
+
+
+def test_recorded_pictures_are_looked_at_too(tmp_path: Path) -> None:
+    """A black one among files is no part; what is rendered has nothing that could go wrong."""
+    files = (FolderConfig(path=tmp_path), VideoConfig(source="parts.mp4"))
+    guards = [guard_for(Config(bundle=tmp_path, camera=camera), tmp_path) for camera in (*files, SyntheticConfig())]
+    black = frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert [each and each.inspect(black).reason for each in guards] == ["the picture is black"] * 2 + [None]
 
 
 def test_a_frozen_camera_is_caught_at_the_third_picture() -> None:
@@ -215,6 +227,7 @@ def test_a_single_other_pixel_shows_that_a_camera_is_alive() -> None:
     """Pictures whose small copies are the same, but not they themselves, are not frozen."""
     guard = Guard(Rules(), None, still_s=0)
     pixels = np.full((800, 1280, 3), 100, np.uint8)
+    pixels[:400] = 50
     for number in range(10):
         other = pixels.copy()
         other[0, number] += 1

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -21,7 +22,7 @@ from spark_host import until
 
 from edge import journal, logs
 from edge.journal import JournalHandler, datagram, priority_of
-from edge.logs import BURST, WINDOW_SECONDS, Calm, OneLine, Repeats
+from edge.logs import BURST, WINDOW_SECONDS, Calm, OneLine, Repeats, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,3 +272,23 @@ def test_the_count_is_told_though_nothing_else_is_logged(monkeypatch: pytest.Mon
     calm.close()
     assert said[-1] == "again (the last of 2 more like it)"
     until(lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
+
+
+def test_a_log_that_nobody_reads_holds_up_no_line() -> None:
+    """While a terminal or a pipe takes nothing lines are counted; behind the next that is taken stands their number."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb", 0) as read, os.fdopen(writer, "w") as stream:
+        handler = Stream(stream)
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+        for _ in range(3):
+            handler.handle(record("unread"))
+        while read.read(1 << 20):
+            pass
+        handler.handle(record("y" * 9000))
+        said = read.read(1 << 20).decode().splitlines()
+    assert [set(said[0]), said[1]] == [{"y"}, "(3 lines before this one were lost: nobody read them)"]

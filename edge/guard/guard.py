@@ -11,7 +11,7 @@ import numpy as np
 from edge.errors import DataError
 from edge.guard import baseline_file
 from edge.guard.fitness import Fitness
-from edge.guard.measures import Glance, measure
+from edge.guard.measures import Glance, measure, plain
 from edge.guard.scene import Scene
 from edge.sections.cameras import FolderConfig, SyntheticConfig, VideoConfig
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from edge.sections.guard import Guard as Rules
 
 ALL_OF_IT = 0.999
-"""The share of a frame, 0-1, that must be dark, or bright, for it to show nothing: a hot pixel is no picture."""
+"""The share of a frame, 0-1, that must be dark, bright or of one colour for it to show nothing: a hot pixel is no
+picture."""
 FROZEN = "the camera is frozen: it shows the same picture again and again"
 FROZEN_AFTER = 3
 """Equal pictures in a row, at least."""
@@ -54,8 +55,9 @@ def open_guard(config: Config, folder: Path) -> Guard:
 
 
 def guard_for(config: Config, folder: Path) -> Guard | None:
-    """Return who says whether a frame is fit; None: files, of which nobody took a baseline, are as they are."""
-    return open_guard(config, folder) if config.camera.is_live or (folder / baseline_file.FILE).exists() else None
+    """Return who says whether a frame is fit; None: rendered parts, of which nobody took a baseline, are."""
+    is_rendered = isinstance(config.camera, SyntheticConfig)
+    return None if is_rendered and not (folder / baseline_file.FILE).exists() else open_guard(config, folder)
 
 
 def may_be_still_s(camera: CameraConfig) -> float:
@@ -103,6 +105,8 @@ class Guard:
                 yield "the picture is black"
             if measures.bright >= ALL_OF_IT:
                 yield "the picture is white"
+            if plain(frame.pixels) >= ALL_OF_IT:  # What a decoder or a grabber shows that has no picture.
+                yield "the picture is of one colour"
         if frozen:
             yield FROZEN
 

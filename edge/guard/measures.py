@@ -33,6 +33,8 @@ _LEAST = 3
 """Pixels a side, below which there is no Laplacian."""
 _ROUNDING = 1.0
 """Levels squared: a picture that varies less is one level and its rounding."""
+_PLAIN = 1
+"""Levels by which each channel of a pixel may differ from the middle one's in a picture of one colour."""
 
 
 class Measures(Record, frozen=True):
@@ -66,6 +68,14 @@ def measure(pixels: Pixels, order: ChannelOrder) -> Measures:
     )
 
 
+def plain(pixels: Pixels) -> float:
+    """Return the share of the small copy, 0-1, that has the colour of its middle level; pixels as for `measure`."""
+    small = _small(pixels)
+    colours = small.reshape(-1, 1 if small.ndim == _GREY else small.shape[2])
+    apart = np.abs(colours - np.median(colours, axis=0)).max(axis=1)
+    return float(np.mean(apart <= _PLAIN))
+
+
 class Glance:
     """Every eighth row of the small copy: by it most frames are known to show something."""
 
@@ -81,16 +91,21 @@ class Glance:
         self._whole = height * width
 
     def may_be_blank(self, share: float) -> bool:
-        """Say whether such a share of the small copy, 0-1, may be dark, or bright; only `measure` says that it is.
+        """Say whether such a share of the small copy, 0-1, may be dark, bright or of one colour.
 
-        Where more pixels of these rows alone are neither than the rest of the share leaves, it surely is not.
+        Only `measure` and `plain` say that it is. Where more pixels of these rows alone are none of that than the rest
+        of the share leaves, it surely is not.
         """
-        if not self._strips.size:
+        others = self._whole * (1 - share)
+        if self._strips.size == 0:
             return True
         small = _reduced(self._strips, self._factor)
         top = small if small.ndim == _GREY else _brightest(small)
-        others = self._whole * (1 - share)
-        return any(top.size - int(np.count_nonzero(blank)) <= others for blank in (top <= DARK, top >= BRIGHT))
+        if top.size <= 2 * others:
+            return True  # Its middle level may be one of the others'.
+        level = np.median(top)
+        alike = (level - 2 * _PLAIN <= top) & (top <= level + 2 * _PLAIN)
+        return any(top.size - int(np.count_nonzero(blank)) <= others for blank in (top <= DARK, top >= BRIGHT, alike))
 
 
 def picture_shape(height: int, width: int) -> tuple[int, int]:

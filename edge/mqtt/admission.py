@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -21,7 +22,7 @@ PER_SECOND = 5.0
 BURST = 20
 """So many requests are looked at in a second, and so many at once; the rest gets no answer."""
 _TRIGGERED = 10
-"""Times as many, where each part is a request."""
+"""Times as many of those by which each part is judged; they are counted apart, so that no others take their turns."""
 _REMEMBERED = 200
 """Requests that are not obeyed twice: a broker may deliver one twice."""
 _KEPT_BYTES = 256 << 10
@@ -49,6 +50,26 @@ class Overlooked(Record, frozen=True):
 Found: TypeAlias = Request | Refused | Repeated | Overlooked
 
 
+class _Turns:
+    """So many requests may be looked at: a bucket of tokens that fills with time."""
+
+    def __init__(self, times: int) -> None:
+        """Have so many times the usual turns."""
+        self._times = times
+        self._left = float(BURST * times)
+        self._at = inf
+
+    def take(self, now: float) -> bool:
+        """Say whether one is left, and take it."""
+        passed = max(0.0, now - self._at)
+        self._left = min(float(BURST * self._times), self._left + passed * PER_SECOND * self._times)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Admission:
     """Looks at each request before anything obeys it. Times are seconds on the monotonic clock."""
 
@@ -59,13 +80,12 @@ class Admission:
         """By name and transaction, as JSON; empty: it is not kept; None: the request is being obeyed."""
         self._bytes = 0
         """Of all answers."""
-        self._times = _TRIGGERED if "trigger" in allowed else 1
-        self._tokens = float(BURST * self._times)
-        self._at: float | None = None
+        self._triggers = _Turns(_TRIGGERED if "trigger" in allowed else 1)
+        self._others = _Turns(1)
 
     def look(self, asked: Asked, now: float) -> Found:
         """Return the request to obey, or what it gets instead."""
-        if not self._has_token(now):
+        if not (self._triggers if asked.name == "trigger" else self._others).take(now):
             return Overlooked()
         if why := self._objection(asked):
             return _refused(why)
@@ -113,15 +133,6 @@ class Admission:
             if kept:
                 self._answers[older] = b""
                 self._bytes -= len(kept)
-
-    def _has_token(self, now: float) -> bool:
-        passed = 0.0 if self._at is None else max(0.0, now - self._at)
-        self._tokens = min(float(BURST * self._times), self._tokens + passed * PER_SECOND * self._times)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class _Named(msgspec.Struct):

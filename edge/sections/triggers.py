@@ -26,7 +26,9 @@ class MotionConfig(_Trigger, frozen=True, kw_only=True, tag="motion"):
         float,
         doc("from the motion's beginning to the verdict; where it cannot be kept it is UNKNOWN", gt=0, le=60),
     ] = 5.0
-    level: Annotated[int, doc("grey levels by which a place must change to count, of 255; above the noise", ge=1)] = 12
+    level: Annotated[
+        int, doc("grey levels by which a place must change to count, of 255; above the noise", ge=1, le=254)
+    ] = 12
     area: Annotated[float, doc("share of the frame that must change within settle_s for motion", gt=0, lt=1)] = 0.01
 
     def __post_init__(self) -> None:
