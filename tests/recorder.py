@@ -102,9 +102,13 @@ class Recorder:
         return self.named(name)
 
     def wait_for_status(self, state: str, seconds: float = 20) -> dict[str, Any]:
-        """Wait until the newest status is `state`, and return it."""
-        self.wait(lambda r: bool(r.named("status")) and r.named("status")[-1]["state"] == state, seconds)
-        return self.named("status")[-1]
+        """Wait until the newest status is `state`, and return it; that of a start under way counts as none."""
+        self.wait(lambda r: bool(r.statuses()) and r.statuses()[-1]["state"] == state, seconds)
+        return self.statuses()[-1]
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Return each status, but for those of starts under way."""
+        return [each for each in self.named("status") if not each["reason"].startswith("starting: ")]
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         name = message.topic.split("/")[NAME_LEVEL]

@@ -186,7 +186,7 @@ def test_a_daemon_in_a_flood_changes_nothing(
     figure(f"{len(requests)} invalid requests to a daemon: {len(refused)} refused, the rest not even looked at")
     assert len(refused) == len(replies) - 2, "something was obeyed"
     assert len(recorder.named("config")) == 1
-    assert {status["reason"] for status in recorder.named("status") if status["state"] != "offline"} == {""}
+    assert {status["reason"] for status in recorder.statuses() if status["state"] != "offline"} == {""}
     assert len({event["boot_id"] for event in recorder.named("event")}) == 1
     assert len({event["threshold"] for event in recorder.named("event")}) == 1
     assert not (tmp_path / "state" / "settings.json").exists()
