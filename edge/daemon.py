@@ -151,21 +151,19 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     stack.callback(classifier.close)
     sinks.publisher.report(STARTING, "starting: the camera is being opened")
     capture.wait_until_open()
-    journal = _journal(settings, sinks)
+    journal = _journal(settings, sinks.publisher.boot_id)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
     line = join(classifier, settings, slots=slots, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
     return msgspec.structs.replace(line, unanswered=unanswered)
 
 
-def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
+def _journal(settings: Settings, boot_id: str) -> Journal | None:
     """Return the journal of triggers, where there are any from outside or an earlier life left some."""
     path = state_dir(settings.config) / FILE
     if not (isinstance(settings.config.trigger, GpioConfig | CommandConfig) or path.exists()):
         return None
-    journal = Journal(path, sinks.publisher.boot_id)
-    sinks.publisher.report("triggers", journal.trouble)
-    return journal
+    return Journal(path, boot_id)
 
 
 def _load(slots: Slots, sinks: Sinks) -> Classifier:

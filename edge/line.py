@@ -148,6 +148,8 @@ def report_troubles(line: Line) -> None:
     report("outputs", line.outputs.check())
     if line.accelerated is not None:
         report("accelerator", line.accelerated.trouble)
+    if line.unanswered is not None:
+        report("triggers", line.unanswered.trouble)
     report("heat", line.lookout.trouble)
     line.sinks.report_trouble()
 

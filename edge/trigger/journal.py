@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from edge.contract import storage
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "triggers.open"
-SLOTS = 256
-"""Triggers without a verdict at once; of more than these none is noted."""
+SLOTS = 4096
+"""Triggers without a verdict at once: more than come by command within the longest deadline. More than these wait."""
 _SLOT_BYTES = 128
 _HEAD = b"EdTr 2".ljust(_SLOT_BYTES, b"\0")
 _BYTES = len(_HEAD) + SLOTS * _SLOT_BYTES
 _FIRED = re.compile(rb"([A-Za-z0-9_.:-]{1,31}) ([A-Za-z0-9_.:-]{1,95})")
 _NOBODY = bytes(_SLOT_BYTES)
+_FULL = f"more than {SLOTS} triggers have no verdict yet: those beyond would get none after a crash; trigger less often"
 
 
 class Fired(Record, frozen=True):
@@ -50,40 +52,62 @@ class Journal:
         self._slots = _read(path)
         self.left = tuple(self._slots)
         """Fired in earlier lives, which may have ended before their verdicts; in the order of the file."""
-        self.trouble = ""
-        """Why a killed process would leave nothing; empty: it would."""
+        self._unwritable = ""
+        self._unnoted: dict[Fired, None] = {}
+        """Triggers that wait for a slot, in order."""
         self._lock = threading.Lock()
         taken = frozenset(self._slots.values())
-        self._free = [slot for slot in range(SLOTS) if slot not in taken]
+        self._free = deque(slot for slot in range(SLOTS) if slot not in taken)
         try:
             self._map = _mapped(path)
         except OSError as error:
-            self.trouble = f"{path} cannot be written ({error.strerror}): triggers before a crash would get no verdict"
+            self._unwritable = (
+                f"{path} cannot be written ({error.strerror}): triggers before a crash would get no verdict"
+            )
             self._map = mmap.mmap(-1, _BYTES)
         self._map[: len(_HEAD)] = _HEAD
         for slot in self._free:
-            self._write(slot, _NOBODY)
+            if self._map[_place(slot)] != _NOBODY:  # What is not written costs no page of the disk.
+                self._write(slot, _NOBODY)
         for fired, slot in self._slots.items():
             self._write(slot, _packed(fired))
 
-    def note(self, name: str) -> None:
-        """Note a trigger that was fired."""
+    @property
+    def trouble(self) -> str:
+        """Why a killed process would leave nothing, or not all; empty: it would. Any thread may ask."""
         with self._lock:
-            if self._free:
-                fired = Fired(self._boot_id, name)
-                slot = self._slots[fired] = self._free.pop(0)
-                self._write(slot, _packed(fired))
+            return self._unwritable or (_FULL if self._unnoted else "")
+
+    def note(self, name: str) -> None:
+        """Note a trigger that was fired; where there is no room, once another has its verdict."""
+        with self._lock:
+            self._unnoted[Fired(self._boot_id, name)] = None
+            self._fill()
 
     def settle(self, name: str, boot_id: str = "") -> None:
         """Note that its verdict is on the disk; `boot_id`: of an earlier life that fired it."""
+        fired = Fired(boot_id or self._boot_id, name)
         with self._lock:
-            if (slot := self._slots.pop(Fired(boot_id or self._boot_id, name), None)) is not None:
+            self._unnoted.pop(fired, None)
+            if (slot := self._slots.pop(fired, None)) is not None:
                 self._write(slot, _NOBODY)
                 self._free.append(slot)
+                self._fill()
+
+    def _fill(self) -> None:
+        while self._unnoted and self._free:
+            fired = next(iter(self._unnoted))
+            slot = self._slots[fired] = self._free.popleft()
+            self._write(slot, _packed(fired))
+            del self._unnoted[fired]
 
     def _write(self, slot: int, content: bytes) -> None:
-        at = len(_HEAD) + slot * _SLOT_BYTES
-        self._map[at : at + _SLOT_BYTES] = content
+        self._map[_place(slot)] = content
+
+
+def _place(slot: int) -> slice:
+    at = len(_HEAD) + slot * _SLOT_BYTES
+    return slice(at, at + _SLOT_BYTES)
 
 
 def _packed(fired: Fired) -> bytes:

@@ -60,6 +60,11 @@ class Unanswered:
         """Whether any waits for the disk."""
         return bool(self._judged)
 
+    @property
+    def trouble(self) -> str:
+        """Why triggers before a crash would get no verdict; empty: they would."""
+        return self._journal.trouble
+
     def judged(self, shot: Shot, answers: Iterable[Answer] = ()) -> None:
         """Note that the ledger was given a trigger's verdicts; nobody is told of them before they are kept."""
         self._judged.append(_Given(shot.trigger, shot.boot_id, self._ledger.appended, answers))
