@@ -11,6 +11,7 @@ import msgspec
 import paho.mqtt.client as paho
 from jsonschema import Draft202012Validator
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import hang_up
 from test_admission import ALLOWED, VALID, near_valid
 from test_commands import commanded
 from test_publisher import BOOT
@@ -100,8 +101,7 @@ class Crowd:
 
     def stop(self) -> None:
         """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        hang_up(self._client)
 
 
 def test_admission_agrees_with_the_published_schema(figure: Callable[[str], None], *, soak: bool) -> None:

@@ -173,7 +173,9 @@ def test_one_trigger_is_enough_for_proof(device: Path, broker: Broker, recorder:
     config, state = wanting(device, broker.port, "new", **more), device / "state"
     with running_daemon(config, injected(device, _QUICKLY)):
         recorder.wait_for("model")
-        assert Boss(broker, recorder).ask("trigger")["data"]["verdict"] != "UNKNOWN"
+        boss = Boss(broker, recorder)
+        assert boss.ask("trigger")["data"]["verdict"] != "UNKNOWN"
+        boss.stop()
         until(lambda: proven(device) == {"old", "new"})
         until(lambda: not (state / starts.FILE).exists())
     assert len(recorder.named("event")) == 1
