@@ -131,8 +131,9 @@ class Commands:
         if self._fire is None:
             raise ConfigError("this device is not triggered by command: trigger.kind is not mqtt")
         name = f"mqtt-{request.transaction}"
-        self._fired[name] = request.transaction
-        self._fire(name)
+        if name not in self._fired:  # Asked again behind so many others that nobody remembers: one part, one verdict.
+            self._fired[name] = request.transaction
+            self._fire(name)
 
     def _do(self, request: Request) -> dict[str, Any]:
         match request:

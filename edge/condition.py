@@ -8,6 +8,8 @@ from edge.contract.messages import Status
 
 PAUSED = "paused"
 """Stands for judging itself among the parts of a device: what is wrong with it is somebody's wish."""
+STARTING = "starting"
+"""Stands for the line as a whole among them: nothing is judged before all of it is open."""
 
 
 class Condition:

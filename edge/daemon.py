@@ -19,6 +19,7 @@ from edge.alarm import AlarmState
 from edge.capture import Capture
 from edge.command import RESTART
 from edge.commands import Commands
+from edge.condition import STARTING
 from edge.contract.commands import Reply
 from edge.errors import BrokerError
 from edge.health import Tally
@@ -26,7 +27,7 @@ from edge.heat import Cooling
 from edge.judge import Judge
 from edge.lazy import postpone
 from edge.ledger.audit import audit_of
-from edge.line import End, Line, inspect
+from edge.line import End, Line, inspect, report_troubles
 from edge.machine import Lookout
 from edge.memory import Ceiling
 from edge.outputs import Outputs
@@ -74,6 +75,7 @@ def run(config: Config, root: Path = Path("/")) -> int:
     end, reason = End.STOPPED, ""
     with watched(), StopSignals() as signals:
         try:
+            sinks.publisher.report(STARTING, "starting: the model is being loaded")
             sinks.start()
             end = _inspect(settings, sinks, signals, root)
         except StoppedEarlyError:
@@ -119,6 +121,8 @@ def _inspect(settings: Settings, sinks: Sinks, signals: StopSignals, root: Path)
             gc.freeze()  # What is there now stays: no collection needs to look through it again.
             gc.enable()
             signals.only_set()
+            report_troubles(line)
+            sinks.publisher.report(STARTING, "")  # Online is the status from here on, and no moment earlier.
             notify("READY=1")
             return inspect(line, signals.stop)
     finally:
@@ -148,8 +152,9 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     slots = stack.enter_context(Slots(config, state_dir(config), partial(sinks.publisher.report, "slots")))
     classifier = _load(slots, sinks)
     stack.callback(classifier.close)
+    sinks.publisher.report(STARTING, "starting: the camera is being opened")
     capture.wait_until_open()
-    journal = _journal(settings, sinks)
+    journal = _journal(settings, sinks.publisher.boot_id)
     if journal is not None:
         stack.callback(journal.close)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
@@ -158,12 +163,12 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     return msgspec.structs.replace(line, unanswered=unanswered)
 
 
-def _journal(settings: Settings, sinks: Sinks) -> Journal | None:
+def _journal(settings: Settings, boot_id: str) -> Journal | None:
     """Return the journal of triggers, where there are any from outside or an earlier life left some."""
     path = state_dir(settings.config) / FILE
     if not (isinstance(settings.config.trigger, GpioConfig | CommandConfig) or path.exists()):
         return None
-    return Journal(path, sinks.publisher.boot_id)
+    return Journal(path, boot_id)
 
 
 def _load(slots: Slots, sinks: Sinks) -> Classifier:

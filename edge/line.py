@@ -144,19 +144,26 @@ def _step(line: Line) -> End | None:
         return End.NO_MORE_FRAMES
     if line.unanswered is not None:
         _answer_left(line, line.unanswered)
-        line.sinks.publisher.report("triggers", line.unanswered.trouble)
-    line.sinks.publisher.report("camera", line.capture.missing or line.judge.maintenance)
-    line.sinks.publisher.report("outputs", line.outputs.check())
-    if line.accelerated is not None:
-        line.sinks.publisher.report("accelerator", line.accelerated.trouble)
-    line.sinks.publisher.report("heat", line.lookout.trouble)
-    line.sinks.report_trouble()
+    report_troubles(line)
     line.slots.tend()
     line.ceiling.check()
     line.watchdog.feed()  # Only where camera, model, ledger and publisher have raised nothing and held nothing up.
     if line.tally.due:
         line.sinks.publisher.retain("health", line.tally.report())
     return None
+
+
+def report_troubles(line: Line) -> None:
+    """Have the status say what is wrong with each stage; raises what ended one of their threads."""
+    report = line.sinks.publisher.report
+    report("camera", line.capture.missing or line.judge.maintenance)
+    report("outputs", line.outputs.check())
+    if line.accelerated is not None:
+        report("accelerator", line.accelerated.trouble)
+    if line.unanswered is not None:
+        report("triggers", line.unanswered.trouble)
+    report("heat", line.lookout.trouble)
+    line.sinks.report_trouble()
 
 
 def _next(line: Line) -> Shot | None:

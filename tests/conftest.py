@@ -8,13 +8,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -189,6 +190,21 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let go of ledgers that a test leaves open: each stands for that of a process that was killed."""
+    connect, opened = sqlite3.connect, []
+
+    def note(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        opened.append(connection := connect(*arguments, **more | {"check_same_thread": False}))
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    yield
+    for each in opened:
+        each.close()
 
 
 @pytest.fixture

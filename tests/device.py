@@ -50,6 +50,14 @@ def inspect_command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "edge", *map(str, arguments)]
 
 
+def injected(folder: Path, code: str, **more: str) -> dict[str, str]:
+    """Return the environment of a daemon that runs this code first, with `more` in it."""
+    (folder / "site").mkdir(exist_ok=True)
+    (folder / "site" / "sitecustomize.py").write_text(code)
+    path = os.pathsep.join([str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, **more}
+
+
 @contextmanager
 def running_daemon(
     config: Path, environment: Mapping[str, str] | None = None, command: Sequence[str] = ()

@@ -24,6 +24,16 @@ def await_arrival(sent: paho.MQTTMessageInfo, seconds: float = 10) -> None:
     assert sent.is_published(), f"the broker did not acknowledge it within {seconds} s"
 
 
+def hang_up(client: paho.Client) -> None:
+    """Disconnect, and leave no socket behind."""
+    client.disconnect()
+    client.loop_stop()
+    if (link := client.socket()) is not None:  # paho leaves it open where the loop ended first.
+        link.close()
+    # Nothing refers in a ring then: paho closes its last sockets when it is let go of.
+    client.on_connect = client.on_subscribe = client.on_message = None
+
+
 NAME_LEVEL = 4
 """inspect/v1/<site>/<device>/<name>"""
 
@@ -80,10 +90,7 @@ class Recorder:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-        if (link := self._client.socket()) is not None:  # paho leaves it open where the loop ended first.
-            link.close()
+        hang_up(self._client)
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the bodies of all messages of one kind, in order of arrival."""
@@ -102,9 +109,13 @@ class Recorder:
         return self.named(name)
 
     def wait_for_status(self, state: str, seconds: float = 20) -> dict[str, Any]:
-        """Wait until the newest status is `state`, and return it."""
-        self.wait(lambda r: bool(r.named("status")) and r.named("status")[-1]["state"] == state, seconds)
-        return self.named("status")[-1]
+        """Wait until the newest status is `state`, and return it; that of a start under way counts as none."""
+        self.wait(lambda r: bool(r.statuses()) and r.statuses()[-1]["state"] == state, seconds)
+        return self.statuses()[-1]
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Return each status, but for those of starts under way."""
+        return [each for each in self.named("status") if not each["reason"].startswith("starting: ")]
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         name = message.topic.split("/")[NAME_LEVEL]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import paho.mqtt.client as paho
 from conftest import Broker, free_port, need_mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
-from recorder import Recorder
+from recorder import Recorder, hang_up
 from rigs import deploy
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def client(broker: Broker, certificate: Path | None) -> Iterator[paho.Client]:
     try:
         yield made
     finally:
-        made.disconnect()
-        made.loop_stop()
+        hang_up(made)
 
 
 def log_in(who: paho.Client, broker: Broker) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from recorder import await_arrival
+from recorder import await_arrival, hang_up
 
 from edge.sparkplug.sparkplug_b_pb2 import Payload
 
@@ -78,9 +78,7 @@ class SparkHost:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-        self._client.on_message = None  # Nothing refers in a ring: paho closes its last sockets when it is let go of.
+        hang_up(self._client)
 
     def of(self, kind: str) -> list[Heard]:
         """Return all messages of a kind."""

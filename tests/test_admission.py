@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import hang_up
 from test_homeassistant import configured
 
 from edge.contract.commands import COMMANDS, LARGEST, Config, Reply, Request
@@ -226,8 +227,7 @@ def ask(port: int, *payloads: bytes) -> None:
     client.loop_start()
     for payload in payloads:
         client.publish("cmd/pause", payload, qos=1).wait_for_publish(10)
-    client.disconnect()
-    client.loop_stop()
+    hang_up(client)
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])

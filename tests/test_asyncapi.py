@@ -20,7 +20,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from npm import installed
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from recorder import await_arrival
+from recorder import await_arrival, hang_up
 from rigs import need
 from spark_host import GROUP, HOST, SparkHost
 from test_messages import EXAMPLES, FORMATS
@@ -211,8 +211,7 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, broker: Broke
             listener.wait(lambda seen, reply=f"reply-{name}": reply in seen)
         listener.wait(lambda seen: set(messages.MESSAGES) - {"gap"} | {"image"} <= seen)
         stop(daemon)
-    listener.client.disconnect()
-    listener.client.loop_stop()
+    hang_up(listener.client)
     for message in listener.heard:
         check(message)
 
@@ -256,8 +255,7 @@ def test_every_topic_that_a_device_uses_is_in_the_document(tmp_path: Path, demo_
         listener.wait(lambda seen: {"homeassistant", "sparkplug-ndata", "image", "last_defect", "alarm"} <= seen)
         stop(daemon)
         listener.wait(lambda seen: "sparkplug-ndeath" in seen)
-    listener.client.disconnect()
-    listener.client.loop_stop()
+    hang_up(listener.client)
     broker.stop()
     operations = DOCUMENT["operations"]
     mqtt = {name: each["bindings"]["mqtt"] for name, each in operations.items()}

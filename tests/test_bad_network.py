@@ -19,7 +19,7 @@ from conftest import Broker, make_broker
 from ledger_samples import event
 from paho.mqtt.enums import CallbackAPIVersion
 from proxy import Proxy
-from recorder import Recorder
+from recorder import Recorder, hang_up
 from test_commands import Boss
 from test_publisher import Line
 from test_too_large import add_pictures
@@ -53,8 +53,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     watcher.connect("127.0.0.1", running.port)
     watcher.loop_start()
     assert grown.wait(10)
-    watcher.disconnect()
-    watcher.loop_stop()
+    hang_up(watcher)
     yield running
     running.stop()
 

@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 from device import end, running_daemon, stop, write_config
 from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
-from recorder import Recorder, await_arrival
+from recorder import Recorder, await_arrival, hang_up
 
 from edge.command import RESTART
 from edge.contract.commands import COMMANDS
@@ -48,8 +48,7 @@ class Boss:
 
     def stop(self) -> None:
         """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        hang_up(self._client)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ledger_samples import BOOT
 from paho.mqtt.enums import CallbackAPIVersion
-from recorder import Recorder, await_arrival
+from recorder import Recorder, await_arrival, hang_up
 from test_homeassistant import PLATFORMS, configured, introduced
 from test_publisher import Line
 
@@ -59,8 +59,7 @@ class Listener:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        hang_up(self.client)
 
     def say(self, topic: str, payload: bytes) -> None:
         """Publish."""

@@ -11,6 +11,7 @@ import msgspec
 import paho.mqtt.client as paho
 from jsonschema import Draft202012Validator
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import hang_up
 from test_admission import ALLOWED, VALID, near_valid
 from test_commands import commanded
 from test_publisher import BOOT
@@ -100,8 +101,7 @@ class Crowd:
 
     def stop(self) -> None:
         """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        hang_up(self._client)
 
 
 def test_admission_agrees_with_the_published_schema(figure: Callable[[str], None], *, soak: bool) -> None:
@@ -186,7 +186,7 @@ def test_a_daemon_in_a_flood_changes_nothing(
     figure(f"{len(requests)} invalid requests to a daemon: {len(refused)} refused, the rest not even looked at")
     assert len(refused) == len(replies) - 2, "something was obeyed"
     assert len(recorder.named("config")) == 1
-    assert {status["reason"] for status in recorder.named("status") if status["state"] != "offline"} == {""}
+    assert {status["reason"] for status in recorder.statuses() if status["state"] != "offline"} == {""}
     assert len({event["boot_id"] for event in recorder.named("event")}) == 1
     assert len({event["threshold"] for event in recorder.named("event")}) == 1
     assert not (tmp_path / "state" / "settings.json").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from ledger_samples import event
 from test_ledger import PLENTY, Heard, opened
 from test_stores import fail, give, numbers, stores
@@ -20,7 +21,8 @@ from edge.ledger.stores import Stores
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+
+pytestmark = pytest.mark.usefixtures("killed")
 
 
 def test_a_repair_that_fails_is_tried_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

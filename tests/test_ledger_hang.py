@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from edge.ledger.stores import Stores
 
+pytestmark = pytest.mark.usefixtures("killed")
+
 SOON_SECONDS = 5.0
 HANGS_SECONDS = 30.0
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from edge.contract.messages import Event
 
+pytestmark = pytest.mark.usefixtures("killed")
+
 FOLDER = ledgers.__file__.rpartition("/")[0]
 GROUP = 5
 STRIDE = 11

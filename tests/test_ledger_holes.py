@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("killed")
+
 PLENTY = 64 << 20
 ALL = Span(0, 1 << 40)
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from conftest import Broker
 
+pytestmark = pytest.mark.usefixtures("killed")
+
 PLENTY = 64 << 20
 
 

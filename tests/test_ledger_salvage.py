@@ -26,6 +26,8 @@ from edge.ledger.wal import FRAME_BYTES, HEADER_BYTES, PAGE, index_of, is_whole,
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("killed")
+
 ALL = Span(0, 1 << 60)
 
 

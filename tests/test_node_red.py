@@ -19,6 +19,7 @@ from npm import installed
 from pages import FOLDER
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.publish import single
+from recorder import hang_up
 from test_integrations import shipped_broker
 from test_messages import EVENT, NOW
 
@@ -78,8 +79,7 @@ class Sink:
 
     def stop(self) -> None:
         """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        hang_up(self._client)
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         with self._changed:

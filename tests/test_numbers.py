@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+pytestmark = pytest.mark.usefixtures("killed")
+
+
 def test_without_any_known_number_none_is_given(tmp_path: Path) -> None:
     """Where neither the file nor the record beside it can be read, there is an error instead of a used number."""
     (tmp_path / "ledger.db").mkdir()

@@ -14,6 +14,7 @@ import paho.mqtt.client as paho
 from conftest import Broker, make_broker
 from device import write_config
 from paho.mqtt.enums import CallbackAPIVersion
+from recorder import hang_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +52,7 @@ class Counter:
 
     def stop(self) -> None:
         """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        hang_up(self._client)
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         name = message.topic.split("/")[4]

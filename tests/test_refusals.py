@@ -87,4 +87,4 @@ def test_a_reply_that_is_refused_is_no_lasting_trouble(tmp_path: Path, caplog: p
         assert line.stop(10) == 0
         recorder.wait_for_status("offline")
     broker.stop()
-    assert {each["state"] for each in recorder.named("status")} == {"online", "offline"}
+    assert {each["state"] for each in recorder.statuses()} == {"online", "offline"}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from edge.sinks import Sinks
 
 
+pytestmark = pytest.mark.usefixtures("killed")
+
+
 @contextmanager
 def life(folder: Path, broker: Broker, patience: float = 5) -> Iterator[Sinks]:
     """The sinks of one start, with a broker and a Sparkplug node."""

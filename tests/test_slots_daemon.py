@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from device import end, running_daemon, stop
+from device import end, injected, running_daemon, stop
 from recorder import Recorder
 from slot_samples import make_device, make_new_device, proven, start, wanting
 from spark_host import until
@@ -69,14 +68,6 @@ def recorder(broker: Broker) -> Iterator[Recorder]:
         yield recording
 
 
-def injected(device: Path, code: str, **more: str) -> dict[str, str]:
-    """Return the environment of a daemon that runs this code first."""
-    (device / "site").mkdir(exist_ok=True)
-    (device / "site" / "sitecustomize.py").write_text(code)
-    path = os.pathsep.join([str(device / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, **more}
-
-
 def model_of(device: Path, name: str) -> str:
     """Return the SHA-256 of a bundle's model, as events carry it."""
     return bundles.read(device / name).model_sha256
@@ -119,7 +110,7 @@ def test_three_kills_on_trial_bring_the_old_model_back(device: Path, broker: Bro
     for _ in range(2):
         judge(recorder, config, model_of(device, "old"))
     recorder.wait(lambda r: any("judges instead" in each["reason"] for each in r.named("status")))
-    (said,) = {each["reason"] for each in recorder.named("status") if each["state"] == "degraded"}
+    (said,) = {each["reason"] for each in recorder.statuses() if each["state"] == "degraded"}
     assert "the model 'new'" in said
     assert "did not come up in 3 starts; the model 'old'" in said
     assert recorder.named("model")[-1]["name"] == "old"
@@ -150,7 +141,7 @@ def test_a_model_that_judged_for_seconds_is_one_to_go_back_to(
     crash_thrice(config, environment)
     judge(recorder, config, model_of(device, "old"), environment)
     recorder.wait(lambda r: any("judges instead" in each["reason"] for each in r.named("status")))
-    (said,) = {each["reason"] for each in recorder.named("status") if each["state"] == "degraded"}
+    (said,) = {each["reason"] for each in recorder.statuses() if each["state"] == "degraded"}
     assert "the model 'new'" in said
     assert "did not come up in 3 starts; the model 'old'" in said
 
@@ -182,7 +173,9 @@ def test_one_trigger_is_enough_for_proof(device: Path, broker: Broker, recorder:
     config, state = wanting(device, broker.port, "new", **more), device / "state"
     with running_daemon(config, injected(device, _QUICKLY)):
         recorder.wait_for("model")
-        assert Boss(broker, recorder).ask("trigger")["data"]["verdict"] != "UNKNOWN"
+        boss = Boss(broker, recorder)
+        assert boss.ask("trigger")["data"]["verdict"] != "UNKNOWN"
+        boss.stop()
         until(lambda: proven(device) == {"old", "new"})
         until(lambda: not (state / starts.FILE).exists())
     assert len(recorder.named("event")) == 1
@@ -209,7 +202,7 @@ def test_kills_after_the_proof_do_not_count(device: Path, broker: Broker, record
             wait_for_a_new_life(recorder)
             recorder.wait(lambda _: not (state / starts.FILE).exists())
             recorder.wait(lambda _: choice.or_none(state).active == "b")
-    assert {each["state"] for each in recorder.named("status")} == {"online", "offline"}
+    assert {each["state"] for each in recorder.statuses()} == {"online", "offline"}
     assert bundles.read(choice.slot(state, "b")).sha256 == bundles.identify(device / "new")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from ledger_samples import event, row
 
 from edge.contract.messages import Gap, Verdict
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pytest
+
+pytestmark = pytest.mark.usefixtures("killed")
 
 PLENTY = 64 << 20
 ALL = Span(0, 1 << 40)

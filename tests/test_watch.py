@@ -10,7 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from conftest import free_port
 from paho.mqtt.enums import CallbackAPIVersion
-from recorder import await_arrival
+from recorder import await_arrival, hang_up
 
 from deploy.watch import Watch
 from edge.contract.messages import Event, Latency, Status, Verdict, encode
@@ -39,8 +39,7 @@ class Device:
 
     def close(self) -> None:
         """Leave the broker."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        hang_up(self._client)
 
     def status(self, boot: str, state: Any = "online", reason: str = "") -> None:
         """Publish a retained status."""

@@ -106,7 +106,10 @@ class Alarm(Message, frozen=True, kw_only=True):
 class Status(Message, frozen=True, kw_only=True):
     """`status`: retained; its offline form is also the last will."""
 
-    state: Literal["online", "offline", "degraded"]
+    state: Annotated[
+        Literal["online", "offline", "degraded"],
+        _doc("online: all is well, parts are judged; degraded: `reason` says what is wrong, or that it still starts"),
+    ]
     reason: str
     paused: Annotated[bool, _doc("by command: nothing is judged until it is resumed")] = False
     boot_id: BootId

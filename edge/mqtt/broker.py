@@ -102,6 +102,7 @@ def log_out(client: paho.Client) -> None:
     client.disable_logger()  # paho calls the link that we close an error.
     client.disconnect()
     client.loop_stop()
+    client.on_connect = client.on_subscribe = client.on_message = None  # No ring: its last sockets go with it.
 
 
 def _paho_log() -> logging.Logger:
