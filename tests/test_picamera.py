@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,6 +126,27 @@ def test_a_camera_in_use_tells_the_cause(pi: PiCameras) -> None:
     pi.in_use = True
     with pytest.raises(CameraError, match=r"cannot be opened \(Failed to acquire camera: Device or resource busy\)"):
         Picamera(SMALL)
+
+
+def test_a_camera_that_is_in_use_for_days_costs_no_files(pi: PiCameras) -> None:
+    """It is asked for every few seconds: nothing that picamera2 opened meanwhile stays open."""
+    pi.in_use = True
+    before = None
+    for _ in range(3):
+        with pytest.raises(CameraError):
+            Picamera(SMALL)
+        gc.collect()  # What is in a circle goes only so.
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        assert before in {None, files}
+        before = files
+
+
+def test_a_camera_without_its_memory_is_let_go(pi: PiCameras) -> None:
+    """Where picamera2 fails behind the camera, that is free for the next attempt, and the reason is told."""
+    pi.memory_is_others = True
+    with pytest.raises(CameraError, match=r"cannot be opened \(.*Permission denied: '/dev/dma_heap/linux,cma'\)"):
+        Picamera(SMALL)
+    assert pi.closed == 1
 
 
 def test_an_adjusted_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

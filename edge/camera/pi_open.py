@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, cast
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from edge.camera import pi_controls
 from edge.errors import CameraError
@@ -66,9 +67,9 @@ def as_camera_error(name: str, problem: str, remedy: str) -> Iterator[None]:
 
 
 def root(error: BaseException) -> str:
-    """Return the first cause's words, on one line: picamera2 wraps it in sentences about itself."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """Return the first cause's words, on one line: picamera2 wraps it in sentences about itself, with `from` or not."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -153,8 +154,23 @@ def _open_with_hdr(config: PicameraConfig, opener: Opener, name: str) -> Picamer
 
 
 def _open(opener: Opener, index: int, name: str) -> Picamera2:
+    """Open a camera; one that fails leaves nothing open, for it is asked for again and again.
+
+    picamera2 itself forgets an end of a pipe where it does not get the camera, and the camera where what follows fails.
+    """
+    new: Any = opener
+    camera = cast("Picamera2", new.__new__(new))
     with as_camera_error(name, "cannot be opened", "does another program use it?"):
-        return opener(index)
+        try:
+            new.__init__(camera, index)
+        except Exception:
+            with suppress(Exception):
+                if camera.is_open:
+                    camera.close()
+                else:
+                    os.close(camera.notifyme_w)
+            raise
+    return camera
 
 
 def _switch_sensor_hdr(number: int, *, enable: bool) -> None:
