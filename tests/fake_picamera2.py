@@ -32,8 +32,9 @@ class FakePicamera2:
     """picamera2's Picamera2 with its streams main and lores."""
 
     def __init__(self, pi: PiCameras, camera_num: int) -> None:
+        self._controls_of = self  # as picamera2's Controls and Helpers: only the garbage collector frees a camera
         notifyme_r, self.notifyme_w = os.pipe2(os.O_NONBLOCK)
-        weakref.finalize(self, os.close, notifyme_r)
+        weakref.finalize(self, os.close, notifyme_r)  # in the place of all that goes with the camera
         self.is_open = False
         if camera_num >= pi.count:
             raise RuntimeError(f"No camera number {camera_num} found")
@@ -153,6 +154,7 @@ class FakePicamera2:
             self.stop()
             self.is_open = False
             os.close(self.notifyme_w)
+            self._pi._cameras.remove(self)
             self._pi.closed += 1
 
     def _granted(self, wish: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -76,6 +77,8 @@ def root(error: BaseException) -> str:
 def start_camera(config: PicameraConfig, name: str) -> Opened:
     """Open, configure and start; raises CameraError, which begins with `name` or the key that is to blame."""
     module = _picamera2()
+    if gc.isenabled():  # Not while the daemon starts, when nothing was closed yet.
+        gc.collect()  # What was closed, or did not open, keeps files until then: picamera2's objects are circles.
     main = Stream("main", RGB_BYTES, (config.width, config.height))
     fixed = pi_controls.locks(config)
     with as_camera_error(name, "refuses its settings", "change what it names in [camera]"), ExitStack() as undone:
