@@ -168,6 +168,8 @@ class FakePicamera2:
             if (stream := self.camera_config[name]) is not None:
                 lines = stream["size"][1] * 3 // 2 if stream["format"] == "YUV420" else stream["size"][1]
                 sizes[name] = lines * stream["stride"]
+        if sum(sizes.values()) * self.camera_config["buffer_count"] > self._pi.memory:
+            raise OSError(12, "Cannot allocate memory")
         self._free = [
             {name: np.full(size, GARBAGE, np.uint8) for name, size in sizes.items()}
             for _ in range(self.camera_config["buffer_count"])

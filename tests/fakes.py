@@ -47,6 +47,8 @@ class PiCameras:
         self.count = count
         self.padding = padding
         self.largest = largest
+        self.memory = 2**29
+        """Bytes for pictures: a Raspberry Pi 4's, at most."""
         self.scene: Pixels = np.zeros((2, 2, 3), np.uint8)
         self.released = 0
         self.closed = 0

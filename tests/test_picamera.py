@@ -163,6 +163,18 @@ def test_a_camera_without_its_memory_is_let_go(pi: PiCameras) -> None:
     assert pi.closed == 1
 
 
+def test_pictures_that_memory_does_not_hold_are_refused(pi: PiCameras) -> None:
+    """The error names both keys, the pictures and where the memory is seen, and the camera is let go."""
+    pi.memory = 100_000
+    with pytest.raises(
+        CameraError, match=r"^camera\.width and camera\.height: no memory for 6 pictures of 96x64; make"
+    ):
+        Picamera(SMALL)
+    pi.memory = 200_000
+    assert pi.closed == 1
+    Picamera(SMALL).close()
+
+
 def test_an_adjusted_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A size that libcamera changed silently is an error that names what it gives, and the camera is released."""
     pi = PiCameras(largest=(640, 480))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 from contextlib import ExitStack, contextmanager, suppress
@@ -85,11 +86,24 @@ def start_camera(config: PicameraConfig, name: str) -> Opened:
         lores = _lores(config, module)
         camera = _open_with_hdr(config, module.Picamera2, name)
         undone.callback(camera.close)
-        camera.configure(_configuration(config, module, camera, lores))
-        _start(camera, config.rate, fixed)
+        with _memory(main):
+            camera.configure(_configuration(config, module, camera, lores))
+            _start(camera, config.rate, fixed)
         _check(camera, [main] if lores is None else [main, lores], name)
         undone.pop_all()
     return Opened(camera, module.MappedArray, main, lores, fixed)
+
+
+@contextmanager
+def _memory(main: Stream) -> Iterator[None]:
+    """Name the remedy where the memory for pictures is short: the kernel's words, of picamera2 or of libcamera."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if os.strerror(errno.ENOMEM) not in root(error):
+            raise
+        problem = f"no memory for {BUFFERS} pictures of {main.size[0]}x{main.size[1]}; make both smaller, or leave more"
+        raise CameraError(f"camera.width and camera.height: {problem} to cameras (CmaFree in /proc/meminfo)") from error
 
 
 def _lores(config: PicameraConfig, module: Module) -> Stream | None:
