@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,12 +32,20 @@ class FakePicamera2:
     """picamera2's Picamera2 with its streams main and lores."""
 
     def __init__(self, pi: PiCameras, camera_num: int) -> None:
+        self._controls_of = self  # as picamera2's Controls and Helpers: only the garbage collector frees a camera
+        notifyme_r, self.notifyme_w = os.pipe2(os.O_NONBLOCK)
+        weakref.finalize(self, os.close, notifyme_r)  # in the place of all that goes with the camera
+        self.is_open = False
         if camera_num >= pi.count:
             raise RuntimeError(f"No camera number {camera_num} found")
-        if pi.in_use:
-            cause = RuntimeError("Failed to acquire camera: Device or resource busy")
-            raise RuntimeError("Camera __init__ sequence did not complete.") from cause
+        try:
+            if pi.in_use:
+                raise RuntimeError("Failed to acquire camera: Device or resource busy")  # noqa: TRY301 - a step of it
+        except RuntimeError:
+            raise RuntimeError("Camera __init__ sequence did not complete.")  # noqa: B904 - as picamera2 0.3.25 does
         self.is_open = True
+        self.camera_idx = pi.count - 1 - camera_num
+        """libcamera's Num."""
         self.started = False
         self.camera_config: dict[str, Any] = {}
         self.sensor_resolution = (2304, 1296) if pi.sensor_hdr else pi.largest
@@ -47,6 +57,8 @@ class FakePicamera2:
         self._fixed: dict[str, Any] = {}
         self._lens = float(AUTOMATIC["LensPosition"])
         pi._cameras.append(self)
+        if pi.memory_is_others:  # Of the first of what it needs besides the camera.
+            raise PermissionError(13, "Permission denied", "/dev/dma_heap/linux,cma")
 
     @property
     def camera_controls(self) -> dict[str, tuple[Any, Any, Any]]:
@@ -141,6 +153,8 @@ class FakePicamera2:
         if self.is_open:
             self.stop()
             self.is_open = False
+            os.close(self.notifyme_w)
+            self._pi._cameras.remove(self)
             self._pi.closed += 1
 
     def _granted(self, wish: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +168,8 @@ class FakePicamera2:
             if (stream := self.camera_config[name]) is not None:
                 lines = stream["size"][1] * 3 // 2 if stream["format"] == "YUV420" else stream["size"][1]
                 sizes[name] = lines * stream["stride"]
+        if sum(sizes.values()) * self.camera_config["buffer_count"] > self._pi.memory:
+            raise OSError(12, "Cannot allocate memory")
         self._free = [
             {name: np.full(size, GARBAGE, np.uint8) for name, size in sizes.items()}
             for _ in range(self.camera_config["buffer_count"])

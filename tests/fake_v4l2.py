@@ -42,6 +42,16 @@ GREY_YUYV = bytes([126, 128]) * (64 * 48)
 """Mid-grey, limited range: (126 - 16) * 255 / 219 is 128."""
 
 
+def _mapped(size: int) -> mmap.mmap:
+    """Map a file into memory, which stays open for as long: as a device's, that keeps its number by it."""
+    file = os.memfd_create("buffer")
+    try:
+        os.ftruncate(file, size)
+        return mmap.mmap(file, size)
+    finally:
+        os.close(file)
+
+
 class Taken(NamedTuple):
     """A filled buffer."""
 
@@ -255,7 +265,7 @@ class Webcam(Knobs):
         if self._user not in {None, number}:
             refuse(errno.EBUSY)
         self._user = number if asked.count else None
-        self._memory = [mmap.mmap(-1, self._format.fmt.pix.sizeimage) for _ in range(asked.count)]
+        self._memory = [_mapped(self._format.fmt.pix.sizeimage) for _ in range(asked.count)]
 
     def _querybuf(self, buffer: Any, _: int) -> None:
         buffer.length, buffer.m.offset = self._format.fmt.pix.sizeimage, buffer.index * mmap.PAGESIZE

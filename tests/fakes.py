@@ -47,10 +47,14 @@ class PiCameras:
         self.count = count
         self.padding = padding
         self.largest = largest
+        self.memory = 2**29
+        """Bytes for pictures: a Raspberry Pi 4's, at most."""
         self.scene: Pixels = np.zeros((2, 2, 3), np.uint8)
         self.released = 0
         self.closed = 0
         self.in_use = False
+        self.memory_is_others = False
+        """Whether this user may not have the memory that pictures are taken into."""
         self.connected = True
         self.frozen = self.covered = False
         """Whether the sensor gives the same picture again and again, or sees nothing: for who shows its pictures."""
@@ -143,7 +147,9 @@ class PiCameras:
 
             @staticmethod
             def global_camera_info() -> list[dict[str, Any]]:
-                return [{"Model": pi.model, "Num": number, "Id": f"/base/{number}"} for number in range(pi.count)]
+                """By their Ids, backwards: a camera's place, by which it is opened, need not be its libcamera's Num."""
+                numbers = reversed(range(pi.count))
+                return [{"Model": pi.model, "Num": number, "Id": f"/base/i2c@{number}"} for number in numbers]
 
         class IMX708:
             def __init__(self, camera_num: int | None = None) -> None:

@@ -109,7 +109,8 @@ def _is_property(function: Function) -> bool:
 
 def _targets(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Assign):
-        return [ast.unparse(target) for target in node.targets]
+        several = (getattr(target, "elts", [target]) for target in node.targets)
+        return [ast.unparse(target) for targets in several for target in targets]
     return [ast.unparse(node.target)] if isinstance(node, ast.AnnAssign) else []
 
 

@@ -221,7 +221,50 @@ def test_a_pis_camera_that_is_in_use(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert 'kind = "picamera2"' in shown
 
 
-def test_a_small_sensor_and_a_usb_camera_of_libcamera(
+def test_each_of_two_cameras_is_asked_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The place that is printed is the one that opens the camera whose modes stand beside it."""
+    module = (pi := PiCameras(2)).module()
+    by_num = [SENSOR[:1], SENSOR[1:]]
+    module.Picamera2.sensor_modes = property(lambda camera: by_num[camera.camera_idx])
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    for place, (camera, info) in enumerate(
+        zip(listed(capsys)["cameras"], module.Picamera2.global_camera_info(), strict=True)
+    ):
+        assert camera["place"] == str(place)
+        assert tomllib.loads(camera["config"])["camera"]["index"] == place
+        (view,) = camera["views"]
+        assert (view["width"], view["height"]) == by_num[info["Num"]][0]["size"]
+    assert pi.closed == 2
+
+
+def test_a_usb_camera_is_v4l2s(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what libcamera too makes of a webcam no table is printed: it would not open."""
+    modes_of(PiCameras(), monkeypatch, SENSOR)
+    usb = {"Model": "Webcam", "Num": 0, "Id": "/base/scb/pcie@7d500000/pci@0,0/usb@0,0-1:1.0-046d:0825"}
+    monkeypatch.setattr(sys.modules["picamera2"].Picamera2, "global_camera_info", staticmethod(lambda: [usb]))
+    assert listed(capsys)["cameras"] == []
+
+
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), PermissionError(13, "Permission denied")])
+def test_whatever_a_driver_throws_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError
+) -> None:
+    """A sensor whose pictures the memory cannot hold, or a memory that is others', is a line, and it is closed."""
+
+    def fail(_: object) -> list[dict[str, Any]]:
+        raise error
+
+    module = (pi := PiCameras()).module()
+    module.Picamera2.sensor_modes = property(fail)
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    (camera,) = listed(capsys)["cameras"]
+    assert camera["trouble"] == f"does not tell its modes ({error})"
+    assert pi.closed == 1
+
+
+def test_a_small_sensor_and_modes_without_a_size(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The table does not ask for more pixels than there are; modes without a size are left out."""

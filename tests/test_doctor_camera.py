@@ -52,6 +52,18 @@ def test_no_camera_on_the_ribbon(tmp_path: Path, pi: PiCameras) -> None:
     assert (found.state, "ribbon" in found.remedy) == ("problem", True)
 
 
+def test_a_libcamera_that_does_not_start(tmp_path: Path, pi: PiCameras, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words are a problem with a remedy, no crash of doctor."""
+
+    def fail() -> list[dict[str, Any]]:
+        raise RuntimeError("Failed to start CameraManager: Permission denied")
+
+    assert pi.count == 1
+    monkeypatch.setattr(sys.modules["picamera2"].Picamera2, "global_camera_info", staticmethod(fail))
+    (found,) = camera.stack(patient(tmp_path))
+    assert (found.state, "Failed to start CameraManager" in found.says) == ("problem", True)
+
+
 def test_no_picamera2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that is missing is a problem, and so is an environment that cannot see what apt installs."""
     (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")

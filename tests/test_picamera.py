@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +20,8 @@ from edge.errors import CameraError
 from edge.sections.cameras import PicameraConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.contract.preprocess import Pixels
 
 SMALL = PicameraConfig(width=96, height=64, timeout_s=0.2)
@@ -29,6 +33,15 @@ def pi(monkeypatch: pytest.MonkeyPatch) -> PiCameras:
     cameras = PiCameras(padding=32)
     monkeypatch.setitem(sys.modules, "picamera2", cameras.module())
     return cameras
+
+
+@pytest.fixture
+def seldom_collected() -> Iterator[None]:
+    """Have the garbage collector not come by itself, as where little happens."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
+    yield
+    gc.set_threshold(*thresholds)
 
 
 def coloured() -> Pixels:
@@ -124,6 +137,42 @@ def test_a_camera_in_use_tells_the_cause(pi: PiCameras) -> None:
     pi.in_use = True
     with pytest.raises(CameraError, match=r"cannot be opened \(Failed to acquire camera: Device or resource busy\)"):
         Picamera(SMALL)
+
+
+@pytest.mark.usefixtures("seldom_collected")
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_camera_that_fails_for_days_costs_no_files(pi: PiCameras, *, in_use: bool) -> None:
+    """Opened again every few seconds, in use by another or silent, it leaves nothing open that picamera2 opened."""
+    pi.in_use = in_use
+    files = []
+    for _ in range(4):
+        if in_use:
+            with pytest.raises(CameraError):
+                Picamera(SMALL)
+        else:
+            Picamera(SMALL).close()
+        files.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert files[-1] == files[-2] == files[-3]
+
+
+def test_a_camera_without_its_memory_is_let_go(pi: PiCameras) -> None:
+    """Where picamera2 fails behind the camera, that is free for the next attempt, and the reason is told."""
+    pi.memory_is_others = True
+    with pytest.raises(CameraError, match=r"cannot be opened \(.*Permission denied: '/dev/dma_heap/linux,cma'\)"):
+        Picamera(SMALL)
+    assert pi.closed == 1
+
+
+def test_pictures_that_memory_does_not_hold_are_refused(pi: PiCameras) -> None:
+    """The error names both keys, the pictures and where the memory is seen, and the camera is let go."""
+    pi.memory = 100_000
+    with pytest.raises(
+        CameraError, match=r"^camera\.width and camera\.height: no memory for 6 pictures of 96x64; make"
+    ):
+        Picamera(SMALL)
+    pi.memory = 200_000
+    assert pi.closed == 1
+    Picamera(SMALL).close()
 
 
 def test_an_adjusted_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,15 @@ def test_what_is_beyond_the_cameras_limits_is_refused(pi: PiCameras, fixed: dict
     assert pi.closed == 1
 
 
+@pytest.mark.parametrize("gain", [1.123, 22.261, 1.122, 22.262])
+def test_the_limits_that_an_error_names_are_taken(gain: float) -> None:
+    """Limits are fractions, such as 1024 / 46 of imx477: as they are told, rounded, they can be written."""
+    limits = {"AnalogueGain": (1024 / 912, 1024 / 46, None)}
+    problem = next(pi_controls.refusals(pi_controls.locks(config(gain=gain)), limits), "")
+    assert problem in {"", f"camera.gain {gain}: this camera takes 1.123 to 22.261"}
+    assert (problem == "") == (gain in {1.123, 22.261})
+
+
 def test_a_camera_that_cannot_be_so_slow_says_its_slowest() -> None:
     """The error names the rate and the least that this camera gives, such as imx219's."""
     problem = pi_controls.rate_refusal(0.05, {"FrameDurationLimits": (8_333, 11_767_556, None)})

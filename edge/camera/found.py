@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.camera.pi_open import root
 from edge.camera.v4l2_controls import controls
 from edge.camera.v4l2_device import captures, choose, linuxpy, modes
 from edge.errors import CameraError
@@ -84,23 +85,26 @@ def picameras() -> tuple[list[Found], list[str]]:
     except (ImportError, ValueError) as error:  # the latter: it was built for another numpy
         return [], [f"picamera2 does not load ({' '.join(str(error).split())})"]
     try:
-        return [_picamera(Picamera2, info) for info in Picamera2.global_camera_info()], []
-    except RuntimeError as error:
-        return [], [f"libcamera does not list its cameras ({' '.join(str(error).split())})"]
+        infos = Picamera2.global_camera_info()
+    except Exception as error:  # noqa: BLE001 - libcamera's or picamera2's own, of any kind
+        return [], [f"libcamera does not list its cameras ({root(error)})"]
+    # picamera2 counts by places in this list, whatever libcamera's own number `Num`. USB cameras, the last in it, are
+    # V4L2's: libcamera gives no pictures of theirs that can be used here.
+    return [_picamera(Picamera2, place, info) for place, info in enumerate(infos) if "/usb" not in info["Id"]], []
 
 
-def _picamera(driver: Any, info: dict[str, Any]) -> Found:
-    number, trouble = info["Num"], ""
+def _picamera(driver: Any, place: int, info: dict[str, Any]) -> Found:
+    trouble = ""
     found: tuple[View, ...] = ()
     try:
-        camera = driver(number)
-    except RuntimeError as error:
-        trouble = f"in use by another program, or it does not open ({_root(error)})"
+        camera = driver(place)
+    except Exception as error:  # noqa: BLE001 - as above
+        trouble = f"in use by another program, or it does not open ({root(error)})"
     else:
         try:
             found = tuple(sorted(_views(camera.sensor_modes), key=lambda view: view.width * view.height))
-        except RuntimeError as error:
-            trouble = f"does not tell its modes ({_root(error)})"
+        except Exception as error:  # noqa: BLE001 - also where the memory of a large sensor's pictures is short
+            trouble = f"does not tell its modes ({root(error)})"
         finally:
             camera.close()
     width, height = _WISH[:2]
@@ -108,29 +112,23 @@ def _picamera(driver: Any, info: dict[str, Any]) -> Found:
         width, height = found[-1].width // 2 * 2, found[-1].height // 2 * 2
     return Found(
         kind="picamera2",
-        place=str(number),
+        place=str(place),
         name=printable(str(info.get("Model", info["Id"]))),
         used_by="",
         trouble=trouble,
         views=found,
         controls=(),
-        config=_toml("picamera2", {"index": number, "width": width, "height": height, "rate": _WISH[2]}),
+        config=_toml("picamera2", {"index": place, "width": width, "height": height, "rate": _WISH[2]}),
     )
 
 
 def _views(sensor_modes: list[dict[str, Any]]) -> Iterator[View]:
     for mode in sensor_modes:
         if "size" not in mode:
-            continue  # A USB camera's: V4L2 tells more of it.
+            continue  # Not a bare sensor's.
         width, height = mode["size"]
         form, rates = str(mode["format"]), (round(float(mode["fps"]), 2),)
         yield View(format=form, width=width, height=height, smallest=None, rates=rates)
-
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def v4l2_cameras() -> tuple[list[Found], list[str]]:

@@ -21,6 +21,8 @@ MANUAL_FOCUS = 0
 """libcamera's AfModeManual."""
 SHARE = 0.05
 """By which a value may differ: a sensor has whole lines of light, and few steps where its gain is high."""
+DIGITS = 3
+"""Behind the point, of limits and values, as people are told of them: what they are told is taken."""
 EXPOSURE_STEP, FOCUS_STEP = 40.0, 0.05
 """By which a small value may differ: microseconds, about a line's time; dioptres, less than modules of a kind do."""
 
@@ -90,7 +92,8 @@ def refusals(fixed: list[Lock], offered: Mapping[str, tuple[Any, Any, Any]]) -> 
             yield f"{lock.text}: this camera cannot, {why}; leave camera.{lock.key} out"
             continue
         least, most = (_each(limit, lock) for limit in offered[lock.control][:2])
-        if not all(low <= value <= high for low, value, high in zip(least, lock.wanted, most, strict=True)):
+        rounded = ((round(low, DIGITS), round(high, DIGITS)) for low, high in zip(least, most, strict=True))
+        if not all(low <= value <= high for value, (low, high) in zip(lock.wanted, rounded, strict=True)):
             yield f"{lock.text}: this camera takes {_shown(least[:1])} to {_shown(most[:1])}"
 
 
@@ -121,5 +124,5 @@ def _is_near(value: object, wanted: float, step: float) -> bool:
 
 
 def _shown(values: tuple[Any, ...]) -> str:
-    words = [f"{round(value, 3):.10g}" if isinstance(value, int | float) else repr(value) for value in values]
+    words = [f"{round(value, DIGITS):.10g}" if isinstance(value, int | float) else repr(value) for value in values]
     return words[0] if len(words) == 1 else f"[{', '.join(words)}]"

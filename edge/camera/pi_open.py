@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, cast
+import errno
+import gc
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from edge.camera import pi_controls
 from edge.errors import CameraError
@@ -66,26 +69,41 @@ def as_camera_error(name: str, problem: str, remedy: str) -> Iterator[None]:
 
 
 def root(error: BaseException) -> str:
-    """Return the first cause's words, on one line: picamera2 wraps it in sentences about itself."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """Return the first cause's words, on one line: picamera2 wraps it in sentences about itself, with `from` or not."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def start_camera(config: PicameraConfig, name: str) -> Opened:
     """Open, configure and start; raises CameraError, which begins with `name` or the key that is to blame."""
     module = _picamera2()
+    if gc.isenabled():  # Not while the daemon starts, when nothing was closed yet.
+        gc.collect()  # What was closed, or did not open, keeps files until then: picamera2's objects are circles.
     main = Stream("main", RGB_BYTES, (config.width, config.height))
     fixed = pi_controls.locks(config)
     with as_camera_error(name, "refuses its settings", "change what it names in [camera]"), ExitStack() as undone:
         lores = _lores(config, module)
         camera = _open_with_hdr(config, module.Picamera2, name)
         undone.callback(camera.close)
-        camera.configure(_configuration(config, module, camera, lores))
-        _start(camera, config.rate, fixed)
+        with _memory(main):
+            camera.configure(_configuration(config, module, camera, lores))
+            _start(camera, config.rate, fixed)
         _check(camera, [main] if lores is None else [main, lores], name)
         undone.pop_all()
     return Opened(camera, module.MappedArray, main, lores, fixed)
+
+
+@contextmanager
+def _memory(main: Stream) -> Iterator[None]:
+    """Name the remedy where the memory for pictures is short: the kernel's words, of picamera2 or of libcamera."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if os.strerror(errno.ENOMEM) not in root(error):
+            raise
+        problem = f"no memory for {BUFFERS} pictures of {main.size[0]}x{main.size[1]}; make both smaller, or leave more"
+        raise CameraError(f"camera.width and camera.height: {problem} to cameras (CmaFree in /proc/meminfo)") from error
 
 
 def _lores(config: PicameraConfig, module: Module) -> Stream | None:
@@ -153,8 +171,23 @@ def _open_with_hdr(config: PicameraConfig, opener: Opener, name: str) -> Picamer
 
 
 def _open(opener: Opener, index: int, name: str) -> Picamera2:
+    """Open a camera; one that fails leaves nothing open, for it is asked for again and again.
+
+    picamera2 itself forgets an end of a pipe where it does not get the camera, and the camera where what follows fails.
+    """
+    new: Any = opener
+    camera = cast("Picamera2", new.__new__(new))
     with as_camera_error(name, "cannot be opened", "does another program use it?"):
-        return opener(index)
+        try:
+            new.__init__(camera, index)
+        except Exception:
+            with suppress(Exception):
+                if camera.is_open:
+                    camera.close()
+                else:
+                    os.close(camera.notifyme_w)
+            raise
+    return camera
 
 
 def _switch_sensor_hdr(number: int, *, enable: bool) -> None:

@@ -36,6 +36,10 @@ class Mapped(Protocol):
 class Picamera2(Protocol):
     """A camera, opened on creation."""
 
+    is_open: bool
+    notifyme_w: int
+    """The end of a pipe, made first of all and closed by `close`, unless the camera is not open."""
+
     @property
     def camera_controls(self) -> dict[str, tuple[Any, Any, Any]]:
         """What can be set in the present mode: least, most and default, by name."""

@@ -195,10 +195,17 @@ def _configure(device: Any, config: V4l2Config, name: str) -> Layout:
 
 
 def _release(device: Any, capture: Any) -> None:
-    """Stop and close; what an unplugged device refuses then, its file's end does."""
-    for end in (capture.close, device.close):
+    """Stop and close; what an unplugged device refuses then, its file's end does.
+
+    Its memory is let go all the same: that keeps the file, and so the number by which it would be plugged in again.
+    """
+    with suppress(OSError):
+        capture.close()
+    if capture.buffer is not None:
         with suppress(OSError):
-            end()
+            capture.disarm()
+    with suppress(OSError):
+        device.close()
 
 
 def _translated(error: OSError | ValueError | ArithmeticError, name: str) -> CameraError:

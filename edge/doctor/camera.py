@@ -36,7 +36,11 @@ def stack(patient: Patient) -> Iterator[Finding]:
     except (ImportError, ValueError) as error:  # ValueError: an extension that was built for another numpy.
         yield problem("camera stack", shorten(f"picamera2 does not load ({error})"), _PICAMERA2)
         return
-    found = picamera2.Picamera2.global_camera_info()
+    try:
+        found = picamera2.Picamera2.global_camera_info()
+    except RuntimeError as error:
+        yield problem("camera stack", shorten(f"libcamera does not list its cameras ({error})"), _RIBBON)
+        return
     names = ", ".join(str(each.get("Model", "?")) for each in found)
     if found:
         yield ok("camera stack", f"picamera2 sees {names}")
