@@ -202,8 +202,9 @@ class Device:
             raise DeployError(f"{self.name}: {title}: {str(error) or _BROKE}") from error
 
     def _last_words(self) -> str:
-        lines = [line for line in self._log.lines if line and not _SUMMARY.search(line)]
-        return lines[-1].removeprefix(f"[{self.name}] ") if lines else ""
+        said = (line.removeprefix(f"[{self.name}]").strip() for line in self._log.lines)
+        lines = [line for line in said if line and not _SUMMARY.search(line)]
+        return lines[-1] if lines else ""
 
 
 class _Lines(logging.Handler):

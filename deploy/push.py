@@ -107,7 +107,11 @@ def _carry_out(device: Device, release: Release, software: Program, proof: Proof
     changed = device.apply(_step)  # The Debian packages first: they may bring the Python that the survey asks for.
     found = provision.survey(device)
     place = provision.plan_stage(device, release, software, found)
-    changed |= device.apply(_step)
+    try:
+        changed |= device.apply(_step)
+    except DeployError:
+        _clear(device, place, provision.venv_name(software, found))
+        raise
     earlier = proof.watch.boots() if place else frozenset()
     provision.plan_switch(device, place)
     try:
@@ -125,6 +129,14 @@ def _carry_out(device: Device, release: Release, software: Program, proof: Proof
     state = "online" if changed else "nothing changed"
     print(f"{device.name}: {state}, model {_short(model)} judges: {event.verdict} {event.label} {event.score:.3f}")
     return 0
+
+
+def _clear(device: Device, place: str, venv: str) -> None:
+    """Take away what was begun: the disk may be full, and the daemon there needs it too."""
+    try:
+        provision.clear(device, place, venv)
+    except DeployError as error:
+        print(f"  what was begun could not be removed: {error}", flush=True)
 
 
 def _tidy(device: Device, found: Survey) -> None:
