@@ -217,7 +217,8 @@ def _plan_program(device: Device, program: Program, name: str, scratch: str) -> 
         _get_pty=True,
     )
     finish = f"{venv}/bin/pip install --quiet --no-color --no-index --no-deps {scratch}/{program.wheel.name}"
-    commands = [f"{finish} && chmod -R a+rX {venv} && touch {venv}/.complete"]
+    # Synced first: else a power cut may leave the mark, and of the files their names.
+    commands = [f"{finish} && chmod -R a+rX {venv} && sync -f {venv} && touch {venv}/.complete"]
     device.plan(f"install {program.wheel.name}", server.shell, commands=commands, _get_pty=True)
 
 
