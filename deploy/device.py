@@ -30,7 +30,8 @@ _HOST = re.compile(
 )
 _BROKE = "the connection broke"
 _SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - pyinfra's name for where it keeps one
-_SUMMARY = re.compile(r"executed \d+ commands")
+_SUMMARY = re.compile(r"executed \d+ commands|tar: Exiting with failure status")
+"""What is said last, and says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
