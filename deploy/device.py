@@ -30,7 +30,8 @@ _HOST = re.compile(
 )
 _BROKE = "the connection broke"
 _SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - pyinfra's name for where it keeps one
-_SUMMARY = re.compile(r"executed \d+ commands")
+_SUMMARY = re.compile(r"executed \d+ commands|tar: Exiting with failure status")
+"""What is said last, and says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +203,9 @@ class Device:
             raise DeployError(f"{self.name}: {title}: {str(error) or _BROKE}") from error
 
     def _last_words(self) -> str:
-        lines = [line for line in self._log.lines if line and not _SUMMARY.search(line)]
-        return lines[-1].removeprefix(f"[{self.name}] ") if lines else ""
+        said = (line.removeprefix(f"[{self.name}]").strip() for line in self._log.lines)
+        lines = [line for line in said if line and not _SUMMARY.search(line)]
+        return lines[-1] if lines else ""
 
 
 class _Lines(logging.Handler):

@@ -143,14 +143,12 @@ def is_current(release: Release, program: Program, found: Survey) -> bool:
 
 def plan_stage(device: Device, release: Release, program: Program, found: Survey) -> str:
     """Plan everything beside what runs; returns the new release's place, empty if the device has it already."""
-    from pyinfra.facts.server import Home
     from pyinfra.operations import files
 
     _plan_host(device, found)
     if is_current(release, program, found):
         return ""
-    # In the login's home, under a fixed name: after an interrupted push the next one goes on from there.
-    scratch = f"{device.fact(Home, _sudo=False)}/.edge-inspect-push"
+    scratch = _scratch(device)
     device.plan(f"make {scratch}", files.directory, path=scratch, mode="700", _sudo=False)
     name = venv_name(program, found)
     if name not in found.complete:
@@ -158,6 +156,19 @@ def plan_stage(device: Device, release: Release, program: Program, found: Survey
     place = f"releases/{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     _plan_release(device, release, place, name, scratch)
     return place
+
+
+def _scratch(device: Device) -> str:
+    """Return where things are sent to: a fixed name, for after an interrupted push the next one goes on from there."""
+    from pyinfra.facts.server import Home
+
+    return f"{device.fact(Home, _sudo=False)}/.edge-inspect-push"
+
+
+def clear(device: Device, place: str, venv: str) -> None:
+    """Remove what a stage of this release and environment left that failed; raises DeployError."""
+    left = f"{HOME}/venvs/{venv}"
+    device.ask(f"rm -rf {_scratch(device)} {HOME}/{place}.new; test -e {left}/.complete || rm -rf {left}")
 
 
 def system_files(systemd: int) -> tuple[SystemFile, ...]:
@@ -206,7 +217,8 @@ def _plan_program(device: Device, program: Program, name: str, scratch: str) -> 
         _get_pty=True,
     )
     finish = f"{venv}/bin/pip install --quiet --no-color --no-index --no-deps {scratch}/{program.wheel.name}"
-    commands = [f"{finish} && chmod -R a+rX {venv} && touch {venv}/.complete"]
+    # Synced first: else a power cut may leave the mark, and of the files their names.
+    commands = [f"{finish} && chmod -R a+rX {venv} && sync -f {venv} && touch {venv}/.complete"]
     device.plan(f"install {program.wheel.name}", server.shell, commands=commands, _get_pty=True)
 
 

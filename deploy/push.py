@@ -60,7 +60,7 @@ def run(order: Push) -> int:
             return _show(device, release, software, found)
         identity = release.device_id or found.host_name
         with Watch(broker, site=release.config.device.site, device=identity) as watch:
-            return _carry_out(device, release, software, _Proof(device, watch, order.timeout))
+            return _carry_out(device, release, software, Proof(device, watch, order.timeout))
 
 
 def _broker(order: Push, mqtt: Mqtt) -> Mqtt:
@@ -86,7 +86,7 @@ def _show(device: Device, release: Release, software: Program, found: Survey) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Proof:
+class Proof:
     """What makes a release stay: a verdict, seen on the broker."""
 
     device: Device
@@ -94,7 +94,7 @@ class _Proof:
     seconds: float
 
     def wait(self, model: str | None, earlier: frozenset[str]) -> Event:
-        """Return a verdict of `model` (None: any) from a start not in `earlier`; raises DeployError without one."""
+        """Return a verdict of a start not in `earlier`, as `Watch.verdict`; raises DeployError without one."""
         print(f"  wait for a verdict on {self.watch.event_topic}", flush=True)
         sight = self.watch.verdict(model=model, earlier=earlier, seconds=self.seconds)
         if sight.event is None:
@@ -102,12 +102,16 @@ class _Proof:
         return sight.event
 
 
-def _carry_out(device: Device, release: Release, software: Program, proof: _Proof) -> int:
+def _carry_out(device: Device, release: Release, software: Program, proof: Proof) -> int:
     model = release.bundle.model_sha256
     changed = device.apply(_step)  # The Debian packages first: they may bring the Python that the survey asks for.
     found = provision.survey(device)
     place = provision.plan_stage(device, release, software, found)
-    changed |= device.apply(_step)
+    try:
+        changed |= device.apply(_step)
+    except DeployError:
+        _clear(device, place, provision.venv_name(software, found))
+        raise
     earlier = proof.watch.boots() if place else frozenset()
     provision.plan_switch(device, place)
     try:
@@ -116,12 +120,23 @@ def _carry_out(device: Device, release: Release, software: Program, proof: _Proo
     except (DeployError, KeyboardInterrupt) as error:
         if place:
             raise _put_back(found, proof, error) from error
+        if isinstance(error, DeployError):  # As an operator leaves it whose machine was switched off amid a push.
+            problem = "it had all of this before, so there is nothing to put back"
+            raise DeployError(f"{error}; {problem}; push what judged, or ask edge-inspect doctor there") from error
         raise
     if place:
         _tidy(device, found)
     state = "online" if changed else "nothing changed"
     print(f"{device.name}: {state}, model {_short(model)} judges: {event.verdict} {event.label} {event.score:.3f}")
     return 0
+
+
+def _clear(device: Device, place: str, venv: str) -> None:
+    """Take away what was begun: the disk may be full, and the daemon there needs it too."""
+    try:
+        provision.clear(device, place, venv)
+    except DeployError as error:
+        print(f"  what was begun could not be removed: {error}", flush=True)
 
 
 def _tidy(device: Device, found: Survey) -> None:
@@ -132,7 +147,7 @@ def _tidy(device: Device, found: Survey) -> None:
         print(f"  old releases could not be removed: {error}", flush=True)
 
 
-def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseException:
+def _put_back(found: Survey, proof: Proof, error: BaseException) -> BaseException:
     """Return to the release that ran before, and return the error to raise: what happened and how this went."""
     print(f"  go back to {found.running or 'no release'}", flush=True)
     if isinstance(error, KeyboardInterrupt):
@@ -143,15 +158,24 @@ def _put_back(found: Survey, proof: _Proof, error: BaseException) -> BaseExcepti
             words = provision.last_words(device)
             earlier = proof.watch.boots()
             provision.roll_back(device, found)
-            if found.running:
-                proof.wait(None, earlier)
     except DeployError as trouble:
         return DeployError(f"{str(error) or 'interrupted'}; going back to the old release failed too: {trouble}")
-    outcome = "the old release is back and judges" if found.running else "it is stopped: there was no earlier release"
+    came_of_it = outcome(found, proof, earlier)
     if isinstance(error, KeyboardInterrupt):
-        print(f"{device.name}: {outcome}", flush=True)
+        print(f"{device.name}: {came_of_it}", flush=True)
         return error
-    return DeployError(f"{error}; the daemon's last words: {words}; {outcome}")
+    return DeployError(f"{error}; the daemon's last words: {words}; {came_of_it}")
+
+
+def outcome(found: Survey, proof: Proof, earlier: frozenset[str]) -> str:
+    """Say how the device fares that was put back."""
+    if not found.running:
+        return "it is stopped: there was no earlier release"
+    try:
+        proof.wait(None, earlier)
+    except DeployError as trouble:  # It runs, or `roll_back` had said so: perhaps no part comes.
+        return f"the old release is back and runs, but {trouble}"
+    return "the old release is back and judges"
 
 
 def _step(title: str) -> None:

@@ -77,8 +77,9 @@ class Watch:
     def verdict(self, *, model: str | None, earlier: frozenset[str], seconds: float) -> Sight:
         """Wait for `status: online` and a verdict of one start of the daemon that is not in `earlier`.
 
-        The verdict must come from the model with this SHA-256 (None: any) and from scores, not from the lack of them.
-        A start that judges with another model than this one, which it could not use, ends the wait.
+        The verdict must come from the model with this SHA-256 and from scores, not from the lack of them. A start that
+        judges with another model than this one, which it could not use, ends the wait. None: any model, and a device
+        that is degraded will do, as it may have been before.
         """
         online: set[str] = set()
         present: set[str] = set()
@@ -96,11 +97,12 @@ class Watch:
                 judged[message.boot_id] = message
             elif message.label is not None:
                 strange.add(message.boot_id)
-            for boot in online & judged.keys():
+            for boot in (present if model is None else online) & judged.keys():
                 return Sight(event=judged[boot])
             if present & strange:
                 return Sight(event=None, reason=f"it judges with another model; on MQTT {reason}")
-        return Sight(event=None, reason=f"no verdict came within {seconds:g} s; on MQTT {reason}")
+        remedy = "; did no part come? give it longer with --timeout" if online else ""
+        return Sight(event=None, reason=f"no verdict came within {seconds:g} s; on MQTT {reason}{remedy}")
 
     def _heard(self, seconds: float) -> Iterator[Status | Event]:
         """Yield messages as they come, for so many seconds (0: only what is already here)."""

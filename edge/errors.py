@@ -11,6 +11,7 @@
     ├── DataError (ValueError)       8  a picture or a data set cannot be used
     ├── DeployError (RuntimeError)   9  a device did not come back with what was pushed
     ├── LedgerError (OSError)       10  the file that keeps the verdicts cannot be used
+    │   ├── ClaimedLedgerError          another process has its folder
     │   ├── DamagedLedgerError          what is in it is not right
     │   └── FullLedgerError             the disk has no room for more
     └── MemoryLimitError            75  the daemon has grown too large, and wants a new start
@@ -84,6 +85,10 @@ class LedgerError(InspectError, OSError):
     """The ledger's file cannot be read or written."""
 
     exit_code = 10
+
+
+class ClaimedLedgerError(LedgerError):
+    """Another process has the ledger's folder, which it may leave at any time."""
 
 
 class DamagedLedgerError(LedgerError):

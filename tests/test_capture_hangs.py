@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from spark_host import until
 from test_capture import PIXELS, SECONDS, ListCamera
 
 from edge.camera.folder import FolderCamera
@@ -54,6 +55,30 @@ def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyP
     assert capture.take(0.0) is None
     shows.set()
     assert capture.take(SECONDS) is not None
+    assert capture.stop(SECONDS)
+
+
+def test_a_driver_that_hangs_is_missed_long_before_it_is_given_up() -> None:
+    """Whoever asks is told within seconds, and no more once it shows something; one that is held up is not blamed."""
+    shows = threading.Event()
+
+    class Late(ListCamera):
+        def frames(self) -> Iterator[Frame]:
+            shows.wait(60)
+            yield from super().frames()
+
+    capture = Capture(lambda: Late(2, keeps_pace=True), reopens=True, silence_s=0.2)
+    capture.wait_until_open()
+    assert capture.missing == ""
+    until(lambda: capture.missing != "")
+    assert capture.missing.startswith(
+        "the camera's driver has not come back for 0.2 s; after 40 s the daemon starts anew"
+    )
+    shows.set()
+    assert capture.take(SECONDS) is not None
+    began = time.monotonic()
+    until(lambda: capture.missing != "" or time.monotonic() - began > 0.5)
+    assert capture.missing == ""
     assert capture.stop(SECONDS)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import DEMO_BUNDLE
+from device import assert_one_clear_line, run_inspect, write_config
 
-from edge.errors import ConfigError, LedgerError
+from edge.errors import ClaimedLedgerError, LedgerError
 from edge.ledger.claim import Claim
 
 if TYPE_CHECKING:
@@ -25,14 +27,24 @@ def test_a_folder_that_was_moved_back_is_ones_own(tmp_path: Path) -> None:
     away.rename(folder)
     claim.renew()
     for taken in (folder, stopgap):
-        with pytest.raises(ConfigError, match="in use by another daemon"):
+        with pytest.raises(ClaimedLedgerError, match="in use by another daemon"):
             Claim(taken)
     claim.let_go_of_former()
-    with pytest.raises(ConfigError, match="in use by another daemon"):
+    with pytest.raises(ClaimedLedgerError, match="in use by another daemon"):
         Claim(folder)
     Claim(stopgap).close()
     claim.close()
     Claim(folder).close()
+
+
+def test_a_start_that_finds_the_folder_taken_is_one_of_those_that_are_tried_again(tmp_path: Path) -> None:
+    """Who holds it may be a killed daemon that its disk has not let go of: systemd is not to give up for that."""
+    (tmp_path / "state").mkdir()
+    camera: dict[str, object] = {"kind": "synthetic"}
+    config = write_config(tmp_path / "device.toml", bundle=DEMO_BUNDLE, camera=camera, mqtt={"port": 1})
+    claim = Claim(tmp_path / "state")
+    assert_one_clear_line(run_inspect("run", "--config", config), LedgerError.exit_code, "in use by another daemon")
+    claim.close()
 
 
 @pytest.mark.parametrize("call", ["os.open", "fcntl.flock"])

@@ -17,7 +17,7 @@ from test_ledger import Heard, everything, opened
 
 from edge.album import Album, Picture
 from edge.contract.messages import Gap, Verdict
-from edge.errors import ConfigError
+from edge.errors import ClaimedLedgerError
 from edge.ledger import stores
 from edge.ledger.ledger import FILE, Ledger
 from edge.ledger.mainfile import MainFile
@@ -182,7 +182,7 @@ def test_a_folder_that_was_put_back_is_claimed(tmp_path: Path, vanish: Callable[
         with ledger._stores._main.moving:
             vanish(folder)
         until((folder / "ledger.numbers").exists)
-        with pytest.raises(ConfigError, match="in use by another daemon"):
+        with pytest.raises(ClaimedLedgerError, match="in use by another daemon"):
             Ledger(folder, PLENTY)
         if vanish is move_folder:  # Nothing of this daemon's is there any more.
             until(lambda: can_be_opened(tmp_path / "moved"))
@@ -193,7 +193,7 @@ def can_be_opened(folder: Path) -> bool:
     """Say whether nobody has a folder."""
     try:
         return Ledger(folder, PLENTY).close(1) == 0
-    except ConfigError:
+    except ClaimedLedgerError:
         return False
 
 

@@ -151,6 +151,18 @@ def test_a_killed_daemon_comes_back(line: Line, recorder: Recorder, figure: Call
     assert shown(line.station, "NRestarts") == {"NRestarts": "1"}
 
 
+def test_a_folder_that_a_killed_daemon_still_has_is_waited_for(line: Line, recorder: Recorder) -> None:
+    """While another process holds it starts fail, and systemd goes on trying: the service judges once it is free."""
+    before = recorder.named("status")[-1]["boot_id"]
+    held = f"flock /var/lib/edge-inspect sh -c 'touch {FAULTS}/held; until test -e {FAULTS}/free; do sleep 0.1; done'"
+    wait = f"timeout 20 sh -c 'until test -e {FAULTS}/held; do sleep 0.1; done'"
+    line.station.shell(f"systemctl stop edge-inspect && systemd-run --unit=holder --quiet {held} && {wait}")
+    assert "failed" in line.station.shell("systemctl start edge-inspect 2>&1 || true")
+    line.station.shell(f"touch {FAULTS}/free")
+    judges_anew(recorder, before, seconds=30)
+    assert_nothing_lost(line, recorder)
+
+
 @pytest.mark.parametrize("how", ["invoke", "SIGSTOP"])
 def test_a_hung_daemon_is_replaced(how: str, line: Line, recorder: Recorder, figure: Callable[[str], None]) -> None:
     """A model that never answers, or a process that does not run, is ended by the watchdog; another start judges."""

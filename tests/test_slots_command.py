@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import NOBODY
 from device import assert_one_clear_line, run_inspect
+from msgspec import structs
 from slot_samples import crash, make_bundle, make_device, prove, start, try_out, want
 
 from edge.contract import bundle as bundles
@@ -100,6 +101,19 @@ def test_a_model_that_the_runtime_refuses_is_shown_as_a_start_finds_it(device: P
     lines = model(device).stdout.splitlines()
     assert lines[0].startswith(f"  wanted  {short(device, 'new')} cannot be used: litert refuses the model")
     assert lines[1].startswith("* slot a ")
+
+
+def test_a_model_that_does_not_fit_is_shown_as_a_start_finds_it(device: Path) -> None:
+    """Labels that are not its scores, in the wanted bundle, and none for a region, in a slot's, are of no use."""
+    new = bundles.read(device / "new")
+    surplus = (*new.manifest.labels, bundles.Label(name="surplus", verdict="DEFECT"))
+    bundles.write(device / "new", structs.replace(new.manifest, labels=surplus), new.files)
+    lines = model(device).stdout.splitlines()
+    assert f"the manifest names {len(surplus)} labels" in lines[0]
+    assert lines[1].startswith("* slot a ")
+    assert start(device, "new").judges == "old"
+    want(device, "new", regions=[{"name": "left", "width": 0.5, "labels": {"surplus": "PASS"}}])
+    assert "regions: left.labels names 'surplus'" in model(device).stdout.splitlines()[1]
 
 
 def test_who_goes_back_gets_the_other_model_at_the_next_start(device: Path) -> None:

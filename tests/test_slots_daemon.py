@@ -13,7 +13,7 @@ from spark_host import until
 from test_commands import Boss
 
 from deploy.device import Access, Device
-from deploy.push import _Proof
+from deploy.push import Proof
 from deploy.watch import Watch
 from edge.contract import bundle as bundles
 from edge.contract.bundle import MODEL
@@ -219,7 +219,7 @@ def test_a_push_notices_that_another_model_judges(device: Path, broker: Broker, 
         (device / "new" / MODEL).write_bytes(b"damaged")
     mqtt = Mqtt(host="127.0.0.1", port=broker.port)
     with Watch(mqtt, site="test", device="dut") as watch:
-        proof = _Proof(Device(Access(name="dut")), watch, 60.0)
+        proof = Proof(Device(Access(name="dut")), watch, 60.0)
         with running_daemon(config):
             recorder.wait(lambda r: any(event["model"] == model_of(device, "old") for event in r.named("event")))
             with pytest.raises(DeployError, match=r"it said degraded .*; the model 'old' .* judges instead"):

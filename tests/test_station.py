@@ -186,6 +186,21 @@ def test_a_package_that_apt_does_not_know_stops_a_push(line: Line, tmp_path: Pat
     assert starts(line.station) == before
 
 
+def test_a_full_disk_ends_a_push_that_leaves_the_room_to_others(line: Line) -> None:
+    """What was begun is removed, the one line says what the disk said, and nothing restarts."""
+    before = starts(line.station)
+    line.station.shell("mount -t tmpfs -o size=32k tmpfs /opt/edge-inspect/releases")
+    pushed = line.push(DEMO_BUNDLE)
+    left = line.station.shell(f"ls -A /opt/edge-inspect/releases; ls -d ~{FITTER}/.edge-inspect-push 2>&1 || true")
+    line.station.shell("umount --lazy /opt/edge-inspect/releases")
+    assert pushed.returncode == 9, pushed.stdout + pushed.stderr
+    assert re.fullmatch(r"edge-deploy: [^\n]*lay out [^\n]*[Nn]o space left on device[^\n]*\n", pushed.stderr), (
+        pushed.stderr
+    )
+    assert re.fullmatch(r"ls: cannot access [^\n]*\n", left), left
+    assert starts(line.station) == before
+
+
 def test_a_pulled_cable_ends_a_push_and_not_the_judging(line: Line, tmp_path: Path) -> None:
     """When the link dies before the switch, the push ends with one line and the old bundle judges on."""
     before = starts(line.station)

@@ -12,6 +12,10 @@ from conftest import free_port
 from paho.mqtt.enums import CallbackAPIVersion
 from recorder import await_arrival, hang_up
 
+from deploy.device import Access
+from deploy.device import Device as Machine
+from deploy.provision import Survey
+from deploy.push import Proof, outcome
 from deploy.watch import Watch
 from edge.contract.messages import Event, Latency, Status, Verdict, encode
 from edge.contract.ulid import new_ulid
@@ -148,6 +152,32 @@ def test_another_model_ends_the_wait(device: Device, watch: Watch) -> None:
     assert sight.event is None
     assert sight.reason == "it judges with another model; on MQTT it said degraded (the model did not come up)"
     assert time.monotonic() - started < 30
+
+
+def test_any_model_of_a_degraded_device_is_proof_for_who_asks_for_none(device: Device, watch: Watch) -> None:
+    """A device that was degraded before a push judges again after it was put back, degraded as it is."""
+    boot = new_ulid()
+    device.status(boot, "degraded", "the accelerator is away")
+    device.event(boot, model=OTHER_MODEL)
+    assert watch.verdict(model=None, earlier=NOBODY, seconds=10).event is not None
+
+
+def test_a_device_that_no_part_comes_to_is_not_called_lost(device: Device, watch: Watch) -> None:
+    """Put back, it is told to run; that its verdict is missing, and what gives it time for one, too."""
+    found = Survey(
+        host_name="one",
+        python="3.11",
+        running="releases/1",
+        venv="",
+        complete=frozenset(),
+        hashes={},
+        unit="",
+        systemd=252,
+    )
+    device.status(new_ulid())
+    said = outcome(found, Proof(Machine(Access(name="one")), watch, 1.0), NOBODY)
+    assert said.startswith("the old release is back and runs, but one: no verdict came within 1 s")
+    assert "did no part come? give it longer with --timeout" in said
 
 
 def test_the_wait_ends_in_time(watch: Watch) -> None:

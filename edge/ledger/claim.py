@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edge.errors import ConfigError, LedgerError
+from edge.errors import ClaimedLedgerError, LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +18,17 @@ class Claim:
     """A folder that is this process's own. What is locked is the folder itself, whatever has its name later."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder; raises ConfigError if another process has it, LedgerError if the disk does not tell."""
+        """Take the folder; raises ClaimedLedgerError if another process has it, LedgerError if the disk does not tell.
+
+        Of the one a new start is the remedy too: what a hanging disk holds of a killed daemon ends with the hang.
+        """
         self._folder = folder
         with self._translated():
             handle = os.open(folder, os.O_RDONLY)
             is_free = _locked(handle)
         if not is_free:
-            raise ConfigError(f"state_dir {folder} is in use by another daemon; give each a folder of its own")
+            problem = "is in use by another daemon, or by one that was killed while its disk hung"
+            raise ClaimedLedgerError(f"state_dir {folder} {problem}; give each a folder of its own")
         self._handles = [handle]
 
     def renew(self) -> None:

@@ -45,7 +45,7 @@ class Ledger:
     def __init__(self, folder: Path, budget: int, retention: Retention | None = None) -> None:
         """Take a folder, how many bytes of verdicts it may hold, and for how long (None: as long as there is room).
 
-        Raises ConfigError if another process has it, LedgerError if the disk does not tell.
+        Raises ClaimedLedgerError if another process has it, LedgerError if the disk does not tell.
         """
         self._delivered = 0
         self._backlog: int | None = None

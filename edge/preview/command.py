@@ -16,7 +16,7 @@ from edge import config as configs
 from edge.camera import open_camera
 from edge.capture import Capture
 from edge.command import add_config, ended_as_interrupted
-from edge.errors import CameraError, ConfigError, LedgerError
+from edge.errors import CameraError, ClaimedLedgerError, ConfigError, LedgerError
 from edge.guard.baseline_file import FILE as BASELINE
 from edge.guard.guard import guard_for
 from edge.preview.board import Board
@@ -107,7 +107,7 @@ def _daemon_runs(config: Config) -> bool:
 
     try:
         Claim(_folder_of(config, LEDGER)).close()
-    except ConfigError:
+    except ClaimedLedgerError:
         return True
     except LedgerError:  # There is none, or it is not for this user to look at.
         return False

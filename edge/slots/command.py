@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from edge import config as configs
 from edge.command import add_config, printable
 from edge.contract import bundle as bundles
 from edge.errors import BundleError, ConfigError, DataError, RuntimeUnavailableError
-from edge.runtime import probe
 from edge.slots import choice as choices
 from edge.slots import starts
 from edge.slots.choice import BY_HAND, PLACES, Choice, slot
@@ -77,10 +78,8 @@ class _Look:
             choices.read(folder)
         except DataError as error:
             self._trouble = str(error)
-        self.wanted = _tried(config, folder)
-        self.held: dict[Place, Bundle | str] = {
-            place: _read(config, path) if (path := slot(folder, place)).exists() else "empty" for place in PLACES
-        }
+        self.wanted = _tried(config, config.bundle, folder)
+        self.held = {place: _held(config, slot(folder, place), folder) for place in PLACES}
 
     def next(self, chosen: Choice) -> Place | None:
         """Return the slot that the next start judges with; None: the wanted bundle, from where it lies."""
@@ -145,23 +144,33 @@ class _Look:
         return None
 
 
-def _tried(config: Config, folder: Path) -> Bundle | str:
-    """Return the wanted bundle if its model can be loaded, as a start would find."""
-    bundle = _read(config, config.bundle)
+def _held(config: Config, path: Path, folder: Path) -> Bundle | str:
+    """Return a slot's bundle if a start could judge with it."""
+    from edge.judge import labels_by_place
+
+    bundle = _tried(config, path, folder) if path.exists() else "empty"
     if isinstance(bundle, str):
         return bundle
     try:
-        probe(bundle.model, bundle.model_sha256, config.runtime, folder)
-    except (BundleError, RuntimeUnavailableError) as error:
+        labels_by_place(config.regions, bundle.manifest)
+    except ConfigError as error:
         return f"{_named(bundle)} cannot be used: {error}"
     return bundle
 
 
-def _read(config: Config, path: Path) -> Bundle | str:
+def _tried(config: Config, path: Path, folder: Path) -> Bundle | str:
+    """Return a bundle if its model can be loaded, as a start would find; the accelerator is left to the daemon."""
+    from edge.classifier import Classifier
+
     try:
-        return bundles.read(path, trusted_keys=config.trusted_keys)
+        bundle = bundles.read(path, trusted_keys=config.trusted_keys)
     except BundleError as error:
         return f"cannot be used: {error}"
+    try:
+        Classifier(bundle, replace(config.runtime, accelerator="none"), state_dir=folder)
+    except (BundleError, RuntimeUnavailableError) as error:
+        return f"{_named(bundle)} cannot be used: {error}"
+    return bundle
 
 
 def _named(held: Bundle | str) -> str:
