@@ -141,6 +141,15 @@ def test_a_picture_of_no_known_time_is_bad(pi: PiCameras, tells: dict[str, Any])
     camera.close()
 
 
+def test_one_time_to_come_makes_no_other_wrong(pi: PiCameras) -> None:
+    """The next picture, of a time that can be, is judged."""
+    frames = Picamera(config()).frames()
+    pi.tells = {"SensorTimestamp": 10**19}
+    assert isinstance(next(frames), BadFrame)
+    pi.tells = {}
+    assert isinstance(next(frames), Frame)
+
+
 def test_a_clock_that_stands_still_is_no_time(pi: PiCameras) -> None:
     """Two pictures cannot have been taken at once."""
     frames = Picamera(config()).frames()

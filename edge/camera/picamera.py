@@ -141,8 +141,10 @@ class Picamera:
         read, lit = told.get("SensorTimestamp"), told.get("ExposureTime", self._longest_us)
         if not (isinstance(read, int | float) and isinstance(lit, int | float) and read > self._read):
             return math.nan
-        self._read = read
-        return read / 1e9 - lit / 1e6
+        exposed = read / 1e9 - lit / 1e6
+        if exposed <= time.monotonic():  # Else those after it, of which each is earlier, would be wrong too.
+            self._read = read
+        return exposed
 
     def _bad(self, stamp: tuple[int, str, float], problem: str, remedy: str) -> BadFrame:
         self._wrong += 1
