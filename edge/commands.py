@@ -57,9 +57,12 @@ class Commands:
         publisher: Publisher,
         model: Model,
         pictures: bool,
-        fire: Callable[[str], object] | None = None,
+        fire: Callable[[str, float], object] | None = None,
     ) -> None:
-        """Take what commands reach; `pictures`: whether any are made; `fire` a trigger by its name, None: none may."""
+        """Take what commands reach; `pictures`: whether any are made.
+
+        `fire` a trigger by its name and when it came; None: none may.
+        """
         self.paused = False
         self.restart = False
         """Whether the daemon is to end, and to be started anew by its service manager."""
@@ -80,15 +83,18 @@ class Commands:
         values, boot_id = self._settings.values(), self._publisher.boot_id
         self._publisher.retain("config", messages.Settings(values=values, boot_id=boot_id, time=clock.now()))
 
-    def obey(self, name: str, request: Request) -> Reply | None:
-        """Do what is asked, and return the answer; None: `judged` or `given_up` will, it takes a frame."""
+    def obey(self, name: str, request: Request, came: float) -> Reply | None:
+        """Do what is asked, and return the answer; None: `judged` or `given_up` will, it takes a frame.
+
+        `came`: when it was asked, in time.monotonic() seconds.
+        """
         log.info("command %s, transaction %s", name, request.transaction)
         try:
             if isinstance(request, Capture):
                 self._expect_frame(request)
                 return None
             if isinstance(request, Trigger):
-                self._expect_verdict(request)
+                self._expect_verdict(request, came)
                 return None
             data = self._do(request)
         except (ConfigError, OSError) as error:
@@ -127,13 +133,13 @@ class Commands:
             raise ConfigError("nothing is judged while the device is paused; resume first")
         self.captures[request.transaction] = time.monotonic() + CAPTURE_SECONDS
 
-    def _expect_verdict(self, request: Trigger) -> None:
+    def _expect_verdict(self, request: Trigger, came: float) -> None:
         if self._fire is None:
             raise ConfigError("this device is not triggered by command: trigger.kind is not mqtt")
         name = f"mqtt-{request.transaction}"
         if name not in self._fired:  # Asked again behind so many others that nobody remembers: one part, one verdict.
             self._fired[name] = request.transaction
-            self._fire(name)
+            self._fire(name, came)
 
     def _do(self, request: Request) -> dict[str, Any]:
         match request:

@@ -38,7 +38,7 @@ from edge.slots.slots import Slots
 from edge.state import state_dir
 from edge.stopping import QUICK_SECONDS, StoppedEarlyError, StopSignals
 from edge.supervision import Watchdog, notify, notify_status
-from edge.threads import watched
+from edge.threads import fatal, watched
 from edge.trigger import open_trigger
 from edge.trigger.external import External
 from edge.trigger.journal import FILE, Journal
@@ -80,10 +80,13 @@ def run(config: Config, root: Path = Path("/")) -> int:
             end = _inspect(settings, sinks, signals, root)
         except StoppedEarlyError:
             pass
-        except Exception as error:
+        except BaseException as thrown:
+            error = fatal(thrown)
             # A signal that breaks into a C extension's import comes out as that import's failure.
             if not signals.stop.is_set():
                 reason = str(error) or repr(error)
+                if error is not thrown:
+                    raise error from thrown
                 raise
             log.warning("while stopping: %s", str(error) or repr(error))
         finally:

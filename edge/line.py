@@ -219,8 +219,8 @@ def _judge(line: Line, shot: Shot) -> None:
 def _obey(line: Line) -> None:
     requests = line.sinks.publisher.intake.requests
     while not requests.empty():
-        name, request = requests.get()
-        if (reply := line.commands.obey(name, request)) is not None:
+        name, request, came = requests.get()
+        if (reply := line.commands.obey(name, request, came)) is not None:
             _answer(line, name, reply)
     for reply in line.commands.given_up(time.monotonic()):
         _answer(line, "capture", reply)

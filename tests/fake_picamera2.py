@@ -209,7 +209,7 @@ class FakePicamera2:
         told["LensPosition"] = self._lens
         if self._pi.has_hdr_tuning and self._fixed.get("HdrMode"):
             told["HdrMode"] = self._fixed["HdrMode"]
-        return told | {"SensorTimestamp": time.monotonic_ns()}
+        return told | {"SensorTimestamp": time.monotonic_ns()} | self._pi.tells
 
     def _expose(self, buffers: dict[str, Pixels]) -> None:
         for name, buffer in buffers.items():

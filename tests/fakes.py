@@ -44,6 +44,8 @@ class PiCameras:
         self.sensor_hdr_works = True
         self.fault: Exception | None = None
         """What the driver throws at the next frame."""
+        self.tells: dict[str, Any] = {}
+        """What it tells of each frame instead of the truth."""
         self.count = count
         self.padding = padding
         self.largest = largest

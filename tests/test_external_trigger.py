@@ -89,6 +89,21 @@ def test_the_first_frame_after_the_trigger_answers_it(stage: Stage, tmp_path: Pa
     assert trigger.next(0) is None
 
 
+def test_who_tells_of_a_trigger_late_gets_no_newer_part(stage: Stage, tmp_path: Path) -> None:
+    """Neither the frame nor the deadline waits for whoever was held up on the way: a verdict before, a full queue."""
+    trigger = triggered(stage, tmp_path)
+    now = time.monotonic()
+    trigger.fire("soon", now - 1.0)
+    stage.show(now - 1.5)
+    stage.show(now - 0.5)
+    stage.show(now)
+    assert answer(trigger).frame.number == 2
+    trigger.fire("late", now - LONG)
+    shot = answer(trigger)
+    assert isinstance(shot.frame, BadFrame)
+    assert shot.frame.reason == "no frame within 20 s of the trigger"
+
+
 def test_a_delay_counts_from_the_trigger(stage: Stage, tmp_path: Path) -> None:
     """A part that is to travel on to the camera is judged by the first frame behind the delay."""
     trigger = triggered(stage, tmp_path, delay_s=5.0)

@@ -9,10 +9,11 @@ import pytest
 from ledger_samples import BOOT
 from test_external_trigger import Stage
 
+from edge.camera.base import BadFrame
 from edge.capture import Capture
 from edge.config import parse
 from edge.errors import ConfigError
-from edge.sections.cameras import SyntheticConfig
+from edge.sections.cameras import PicameraConfig, SyntheticConfig
 from edge.sections.triggers import GpioConfig
 from edge.trigger import open_trigger
 from edge.trigger.journal import FILE, Journal
@@ -25,6 +26,7 @@ gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pi
 from gpiozero.pins.mock import MockFactory, MockPin  # noqa: E402 - where it is installed
 
 DEBOUNCE = 0.3
+LATE = 5.0
 
 
 class LgpioPin(MockPin):  # type: ignore[misc]
@@ -33,6 +35,23 @@ class LgpioPin(MockPin):  # type: ignore[misc]
     def _call_when_changed(self) -> None:
         if not self.bounce:
             super()._call_when_changed()
+
+
+class LatePin(LgpioPin):
+    """Tells of its changes long after they were, as to a process that was stopped."""
+
+    def _call_when_changed(self) -> None:
+        self._last_change -= LATE
+        super()._call_when_changed()
+
+
+@pytest.fixture
+def late_pin() -> Iterator[Any]:
+    """Return a pin that a light barrier drove before anybody could look."""
+    factory = gpiozero.Device.pin_factory = MockFactory(pin_class=LatePin)
+    yield factory.pin(17)
+    factory.reset()
+    gpiozero.Device.pin_factory = None
 
 
 @pytest.fixture
@@ -64,6 +83,20 @@ def test_a_pulse_of_a_part_is_one_trigger(pin: Any, tmp_path: Path, edge: Any, o
             counts.append(len(list(trigger.give_up("told"))))
     assert capture.stop(5)
     assert counts == [1, 1, 0, 1]
+
+
+def test_a_part_that_is_heard_of_late_is_not_the_one_that_is_there_now(late_pin: Any, tmp_path: Path) -> None:
+    """Its deadline counts from the pin's change: what is before the camera by now is another part."""
+    stage = Stage()
+    capture = Capture(lambda: stage, on_demand=True)
+    config = GpioConfig(pin="17", deadline_s=LATE / 2)
+    with open_trigger(config, PicameraConfig(), capture, Journal(tmp_path / FILE, BOOT)) as trigger:
+        drive(late_pin, 1)
+        shot = trigger.next(0)
+    assert shot is not None
+    assert isinstance(shot.frame, BadFrame)
+    assert shot.frame.reason == "no frame within 2.5 s of the trigger"
+    assert capture.stop(5)
 
 
 def test_a_flash_that_no_frame_is_exposed_in_is_refused(tmp_path: Path) -> None:

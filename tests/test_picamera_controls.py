@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from itertools import islice
 from typing import Any
 
@@ -120,6 +122,50 @@ def test_the_hdr_of_a_pi_5(pi: PiCameras) -> None:
     frame = next(Picamera(config(hdr="isp")).frames())
     assert isinstance(frame, BadFrame)
     assert frame.reason == 'camera.hdr "isp": nothing says that the picture was taken so'
+
+
+@pytest.mark.parametrize(
+    "tells",
+    [
+        {"SensorTimestamp": None},
+        {"SensorTimestamp": math.nan},
+        {"SensorTimestamp": -math.inf},
+        {"SensorTimestamp": "now"},
+        {"SensorTimestamp": 10**19},
+        {"ExposureTime": None},
+        {"ExposureTime": math.nan},
+    ],
+)
+def test_a_picture_of_no_known_time_is_bad(pi: PiCameras, tells: dict[str, Any]) -> None:
+    """It may have been taken before the part came, and pass it; at last the camera is opened anew."""
+    camera = Picamera(config())
+    frames = camera.frames()
+    assert isinstance(next(frames), Frame)
+    pi.tells = tells
+    bad = list(islice(frames, MOST_WRONG - 1))
+    assert all(isinstance(frame, BadFrame) and frame.exposed <= time.monotonic() for frame in bad)
+    ((name, value),) = tells.items()
+    with pytest.raises(CameraError, match=rf"nothing says when the picture was taken \(.*{name} {value}.*, 20 times"):
+        next(frames)
+    camera.close()
+
+
+def test_one_time_to_come_makes_no_other_wrong(pi: PiCameras) -> None:
+    """The next picture, of a time that can be, is judged."""
+    frames = Picamera(config()).frames()
+    pi.tells = {"SensorTimestamp": 10**19}
+    assert isinstance(next(frames), BadFrame)
+    pi.tells = {}
+    assert isinstance(next(frames), Frame)
+
+
+def test_a_clock_that_stands_still_is_no_time(pi: PiCameras) -> None:
+    """Two pictures cannot have been taken at once."""
+    frames = Picamera(config()).frames()
+    pi.tells = {"SensorTimestamp": time.monotonic_ns()}
+    first, second = islice(frames, 2)
+    assert isinstance(first, Frame)
+    assert isinstance(second, BadFrame)
 
 
 def test_only_frames_in_a_row_are_too_many(pi: PiCameras) -> None:

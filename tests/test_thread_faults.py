@@ -52,7 +52,18 @@ def config_for(tmp_path: Path, bundle: Path, port: int, camera: dict[str, Any]) 
 
 @pytest.mark.parametrize(
     "name",
-    ["capture", "ledger", "mqtt-sender", "mqtt-connection", "evidence", "outputs", "sparkplug", "lookout", "door"],
+    [
+        "MainThread",
+        "capture",
+        "ledger",
+        "mqtt-sender",
+        "mqtt-connection",
+        "evidence",
+        "outputs",
+        "sparkplug",
+        "lookout",
+        "door",
+    ],
 )
 def test_a_thread_that_ends_takes_the_daemon_with_it(
     tmp_path: Path, broker: Broker, demo_bundle: Path, name: str

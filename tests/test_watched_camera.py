@@ -70,6 +70,13 @@ def test_it_fails_at_the_third_picture_that_is_the_same(tmp_path_factory: Any, n
         next(opens().frames())
 
 
+def test_a_picture_that_comes_twice_stands_for_one_part(tmp_path: Path) -> None:
+    """Its repeat would be taken for what was there by then; the camera is well, and its next picture is another."""
+    opens = watch_over(lambda: Showing([1, 2, 2, 3]), config(tmp_path))
+    shown = [frame and int(frame.pixels[0, 0, 0]) for frame in opens().frames() if not isinstance(frame, BadFrame)]
+    assert shown == [1, 2, None, 3]
+
+
 def test_only_what_can_freeze_and_is_checked_is_watched(tmp_path: Path) -> None:
     """Pictures of files may be equal for ever, and who does not want the check has none."""
     camera = Showing([])

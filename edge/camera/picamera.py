@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -16,6 +17,7 @@ from edge.camera.pi_controls import departures
 from edge.camera.pi_open import YUV_PLANES, as_camera_error, start_camera
 from edge.camera.yuv import to_rgb
 from edge.errors import CameraError
+from edge.sections.cameras import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,9 @@ CANCEL_SECONDS = 0.05
 MOST_WRONG = 20
 """Frames in a row that were not taken as configured: a lens takes some of them to move; then nothing but a new start
 of the camera may help."""
+SKEW_SECONDS = 0.001
+"""By which a frame may seem to come from the future."""
+UNTIMED = "restart the device; if that does not help, update its camera software (apt upgrade)"
 
 
 class Picamera:
@@ -40,8 +45,8 @@ class Picamera:
     until somebody asks for it, so that a part that passes costs no copy of it; see Loans.
 
     A frame that was not taken with the exposure, gain, white balance, focus or HDR of the configuration is a BadFrame:
-    its pixels may look right, and pass. Raises CameraError on creation without picamera2, without that camera, or if it
-    refuses its settings.
+    its pixels may look right, and pass. So is one of which nobody knows when it was taken: it may show the part before.
+    Raises CameraError on creation without picamera2, without that camera, or if it refuses its settings.
     """
 
     keeps_pace = False
@@ -51,6 +56,10 @@ class Picamera:
         self._name = f"camera.index {config.index}"
         self._timeout = config.timeout_s
         self._shown = self._wrong = 0
+        self._longest_us = MICROSECONDS / config.rate
+        """Of light that a frame can have had."""
+        self._read = -math.inf
+        """The last frame's SensorTimestamp."""
         self._closed = threading.Event()
         self._busy = threading.Lock()
         self._opened = start_camera(config, self._name)
@@ -109,9 +118,13 @@ class Picamera:
         """Make a frame of a request, which is released when `held` ends, if that still holds it."""
         told = request.get_metadata()
         self._shown += 1
-        stamp = self._shown, str(self._shown), _exposed(told)
+        exposed, now = self._exposed(told), time.monotonic()
+        stamp = self._shown, str(self._shown), min(now, exposed)
+        if not exposed <= now + SKEW_SECONDS:  # As no number is; of it and `now`, `min` takes its first.
+            times = ", ".join(f"{name} {told.get(name)}" for name in ("SensorTimestamp", "ExposureTime"))
+            return self._bad(stamp, f"{self._name}: nothing says when the picture was taken ({times})", UNTIMED)
         if problem := next(departures(self._opened.fixed, told), ""):
-            return self._bad(stamp, problem)
+            return self._bad(stamp, problem, "configure what the camera can, or leave it out")
         self._wrong = 0
         if (lores := self._opened.lores) is None:
             return Frame(*stamp, self._copy_main(request))
@@ -119,10 +132,24 @@ class Picamera:
         held.pop_all()
         return Frame(*stamp, pixels, larger=self._loans.lend(request))
 
-    def _bad(self, stamp: tuple[int, str, float], problem: str) -> BadFrame:
+    def _exposed(self, told: dict[str, Any]) -> float:
+        """Return when a frame's exposure began, in time.monotonic() seconds: Linux counts both from the boot.
+
+        A frame's SensorTimestamp, in nanoseconds, is when its first line was read: at its exposure's end. (Only while a
+        computer is suspended do the two clocks part.) Not a number if nothing says so, or it is the time of another.
+        """
+        read, lit = told.get("SensorTimestamp"), told.get("ExposureTime", self._longest_us)
+        if not (isinstance(read, int | float) and isinstance(lit, int | float) and read > self._read):
+            return math.nan
+        exposed = read / 1e9 - lit / 1e6
+        if exposed <= time.monotonic():  # Else those after it, of which each is earlier, would be wrong too.
+            self._read = read
+        return exposed
+
+    def _bad(self, stamp: tuple[int, str, float], problem: str, remedy: str) -> BadFrame:
         self._wrong += 1
         if self._wrong >= MOST_WRONG:
-            raise CameraError(f"{problem}, {MOST_WRONG} times in a row; configure what the camera can, or leave it out")
+            raise CameraError(f"{problem}, {MOST_WRONG} times in a row; {remedy}")
         return BadFrame(*stamp, problem)
 
     def _copy_main(self, request: Request) -> Pixels:
@@ -137,14 +164,3 @@ class Picamera:
                 if stream.form == YUV_PLANES:
                     return to_rgb(mapped.array, *stream.size)
                 return np.array(mapped.array)
-
-
-def _exposed(told: dict[str, Any]) -> float:
-    """Return when a frame's exposure began, in time.monotonic() seconds: Linux counts both from the boot.
-
-    A frame's SensorTimestamp, in nanoseconds, is when its first line was read: at its exposure's end. (Only while a
-    computer is suspended do the two clocks part.)
-    """
-    now = time.monotonic()
-    read = told.get("SensorTimestamp")
-    return now if read is None else min(read / 1e9 - told.get("ExposureTime", 0) / 1e6, now)

@@ -133,6 +133,11 @@ class Stillness:
             self._add(frame)
         return self._count >= FROZEN_AFTER and frame.exposed - self._since >= self._still_s
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the last picture is the one before it once more, where no two may be equal."""
+        return self._still_s == 0 and self._count > 1
+
     def _add(self, frame: Frame) -> None:
         sample = frame.pixels[::_SAMPLED].copy()
         same = self._sample is not None and np.array_equal(self._sample, sample)

@@ -39,11 +39,14 @@ class Watched:
         self._stillness = stillness
 
     def frames(self) -> Iterator[Frame | BadFrame | None]:
-        """Yield the camera's frames. Raises CameraError as it does, and if it repeats itself."""
+        """Yield the camera's frames, each picture once. Raises CameraError as it does, and if it repeats itself."""
         for frame in self._camera.frames():
-            if frame is not None and not isinstance(frame, BadFrame) and self._stillness.lasts(frame):
+            if frame is None or isinstance(frame, BadFrame):
+                yield frame
+                continue
+            if self._stillness.lasts(frame):
                 raise CameraError(FROZEN)
-            yield frame
+            yield None if self._stillness.repeats else frame  # Else it would stand for a part that came since.
 
     def close(self) -> None:
         """As in Camera."""

@@ -101,6 +101,8 @@ class Asked(Record, frozen=True):
     """Whether it was published to be kept. With MQTT 3.1.1 a broker says so only of what it had before we came."""
     unheard: int = 0
     """So many others before it were let go by: there were too many."""
+    came: float = 0.0
+    """When, in time.monotonic() seconds."""
 
     @property
     def name(self) -> str:
@@ -265,7 +267,7 @@ class Connection:
         elif self._asked - self.considered < _MOST_ASKED:
             self._asked += 1
             beginning = message.payload[: self._who.longest + 1]
-            self._tell(Asked(message.topic, beginning, message.retain, self._unheard))
+            self._tell(Asked(message.topic, beginning, message.retain, self._unheard, time.monotonic()))
             self._unheard = 0
         else:  # Somebody floods the device.
             self._unheard += 1

@@ -28,8 +28,8 @@ class Intake:
 
     def __init__(self, allowed: Collection[str], boot_id: str, ledger: Ledger, outbox: Outbox) -> None:
         """Take in the commands that are allowed, by their names."""
-        self.requests: SimpleQueue[tuple[str, Request]] = SimpleQueue()
-        """What may be obeyed: name and request; each wants an answer."""
+        self.requests: SimpleQueue[tuple[str, Request, float]] = SimpleQueue()
+        """What may be obeyed: name, request, and when it came, on the monotonic clock; each wants an answer."""
         self.on_request: Callable[[], None] = lambda: None
         """Called when there is one."""
         self.overlooked = 0
@@ -67,7 +67,7 @@ class Intake:
             case History() | Replay():
                 self._look_up(asked.name, found)
             case Request():
-                self.requests.put((asked.name, found))
+                self.requests.put((asked.name, found, asked.came))
                 self.on_request()
             case Refused(reply):
                 self.refused += 1

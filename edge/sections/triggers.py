@@ -42,7 +42,13 @@ class _External(_Trigger, frozen=True, kw_only=True):
         float, doc("from the trigger to the exposure, for a part that travels on to the camera", ge=0, le=60_000)
     ] = 0.0
     deadline_s: Annotated[
-        float, doc("from the trigger to the verdict; where it cannot be kept the verdict is UNKNOWN", gt=0, le=60)
+        float,
+        doc(
+            "from the trigger to the verdict, UNKNOWN where it cannot be kept; at most as long as the part stays: "
+            "where frames are missing, the first that comes until then is its picture",
+            gt=0,
+            le=60,
+        ),
     ] = 2.0
 
     def __post_init__(self) -> None:

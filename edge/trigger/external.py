@@ -62,9 +62,12 @@ class External:
         with self._capture.changed:
             return self._capture.ended and not self._fired
 
-    def fire(self, name: str = "") -> str:
-        """Want a verdict about what is before the camera now; returns the trigger's name. Any thread may."""
-        at = time.monotonic()
+    def fire(self, name: str = "", at: float | None = None) -> str:
+        """Want a verdict about what is before the camera now; returns the trigger's name. Any thread may.
+
+        `at`: what was there then, in time.monotonic() seconds: whoever tells of it may have been held up since.
+        """
+        at = time.monotonic() if at is None else min(at, time.monotonic())
         name = name or f"gpio-{next(self._numbers)}"
         self._journal.note(name)
         with self._capture.changed:

@@ -50,10 +50,10 @@ class Pin:
         """
         before, self._changed_at = self._changed_at, time.monotonic() - ago
         if is_edge and self._changed_at - before >= self._debounce:
-            self._fire()
+            self._fire(self._changed_at)
 
-    def _fire(self) -> None:
-        self._trigger.fire()
+    def _fire(self, at: float) -> None:
+        self._trigger.fire(at=at)  # A process that was stopped hears of parts that are gone.
         if self._light is not None:
             self._light_up_after(self._delay)
 
