@@ -19,14 +19,7 @@ from edge.camera.base import BadFrame, Frame
 from edge.config import parse
 from edge.errors import ConfigError
 
-SECONDS = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(watched, "LOOK_SHARE", 0)
-    monkeypatch.setattr(watched, "RETRY_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("quick_looks")
 
 
 def test_what_comes_is_judged_once_in_the_order_of_its_coming(tmp_path: Path) -> None:
