@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from accelerators import Standin
 
-SECONDS, SOAK_SECONDS = 10.0, 600.0
+SECONDS, SOAK_SECONDS = 6.0, 600.0
 EACH_SECONDS = 1.5
 """How long the stand-in behaves in one way, at most."""
 WAYS = [
