@@ -27,6 +27,8 @@ PYTHON = "/opt/venv/bin/python"
 INSPECT = "/opt/venv/bin/edge-inspect"
 SAME_SCORE = 0.1
 """A manifest's own `golden_tolerance`, unless it says otherwise."""
+COMPARED = [("demo", "rendered"), ("demo", "inserts"), ("imagenet", "photos")]
+"""Bundles, and the folders of pictures that they judge."""
 
 
 def install(debian: Debian, folder: Path, pictures: Path, more: Sequence[str] = ()) -> Box:
@@ -59,8 +61,8 @@ def pip(what: str) -> str:
     return f"{PYTHON} -m pip install {options} {WHEELS} {what}"
 
 
-def collect(folder: Path, data: Path) -> None:
-    """Put bundles, a configuration and pictures in a folder: rendered parts, and what real photographs there are."""
+def collect(folder: Path, data: Path) -> Path:
+    """Fill a folder with bundles, a configuration and pictures: rendered parts, and what real photographs there are."""
     manifest, model = imagenet(data)
     bundles.write(folder / "imagenet", manifest, {bundles.MODEL: model})
     bundles.write(folder / "demo", bundles.read(DEMO_BUNDLE).manifest, bundles.read(DEMO_BUNDLE).files)
@@ -75,6 +77,13 @@ def collect(folder: Path, data: Path) -> None:
         (folder / "photos" / name).write_bytes((data / "photos" / name).read_bytes())
     for path in sorted((data / "datasets" / "toolwear-inserts" / "images").rglob("*.*"))[:6]:
         (folder / "inserts" / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def check(box: Box) -> None:
+    """Have `check` find configuration, bundle and runtime in order, and golden frames that give the expected scores."""
+    told = box.run(f"cp -r {PICTURES} /srv/pictures && {INSPECT} check --config /srv/pictures/device.toml")
+    assert "give the expected scores" in told
 
 
 def examine(box: Box) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from accelerators import Standin
+    from fake_v4l2 import Webcam
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
@@ -259,6 +260,24 @@ def standin(standin_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setenv("STANDIN_EDGETPU", str(tmp_path / "behaves"))
     return Standin(standin_library, tmp_path / "behaves")
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a watched folder be looked at again at once."""
+    for name in ("LOOK_SECONDS", "LOOK_SHARE", "RETRY_SECONDS"):
+        monkeypatch.setattr(f"edge.camera.watched.{name}", 0)
+
+
+@pytest.fixture
+def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webcam]:
+    """A USB camera, plugged in."""
+    from fake_v4l2 import Webcam
+
+    webcam = Webcam(tmp_path / "video0")
+    webcam.install(monkeypatch)
+    yield webcam
+    webcam.put_away()
 
 
 @pytest.fixture

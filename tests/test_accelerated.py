@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from edge.classifier import Floats
     from edge.contract.bundle import Bundle
+
+    Fault = tuple[str, str]
+    """How the library behaves, and what is said of it."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def test_the_accelerator_judges_as_the_cpu_does(opened: Callable[..., Classifier
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    "fault",
     [
         ("no-device", "no Edge TPU answers (Failed to load delegate from"),
         ("crash-load", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
@@ -80,16 +84,13 @@ def test_the_accelerator_judges_as_the_cpu_does(opened: Callable[..., Classifier
         ("crash-invoke 1", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
         ("crash-invoke 3", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
     ],
+    ids=itemgetter(0),
 )
-def test_what_cannot_be_opened_leaves_judging_to_the_cpu(  # noqa: PLR0913, PLR0917 - fixtures
-    opened: Callable[..., Classifier],
-    standin: Standin,
-    expected: Floats,
-    figure: Callable[[str], None],
-    how: str,
-    reason: str,
+def test_what_cannot_be_opened_leaves_judging_to_the_cpu(
+    opened: Callable[..., Classifier], standin: Standin, expected: Floats, figure: Callable[[str], None], fault: Fault
 ) -> None:
     """Whatever goes wrong while it opens, each frame meanwhile is judged at once, and it is back when it can be."""
+    how, reason = fault
     standin.behave(how)
     judging = opened(opening=2.0 if how == "hang-load" else 30.0)
     slowest = 0.0
@@ -117,22 +118,19 @@ def test_a_library_that_is_not_there(parts: Bundle, standin: Standin, expected: 
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    "fault",
     [
         ("crash-invoke", "the Edge TPU's library died of signal 11 (Segmentation fault)"),
         ("hang-invoke", "the Edge TPU did not answer within"),
         ("fail-invoke", "the Edge TPU fails (Node number "),
     ],
+    ids=itemgetter(0),
 )
-def test_the_frame_that_it_fails_at_is_judged(  # noqa: PLR0913, PLR0917 - fixtures
-    opened: Callable[..., Classifier],
-    standin: Standin,
-    expected: Floats,
-    figure: Callable[[str], None],
-    how: str,
-    reason: str,
+def test_the_frame_that_it_fails_at_is_judged(
+    opened: Callable[..., Classifier], standin: Standin, expected: Floats, figure: Callable[[str], None], fault: Fault
 ) -> None:
     """The very frame gets its verdict within the deadline, from the CPU; so do the next, until it is back."""
+    how, reason = fault
     standin.behave(f"{how} {WARMING + 2 * 2 + 1}")
     judging = opened(deadline=2.0)
     assert engine(judging).settle(PATIENCE) == ""
@@ -182,10 +180,8 @@ def test_a_frame_that_nobody_can_judge_in_time_says_so(opened: Callable[..., Cla
     assert judging.logit_map() is not None
 
 
-def test_a_hundred_failures_leave_nothing_behind(
-    parts: Bundle, standin: Standin, figure: Callable[[str], None]
-) -> None:
-    """After a hundred crashes and refusals there is no zombie, no descriptor, no thread more than before."""
+def test_failures_leave_nothing_behind(parts: Bundle, standin: Standin, figure: Callable[[str], None]) -> None:
+    """After forty crashes and refusals there is no zombie, no descriptor, no thread more than before."""
     before = descriptors()
     standin.behave("no-device")
     judging = line(parts, standin.settings(), pause=0.0)
@@ -193,7 +189,7 @@ def test_a_hundred_failures_leave_nothing_behind(
     for number, how in enumerate(("no-device", "crash-load", "refuse-model", "crash-invoke 1"), 1):
         standin.behave(how)
         with held._changed:
-            assert held._changed.wait_for(lambda least=25 * number: held._plan.failures >= least, 10 * PATIENCE)  # type: ignore[misc]
+            assert held._changed.wait_for(lambda least=10 * number: held._plan.failures >= least, 10 * PATIENCE)  # type: ignore[misc]
     figure(f"{held._plan.failures} failed attempts in {time.monotonic() - began:.1f} s")
     judging.close()
     assert not held._thread.is_alive()

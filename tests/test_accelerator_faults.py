@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 from accelerators import Standin, bundle, children
+from conftest import make_broker
 from device import end, inspect_command, running_daemon, stop, write_config
 from PIL import Image
 from proxy import Proxy
@@ -41,34 +42,62 @@ sys.exit(main())
 PICTURES: list[Pixels] = [np.random.default_rng(seed).integers(0, 256, (80, 160, 3), np.uint8) for seed in range(8)]
 
 
-@pytest.fixture
-def device(tmp_path: Path, broker: Broker, standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A device with the stand-in, which shows PICTURES again and again."""
-    (tmp_path / "pictures").mkdir()
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """PICTURES and a bundle, judged by the CPU alone."""
+    folder = tmp_path_factory.mktemp("shown")
+    (folder / "pictures").mkdir()
     for number, pixels in enumerate(PICTURES):
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
+        Image.fromarray(pixels).save(folder / "pictures" / f"{number}.png")
     parts = bundle()
-    bundles.write(tmp_path / "parts", parts.manifest, parts.files)
-    monkeypatch.setenv("STANDIN_EDGETPU", str(standin.says))
-    config = write_config(
-        tmp_path / "device.toml",
-        bundle=tmp_path / "parts",
-        camera={"kind": "folder", "path": str(tmp_path / "pictures"), "rate": 20.0, "loop": True},
-        mqtt={"host": "127.0.0.1", "port": broker.port},
-        runtime={"accelerator": "edgetpu", "library": str(standin.library), "invoke_deadline_ms": 1000},
+    bundles.write(folder / "parts", parts.manifest, parts.files)
+    broker = make_broker(folder)
+    broker.start()
+    config = config_for(folder, folder, broker.port, rate=0)
+    with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+        said = end(daemon)
+        assert daemon.returncode == 0, said
+        events = recorder.wait_for("event", len(PICTURES))
+    broker.stop()
+    return Shown(folder, {(event["source"], event["verdict"], event["label"]) for event in events})
+
+
+class Shown(NamedTuple):
+    """A folder of pictures and a bundle, and what comes out right: source, verdict and label."""
+
+    folder: Path
+    expected: set[tuple[str, str, str]]
+
+
+def config_for(folder: Path, shown: Path, port: int, *, runtime: dict[str, Any] | None = None, **camera: Any) -> Path:
+    """Write the configuration of a device that is shown the pictures."""
+    return write_config(
+        folder / "device.toml",
+        bundle=shown / "parts",
+        camera={"kind": "folder", "path": str(shown / "pictures"), **camera},
+        mqtt={"host": "127.0.0.1", "port": port},
+        runtime=runtime or {},
         health_every_s=0.2,
     )
-    return Device(config, broker, standin)
+
+
+@pytest.fixture
+def device(tmp_path: Path, shown: Shown, broker: Broker, standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device with the stand-in, which shows PICTURES again and again."""
+    monkeypatch.setenv("STANDIN_EDGETPU", str(standin.says))
+    runtime = {"accelerator": "edgetpu", "library": str(standin.library), "invoke_deadline_ms": 1000}
+    config = config_for(tmp_path, shown.folder, broker.port, runtime=runtime, rate=20.0, loop=True)
+    return Device(config, broker, standin, shown.expected)
 
 
 class Device:
     """The daemon and what it says of its accelerator."""
 
-    def __init__(self, config: Path, broker: Broker, standin: Standin) -> None:
+    def __init__(self, config: Path, broker: Broker, standin: Standin, expected: set[tuple[str, str, str]]) -> None:
         self.config = config
         self.standin = standin
         self._broker = broker
-        self.expected = self._judged_by_the_cpu()
+        self._expected = expected
 
     @contextmanager
     def running(self, program: Sequence[str] = ("-m", "edge")) -> Iterator[tuple[Recorder, subprocess.Popen[str]]]:
@@ -81,20 +110,9 @@ class Device:
             assert daemon.returncode == 0, said
             recorder.wait_for_status("offline")
         events = recorder.named("event")
-        assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self.expected
+        assert {(event["source"], event["verdict"], event["label"]) for event in events} <= self._expected
         numbers = list(dict.fromkeys((event["seq"], event["id"]) for event in events))  # After a cut some arrive twice.
         assert [number for number, _ in numbers] == list(range(1, len(numbers) + 1))
-
-    def _judged_by_the_cpu(self) -> set[tuple[str, str, str]]:
-        with Recorder(self._broker.port, "before") as recorder:
-            plain = self.config.with_name("cpu.toml")
-            text = self.config.read_text().replace('"edgetpu"', '"none"').replace("loop = true", "loop = false")
-            plain.write_text(text.replace('"state"', '"cpu"').replace("rate = 20.0", "rate = 0"))
-            with running_daemon(plain) as daemon:
-                said = end(daemon)
-                assert daemon.returncode == 0, said
-            events = recorder.wait_for("event", len(PICTURES))
-        return {(event["source"], event["verdict"], event["label"]) for event in events}
 
 
 def state(recorder: Recorder) -> str:
@@ -113,9 +131,9 @@ def wait_for_state(recorder: Recorder, wanted: str, seconds: float = OPEN_SECOND
     recorder.wait(lambda r: state(r) == wanted, seconds)
 
 
-def test_the_stand_in_tells_parts_apart(device: Device) -> None:
+def test_the_stand_in_tells_parts_apart(shown: Shown) -> None:
     """Of PICTURES some are PASS and some DEFECT, so that a wrong accelerator would be seen."""
-    assert {verdict for _, verdict, _ in device.expected} == {"PASS", "DEFECT"}
+    assert {verdict for _, verdict, _ in shown.expected} == {"PASS", "DEFECT"}
 
 
 @pytest.mark.parametrize(

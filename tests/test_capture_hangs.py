@@ -23,16 +23,30 @@ if TYPE_CHECKING:
     from edge.camera.base import Frame
 
 
+class Late(ListCamera):
+    """A camera whose frames come when they are let."""
+
+    def __init__(self, let: threading.Event, frames: int, *, keeps_pace: bool = True, live: bool = True) -> None:
+        super().__init__(frames, keeps_pace=keeps_pace, live=live)
+        self._let = let
+
+    def frames(self) -> Iterator[Frame]:
+        """As in Camera."""
+        self._let.wait(60)
+        yield from super().frames()
+
+
+def opened_late(let: threading.Event) -> ListCamera:
+    """Return a camera once it is let."""
+    let.wait(60)
+    return ListCamera(0, keeps_pace=False)
+
+
 def test_a_camera_that_hangs_while_it_opens_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that a driver holds up ends with what it hangs in, for a new start to free it."""
     monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.0)
     let_go = threading.Event()
-
-    def hang() -> ListCamera:
-        let_go.wait(60)
-        return ListCamera(0, keeps_pace=False)
-
-    capture = Capture(hang, reopens=True)
+    capture = Capture(lambda: opened_late(let_go), reopens=True)
     with pytest.raises(CameraError, match="has not come back for 0 s; a new start may free it"):
         capture.wait_until_open()
     let_go.set()
@@ -43,13 +57,7 @@ def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyP
     """Stopped for longer than a camera may be silent, whoever goes on first lets the camera's thread go on too."""
     monkeypatch.setattr("edge.capture.HANG_SECONDS", 5.0)
     shows = threading.Event()
-
-    class Late(ListCamera):
-        def frames(self) -> Iterator[Frame]:
-            shows.wait(60)
-            yield from super().frames()
-
-    capture = Capture(lambda: Late(1, keeps_pace=False), reopens=True)
+    capture = Capture(lambda: Late(shows, 1, keeps_pace=False), reopens=True)
     capture.wait_until_open()
     capture._pulse._looked -= 60.0
     assert capture.take(0.0) is None
@@ -61,13 +69,7 @@ def test_a_process_that_stood_still_blames_no_camera(monkeypatch: pytest.MonkeyP
 def test_a_driver_that_hangs_is_missed_long_before_it_is_given_up() -> None:
     """Whoever asks is told within seconds, and no more once it shows something; one that is held up is not blamed."""
     shows = threading.Event()
-
-    class Late(ListCamera):
-        def frames(self) -> Iterator[Frame]:
-            shows.wait(60)
-            yield from super().frames()
-
-    capture = Capture(lambda: Late(2, keeps_pace=True), reopens=True, silence_s=0.2)
+    capture = Capture(lambda: Late(shows, 2), reopens=True, silence_s=0.2)
     capture.wait_until_open()
     assert capture.missing == ""
     until(lambda: capture.missing != "")
@@ -86,13 +88,7 @@ def test_files_whose_disk_does_not_answer_are_no_camera_for_ever(monkeypatch: py
     """A share that hangs while its pictures are replayed ends the daemon, which would show and say nothing."""
     monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.0)
     answers = threading.Event()
-
-    class Share(ListCamera):
-        def frames(self) -> Iterator[Frame]:
-            answers.wait(60)
-            yield from ()
-
-    capture = Capture(lambda: Share(0, keeps_pace=True, live=False))
+    capture = Capture(lambda: Late(answers, 0, live=False))
     capture.wait_until_open()
     with pytest.raises(CameraError, match="or the disk of its files, has not come back"):  # noqa: PT012 - it looks twice
         for _ in range(200):
@@ -127,12 +123,7 @@ def test_files_that_wait_their_turn_do_not_hang(
 def test_a_command_does_not_wait_for_a_camera_that_hangs_while_it_opens() -> None:
     """One that is not opened again ends too: nobody wants to interrupt `check` without knowing why."""
     let_go = threading.Event()
-
-    def hang() -> ListCamera:
-        let_go.wait(60)
-        return ListCamera(0, keeps_pace=False)
-
-    capture = Capture(hang)
+    capture = Capture(lambda: opened_late(let_go))
     with pytest.raises(CameraError, match=r"the camera did not open within 0\.05 s; restart it"):
         capture.wait_until_open(0.05)
     let_go.set()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from device import run_inspect, write_config
 from recorder import Recorder
 from remote_pi import RemotePi
+from seeing import sees
 from service import Service
 from spark_host import until
-from test_camera_faults import sees
 from test_commands import Boss
 
 from edge.supervision import HANGS, LATE_SECONDS

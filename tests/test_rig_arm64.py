@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from boxes import INSPECT, PICTURES, PYTHON, collect, compare, examine, install, pip
+from boxes import COMPARED, PYTHON, check, collect, compare, examine, install, pip
 from debians import ARM64, emulated
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ _ITS_HASH = "--hash=sha256:ce9fa5d770a9725c746dcbf6f59f3178233b3759f09982e8b2db8
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory, outside_data: Path) -> Path:
     """What is judged there and here."""
-    folder = tmp_path_factory.mktemp("pictures")
-    collect(folder, outside_data)
-    return folder
+    return collect(tmp_path_factory.mktemp("pictures"), outside_data)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +45,7 @@ def test_the_locked_requirements_install(box: Box) -> None:
 
 def test_the_device_is_ready(box: Box) -> None:
     """`check` finds configuration, bundle and runtime in order, and the golden frames give the expected scores."""
-    told = box.run(f"cp -r {PICTURES} /srv/pictures && {INSPECT} check --config /srv/pictures/device.toml")
-    assert "give the expected scores" in told
+    check(box)
 
 
 def test_the_doctor_comes_to_an_end(box: Box) -> None:
@@ -56,7 +53,7 @@ def test_the_doctor_comes_to_an_end(box: Box) -> None:
     examine(box)
 
 
-@pytest.mark.parametrize(("bundle", "folder"), [("demo", "rendered"), ("demo", "inserts"), ("imagenet", "photos")])
+@pytest.mark.parametrize(("bundle", "folder"), COMPARED)
 def test_a_device_judges_as_this_machine_does(
     bundle: str, folder: str, box: Box, pictures: Path, figure: Callable[[str], None]
 ) -> None:

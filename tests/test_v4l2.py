@@ -32,15 +32,6 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 
 
-@pytest.fixture
-def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webcam]:
-    """A USB camera, plugged in."""
-    webcam = Webcam(tmp_path / "video0")
-    webcam.install(monkeypatch)
-    yield webcam
-    webcam.put_away()
-
-
 def test_frames_come_decoded_and_stamped(webcam: Webcam) -> None:
     """A frame is RGB, numbered, and carries the moment at which its driver says that it was exposed."""
     camera = opened(webcam)

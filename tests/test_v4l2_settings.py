@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,18 +17,6 @@ pytest.importorskip("linuxpy", reason="linuxpy is not installed: pip install 'ed
 
 from fake_v4l2 import Webcam, opened
 from linuxpy.video import device as v4l2
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def webcam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webcam]:
-    """A USB camera, plugged in."""
-    webcam = Webcam(tmp_path / "video0")
-    webcam.install(monkeypatch)
-    yield webcam
-    webcam.put_away()
 
 
 def refusal(webcam: Webcam, **more: Any) -> str:

@@ -20,14 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("quick_looks")
 SECONDS = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(watched, "LOOK_SHARE", 0)
-    monkeypatch.setattr(watched, "RETRY_SECONDS", 0.0)
 
 
 def test_a_share_that_goes_away_and_comes_back(tmp_path: Path) -> None:
