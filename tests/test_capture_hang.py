@@ -1,4 +1,4 @@
-"""Capture: a camera whose driver hangs, and a process that stood still."""
+"""A camera, or a disk, that does not come back is told of, and one that only waits is not."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 from spark_host import until
-from test_capture import SECONDS, ListCamera
+from test_capture import PIXELS, SECONDS, ListCamera
 
+from edge.camera.folder import FolderCamera
 from edge.capture import Capture
 from edge.errors import CameraError
+from edge.sections.cameras import FolderConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from edge.camera.base import Frame
 
@@ -76,6 +80,48 @@ def test_a_driver_that_hangs_is_missed_long_before_it_is_given_up() -> None:
     until(lambda: capture.missing != "" or time.monotonic() - began > 0.5)
     assert capture.missing == ""
     assert capture.stop(SECONDS)
+
+
+def test_files_whose_disk_does_not_answer_are_no_camera_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that hangs while its pictures are replayed ends the daemon, which would show and say nothing."""
+    monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.0)
+    answers = threading.Event()
+
+    class Share(ListCamera):
+        def frames(self) -> Iterator[Frame]:
+            answers.wait(60)
+            yield from ()
+
+    capture = Capture(lambda: Share(0, keeps_pace=True, live=False))
+    capture.wait_until_open()
+    with pytest.raises(CameraError, match="or the disk of its files, has not come back"):  # noqa: PT012 - it looks twice
+        for _ in range(200):
+            assert capture.take(0.05) is None
+    answers.set()
+    assert capture.stop(SECONDS)
+
+
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_files_that_wait_their_turn_do_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, on_demand: bool
+) -> None:
+    """Neither for the next one's time, however slow the rate is, nor for who judges them, nor for a trigger."""
+    monkeypatch.setattr("edge.capture.HANG_SECONDS", 0.3)
+    monkeypatch.setattr("edge.camera.pace.BEAT_SECONDS", 0.02)
+    for number in range(2):
+        Image.fromarray(PIXELS).save(tmp_path / f"{number}.png")
+    capture = Capture(lambda: FolderCamera(FolderConfig(path=tmp_path, rate=1.0)), on_demand=on_demand)
+    capture.wait_until_open()
+    until_it_would_hang = time.monotonic() + 0.9
+    while time.monotonic() < until_it_would_hang:
+        capture.check()
+    if on_demand:
+        assert capture.stop(SECONDS)
+    else:
+        taken = []
+        while not capture.ended:
+            taken += [capture.take(0.02)]
+        assert [frame.source for frame in taken if frame] == ["0.png", "1.png"]
 
 
 def test_a_command_does_not_wait_for_a_camera_that_hangs_while_it_opens() -> None:
