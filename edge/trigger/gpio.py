@@ -53,9 +53,9 @@ class Pin:
             self._fire()
 
     def _fire(self) -> None:
-        self._trigger.fire()
-        if self._light is not None:
+        if self._light is not None:  # First: to fire a trigger may take a while, and frames are exposed meanwhile.
             self._light_up_after(self._delay)
+        self._trigger.fire()
 
     def _light_up_after(self, delay: float) -> None:
         if delay:
