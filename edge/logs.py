@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import re
-import select
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 from edge import journal
 from edge.command import printable
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 BURST = 5
 """Lines of a kind in a window; of more than these only how many there were is told, when it ends."""
@@ -23,6 +26,10 @@ _KINDS = 256
 """How many are followed at once; the longest unheard goes first."""
 _NUMBERS = re.compile(r"\d+")
 _LONGEST_KIND = 200
+MOST_UNREAD = 200
+"""Lines that wait for who reads the log; of more than these only how many there were is told."""
+_WRITE_SECONDS = 0.05
+"""For a line to be written, which takes far less, unless nobody reads it."""
 
 
 class _Kind:
@@ -150,32 +157,57 @@ class OneLine(logging.Formatter):
         return printable(super().format(record))
 
 
-class Stream(logging.StreamHandler[TextIO]):
-    """Writes to a stream whose reader may stop reading, as Ctrl-S has a terminal do: judging would stop with it."""
+class Stream(logging.Handler):
+    """Writes to a stream by a thread of its own, for judging would stop with it.
 
-    _lost = 0
-    """Lines that it did not take, since it last took one."""
+    A terminal whose reader stops reading takes nothing more, after Ctrl-S or where its connection is cut, and a file's
+    disk may hang.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._file = stream.fileno()  # Not by the stream: who flushes that at the end would wait for the thread.
+        self._encoding = stream.encoding
+        self._lines: deque[bytes] = deque()
+        """What is to be written."""
+        self._lost = 0
+        """Lines beyond MOST_UNREAD, since these were written."""
+        self._changed = threading.Lock()
+        self._writer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, or count it."""
-        if not self._is_read():
-            self._lost += 1
-            return
-        super().emit(record)
-        if self._lost:
-            self.stream.write(f"({self._lost} lines before this one were lost: nobody read them)\n")
-            self._lost = 0
-            self.flush()
+        """Have a line written, or count it; it is written afterwards, unless that takes long."""
+        line = f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
+        with self._changed:
+            if len(self._lines) >= MOST_UNREAD:
+                self._lost += 1
+                return
+            self._lines.append(line)
+            if self._writer is not None:  # One is held up.
+                return
+            writer = threading.Thread(target=self._write, name="log", daemon=True)
+            writer.start()
+            self._writer = writer
+        writer.join(_WRITE_SECONDS)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """As in Handler, as long as a pipe that is ready takes at once."""
-        return super().format(record)[: select.PIPE_BUF // 4]
+    def _write(self) -> None:
+        while (line := self._next()) is not None:
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError:  # It is gone, and with it whoever could be told.
+                continue
 
-    def _is_read(self) -> bool:
-        try:
-            return bool(select.select([], [self.stream], [], 0)[1])
-        except (OSError, ValueError):  # Closed, or no file: whoever writes is told.
-            return True
+    def _next(self) -> bytes | None:
+        """Return what is to be written now, and forget it; None: nothing is left."""
+        with self._changed:
+            if self._lines:
+                return self._lines.popleft()
+            lost, self._lost = self._lost, 0
+            if lost:
+                return f"({lost} lines behind this one were lost: nobody read them)\n".encode()
+            self._writer = None
+            return None
 
 
 def wind_up() -> None:

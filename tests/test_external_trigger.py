@@ -114,6 +114,23 @@ def test_a_delay_counts_from_the_trigger(stage: Stage, tmp_path: Path) -> None:
     assert answer(trigger).frame.number == 3
 
 
+def test_a_journal_that_is_slow_loses_no_frame(stage: Stage, tmp_path: Path) -> None:
+    """While a card takes its time with the trigger's name the part passes by: its picture answers, not a later one."""
+
+    class Slow(Journal):
+        def note(self, name: str) -> None:
+            shown = capture.captured
+            stage.show()
+            until(lambda: capture.captured > shown or time.monotonic() - began > 1.0)
+            super().note(name)
+
+    capture, began = Capture(lambda: stage, on_demand=True), time.monotonic()
+    trigger = External(capture, Slow(tmp_path / FILE, BOOT), deadline_s=LONG)
+    trigger.fire()
+    stage.show()
+    assert answer(trigger).frame.number == 1
+
+
 def test_several_triggers_are_answered_in_order(stage: Stage, tmp_path: Path) -> None:
     """Two that came before one frame share it; each is answered once, in the order in which they came."""
     trigger = triggered(stage, tmp_path)

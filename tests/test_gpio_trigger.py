@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,6 +98,26 @@ def test_a_part_that_is_heard_of_late_is_not_the_one_that_is_there_now(late_pin:
     assert isinstance(shot.frame, BadFrame)
     assert shot.frame.reason == "no frame within 2.5 s of the trigger"
     assert capture.stop(5)
+
+
+def test_no_frame_of_a_part_is_taken_before_its_flash(pin: Any, tmp_path: Path) -> None:
+    """The light does not wait until a card has the trigger's name: frames are exposed meanwhile."""
+    light = gpiozero.Device.pin_factory.pin(27)
+    lit = []
+
+    class Slow(Journal):
+        def note(self, name: str) -> None:
+            until = time.monotonic() + 2.0
+            while not light.state and time.monotonic() < until:
+                threading.Event().wait(0.01)
+            lit.append(bool(light.state))
+            super().note(name)
+
+    config, capture = GpioConfig(pin="17", strobe_pin="27"), Capture(Stage, on_demand=True)
+    with open_trigger(config, SyntheticConfig(), capture, Slow(tmp_path / FILE, BOOT)):
+        drive(pin, 0, 1)
+    assert capture.stop(5)
+    assert lit == [True]
 
 
 def test_a_flash_that_no_frame_is_exposed_in_is_refused(tmp_path: Path) -> None:

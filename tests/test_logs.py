@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import os
+import pty
 import re
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,10 +22,10 @@ from spark_host import until
 
 from edge import journal, logs
 from edge.journal import JournalHandler, datagram, priority_of
-from edge.logs import BURST, WINDOW_SECONDS, Calm, OneLine, Repeats, Stream
+from edge.logs import BURST, MOST_UNREAD, WINDOW_SECONDS, Calm, OneLine, Repeats, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -274,21 +274,23 @@ def test_the_count_is_told_though_nothing_else_is_logged(monkeypatch: pytest.Mon
     until(lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
 
 
-def test_a_log_that_nobody_reads_holds_up_no_line() -> None:
-    """While a terminal or a pipe takes nothing lines are counted; behind the next that is taken stands their number."""
-    reader, writer = os.pipe()
+@pytest.mark.parametrize("pair", [os.pipe, pty.openpty])
+def test_a_log_that_nobody_reads_holds_up_no_line(pair: Callable[[], tuple[int, int]]) -> None:
+    """What a terminal or a pipe did not take is written, whole, once somebody reads; what was too much is counted."""
+    reader, writer = pair()
     with os.fdopen(reader, "rb", 0) as read, os.fdopen(writer, "w") as stream:
-        handler = Stream(stream)
-        os.set_blocking(reader, False)
-        os.set_blocking(writer, False)
-        with suppress(BlockingIOError):
-            while True:
-                os.write(writer, b"x" * 4096)
-        os.set_blocking(writer, True)
-        for _ in range(3):
-            handler.handle(record("unread"))
-        while read.read(1 << 20):
-            pass
-        handler.handle(record("y" * 9000))
-        said = read.read(1 << 20).decode().splitlines()
-    assert [set(said[0]), said[1]] == [{"y"}, "(3 lines before this one were lost: nobody read them)"]
+        handler, sent = Stream(stream), 0
+        while handler._lost < 3:
+            handler.handle(record(f"{sent} {'é' * 3000}"))
+            sent += 1
+        said = b""
+        while b"lost" not in said:
+            said += read.read(1 << 16)
+        until(lambda: handler._writer is None)
+        handler.handle(record("again"))
+        more = read.read(1 << 16)
+    *lines, last = said.decode().splitlines()
+    assert lines == [f"{number} {'é' * 3000}" for number in range(sent - 3)]
+    assert len(lines) > MOST_UNREAD
+    assert last == "(3 lines behind this one were lost: nobody read them)"
+    assert more.split() == [b"again"]

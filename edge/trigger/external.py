@@ -69,12 +69,13 @@ class External:
         """
         at = time.monotonic() if at is None else min(at, time.monotonic())
         name = name or f"gpio-{next(self._numbers)}"
-        self._journal.note(name)
         with self._capture.changed:
             is_crowded = sum(each.wish is not None for each in self._fired) >= MOST_WAITING
             reason = f"more than {MOST_WAITING} triggers wait for their verdict" if is_crowded else ""
             self.refused += is_crowded
             wish = None if is_crowded else self._capture.expect(at + self._delay)
+        self._journal.note(name)  # After the wish, for a disk may be slow and the part gone; before any verdict.
+        with self._capture.changed:
             self._fired.append(_Fired(name, at, at + self._patience, wish, reason))
             self._capture.changed.notify_all()
         return name

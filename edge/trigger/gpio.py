@@ -53,9 +53,9 @@ class Pin:
             self._fire(self._changed_at)
 
     def _fire(self, at: float) -> None:
-        self._trigger.fire(at=at)  # A process that was stopped hears of parts that are gone.
-        if self._light is not None:
+        if self._light is not None:  # First: to fire a trigger may take a while, and frames are exposed meanwhile.
             self._light_up_after(self._delay)
+        self._trigger.fire(at=at)  # A process that was stopped hears of parts that are gone.
 
     def _light_up_after(self, delay: float) -> None:
         if delay:

@@ -54,7 +54,7 @@ class Journal:
 
     @property
     def trouble(self) -> str:
-        """Why a killed process would leave nothing, or not all; empty: it would. Any thread may ask."""
+        """Why a killed process would leave nothing, or not all; empty: it would. One thread asks."""
         with self._lock:
             return self._sheet.trouble or (_FULL if self._unnoted else "")
 

@@ -11,6 +11,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edge.threads import Pulse
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -25,6 +27,8 @@ _WRITE_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 """Before a disk that did not take it is asked again, and between two looks whether the file is still there."""
 _CLOSE_SECONDS = 0.1
+HANG_SECONDS = 5.0
+"""For one turn of the thread, after which `trouble` says so: as with the ledger, a card may come back after seconds."""
 
 
 class Sheet:
@@ -32,17 +36,25 @@ class Sheet:
 
     def __init__(self, path: Path, content: Mapping[int, bytes]) -> None:
         """Take the file, which is to hold `content` and nothing else."""
-        self.trouble = ""
-        """Why what is put here may not be in the file; empty: it is."""
         self._path = path
         self._content = dict(content)
         self._unwritten = dict(content)
         """What slots are to hold and do not yet."""
         self._handle: int | None = None
+        self._error = ""
+        """Why the disk did not take it when it was last asked; empty: it did."""
+        self._is_late = False
+        """Whether somebody waited in vain since all was in the file."""
+        self._pulse = Pulse()
         self._is_over = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="trigger-journal", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why what is put here is not in the file; empty: it is, or will be within seconds. One thread asks."""
+        return self._problem("its disk hangs") if self._pulse.silent > HANG_SECONDS else self._error
 
     def put(self, slot: int, content: bytes) -> None:
         """Have a slot hold something, or EMPTY."""
@@ -55,10 +67,11 @@ class Sheet:
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """Return once all is in the file, or the disk takes too long or fails: `trouble` then says so."""
+        """Return once all is in the file, or the disk fails, or takes long; then nobody waits until it is."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.trouble or not self._unwritten, _WRITE_SECONDS):
-                self.trouble = self._problem("the disk hangs")
+            if not self._is_late:
+                done = self._changed.wait_for(lambda: self._error or not self._unwritten, _WRITE_SECONDS)
+                self._is_late = not done
 
     def close(self) -> None:
         """Write what is to be written, and let go of the file; one whose disk hangs goes with the process."""
@@ -68,7 +81,7 @@ class Sheet:
         self._thread.join(_CLOSE_SECONDS)
 
     def _problem(self, why: str) -> str:
-        return f"{self._path} cannot be written ({why}): triggers before a crash would get no verdict"
+        return f"{self._path} cannot be written ({why}): triggers before a crash would get no verdict; check the disk"
 
     # --- its thread
 
@@ -85,6 +98,7 @@ class Sheet:
     def _next(self) -> dict[int, bytes] | None:
         """Return what is to be written, which may be nothing; None at the end."""
         with self._changed:
+            self._pulse.beat()
             self._changed.wait_for(lambda: self._unwritten or self._is_over, _LOOK_SECONDS)
             return dict(self._unwritten) if self._unwritten or not self._is_over else None
 
@@ -113,7 +127,7 @@ class Sheet:
 
     def _wait_after(self, error: OSError) -> None:
         with self._changed:
-            self.trouble = self._problem(error.strerror or type(error).__name__)
+            self._error = self._problem(error.strerror or type(error).__name__)
             if self._is_over:
                 self._unwritten.clear()
             self._changed.notify_all()
@@ -121,9 +135,10 @@ class Sheet:
 
     def _note_written(self, batch: Mapping[int, bytes]) -> None:
         with self._changed:
-            self.trouble = ""
+            self._error = ""
             for slot in [slot for slot, content in batch.items() if self._unwritten.get(slot) is content]:
                 del self._unwritten[slot]
+            self._is_late = self._is_late and bool(self._unwritten)
             self._changed.notify_all()
 
 
