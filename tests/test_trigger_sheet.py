@@ -111,9 +111,8 @@ def test_where_the_file_cannot_be_the_device_goes_on(tmp_path: Path, obstacle: s
     assert journal.left == ()
 
 
-def test_what_is_noted_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_noted_is_in_the_file(tmp_path: Path) -> None:
     """Once `note` returns, for the process may be killed then; and in a file that somebody has just emptied."""
-    monkeypatch.setattr("edge.trigger.sheet._WRITE_SECONDS", 20.0)  # A busy machine may take long.
     path = tmp_path / FILE
     journal = Journal(path, BOOT)
     for number in range(SLOTS):
@@ -132,6 +131,7 @@ def test_what_is_noted_is_in_the_file(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_card_that_stalls_for_a_moment_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many do now and then; told is what lasts, until it is over, and nobody waits for it twice."""
     monkeypatch.setattr("edge.trigger.sheet.HANG_SECONDS", 2.0)
+    monkeypatch.setattr("edge.trigger.sheet._WRITE_SECONDS", 0.05)
     with disk_image(tmp_path / "image", tmp_path / "disk", 32) as disk:
         journal = Journal(disk / FILE, BOOT)
         journal.note("gpio-1")
@@ -143,8 +143,7 @@ def test_a_card_that_stalls_for_a_moment_is_no_trouble(tmp_path: Path, monkeypat
             assert time.monotonic() - began < 1.0
             until(lambda: "its disk hangs" in journal.trouble)
             assert time.monotonic() - began > 1.0
-        until(lambda: journal.trouble == "")
-        assert len(_read(disk / FILE)) == 101
+        until(lambda: journal.trouble == "" and len(_read(disk / FILE)) == 101)
         journal.close()
 
 
