@@ -143,25 +143,6 @@ def test_several_triggers_are_answered_in_order(stage: Stage, tmp_path: Path) ->
     assert [shot.frame.number for shot in shots[:2]] == [1, 1]
 
 
-@pytest.mark.parametrize(("period", "gap", "own"), [(0.02, 1.0, False), (0.5, 0.5, True), (0.02, 0.05, True)])
-def test_a_frame_behind_a_gap_is_of_the_last_part_only(
-    stage: Stage, tmp_path: Path, *, period: float, gap: float, own: bool
-) -> None:
-    """Where a camera loses the frames of a part, no other part's picture stands for it; what is usual is no gap."""
-    trigger = triggered(stage, tmp_path)
-    start = time.monotonic() + 5.0
-    for number in range(5):
-        stage.show(start + number * period)
-    last = start + 4 * period
-    wishes = [trigger._capture.expect(last + share * gap) for share in (0.01, 0.99)]
-    stage.show(last + gap)
-    until(lambda: wishes[1].frame is not None)
-    first, second = (wish.frame for wish in wishes)
-    assert isinstance(second, Frame)
-    assert isinstance(first, Frame) is own
-    assert isinstance(first, Frame) or "before the next part's trigger, 0.98 s after its own" in first.reason
-
-
 def test_a_trigger_without_a_frame_is_answered_at_its_deadline(stage: Stage, tmp_path: Path) -> None:
     """With the reason; the frame that comes afterwards is nobody's."""
     trigger = triggered(stage, tmp_path, deadline_s=0.05)
@@ -244,19 +225,6 @@ def test_an_end_answers_what_waits(stage: Stage, tmp_path: Path) -> None:
     told = list(trigger.give_up("the device stopped"))
     assert [shot.trigger for shot in told] == names
     assert list(trigger.give_up("the device stopped")) == []
-
-
-def test_each_trigger_takes_the_next_picture_of_a_folder(tmp_path: Path) -> None:
-    """Of a camera that is not live no picture is passed over, and the line ends behind the last trigger's answer."""
-    stage = Stage(live=False)
-    trigger = triggered(stage, tmp_path, deadline_s=0.2)
-    for _ in range(2):
-        stage.show()
-    stage.end()
-    names = [trigger.fire() for _ in range(3)]
-    shots = [answer(trigger) for _ in names]
-    assert [shot.frame.number for shot in shots] == [1, 2, 0]
-    assert trigger.ended
 
 
 def test_a_trigger_from_another_thread_is_heard_at_once(stage: Stage, tmp_path: Path) -> None:
