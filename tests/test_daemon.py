@@ -252,13 +252,16 @@ def test_wrong_password(tmp_path: Path, demo_bundle: Path, pictures: Path) -> No
     broker.stop()
 
 
-def test_a_finished_job_that_was_refused_is_no_success(tmp_path: Path, demo_bundle: Path, pictures: Path) -> None:
+def test_a_finished_job_that_was_refused_is_no_success(
+    tmp_path: Path, demo_bundle: Path, pictures: Path, request: pytest.FixtureRequest
+) -> None:
     """A broker whose access rules refuse the verdicts makes the end of the folder an error, exit code 7."""
     rules = tmp_path / "acl"
     rules.write_text("topic write inspect/v1/test/dut/status\n")
     rules.chmod(0o600)
     broker = make_broker(tmp_path, "allow_anonymous true", f"acl_file {rules}")
     broker.start()
+    request.addfinalizer(broker.stop)
     config = config_for(tmp_path, demo_bundle, broker.port, folder_camera(pictures))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind(str(tmp_path / "notify"))
@@ -274,4 +277,3 @@ def test_a_finished_job_that_was_refused_is_no_success(tmp_path: Path, demo_bund
             log = stop(daemon)
     assert daemon.returncode == 7, log
     assert "30 verdicts were not delivered" in log.splitlines()[-1]
-    broker.stop()
