@@ -30,6 +30,8 @@ MOST_UNREAD = 200
 """Lines that wait for who reads the log; of more than these only how many there were is told."""
 _WRITE_SECONDS = 0.05
 """For a line to be written, which takes far less, unless nobody reads it."""
+_LAST_SECONDS = 0.5
+"""The same before the program's last word: a busy machine may take longer, and what is not written then is lost."""
 
 
 class _Kind:
@@ -115,6 +117,7 @@ class Calm(logging.Handler):
         """Say how often what was held back came."""
         with self._locked():
             self._say(self._repeats.over(float("inf")))
+        self._target.flush()
 
     def close(self) -> None:
         """Say it for the last time."""
@@ -174,6 +177,7 @@ class Stream(logging.Handler):
         """Lines beyond MOST_UNREAD, since these were written."""
         self._changed = threading.Lock()
         self._writer: threading.Thread | None = None
+        self._patience = _LAST_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have a line written, or count it; it is written afterwards, unless that takes long."""
@@ -189,6 +193,14 @@ class Stream(logging.Handler):
             writer.start()
             self._writer = writer
         writer.join(_WRITE_SECONDS)
+
+    def flush(self) -> None:
+        """Wait for what is to be written, but once only where nobody reads it."""
+        with self._changed:
+            writer = self._writer
+        if writer is not None:
+            writer.join(self._patience)
+            self._patience = 0.0 if writer.is_alive() else _LAST_SECONDS
 
     def _write(self) -> None:
         while (line := self._next()) is not None:

@@ -94,8 +94,12 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lambda text: properties.append((FIGURE, f"{request.node.name}: {text}"))
 
 
-_PORTS = islice(cycle(range(10_000, 32_000)), os.getpid() * 61 % 22_000, None)
-"""Below those that Linux gives to clients: one of theirs may be taken again before a broker has it."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_RUN = os.getppid() if _WORKERS > 1 else os.getpid()
+_PORTS = islice(cycle(range(10_000 + _WORKER, 32_000, _WORKERS)), _RUN * 61 % 22_000, None)
+"""Below those that Linux gives to clients: one of theirs may be taken again before a broker has it. No worker has
+another's: a daemon of one, whose broker is away just now, would meet the other's broker under its own name."""
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,22 +47,27 @@ class LatePin(LgpioPin):
         super()._call_when_changed()
 
 
-@pytest.fixture
-def late_pin() -> Iterator[Any]:
-    """Return a pin that a light barrier drove before anybody could look."""
-    factory = gpiozero.Device.pin_factory = MockFactory(pin_class=LatePin)
+@contextmanager
+def pins(kind: type[LgpioPin]) -> Iterator[Any]:
+    """Give gpiozero pins of a kind; yields that of the light barrier."""
+    factory = gpiozero.Device.pin_factory = MockFactory(pin_class=kind)
     yield factory.pin(17)
     factory.reset()
     gpiozero.Device.pin_factory = None
+
+
+@pytest.fixture
+def late_pin() -> Iterator[Any]:
+    """Return a pin that a light barrier drove before anybody could look."""
+    with pins(LatePin) as found:
+        yield found
 
 
 @pytest.fixture
 def pin() -> Iterator[Any]:
     """Return the pin that a light barrier drives."""
-    factory = gpiozero.Device.pin_factory = MockFactory(pin_class=LgpioPin)
-    yield factory.pin(17)
-    factory.reset()
-    gpiozero.Device.pin_factory = None
+    with pins(LgpioPin) as found:
+        yield found
 
 
 def drive(pin: Any, *levels: int) -> None:

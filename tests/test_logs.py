@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import pty
 import re
 import socket
 import subprocess
@@ -22,10 +21,10 @@ from spark_host import until
 
 from edge import journal, logs
 from edge.journal import JournalHandler, datagram, priority_of
-from edge.logs import BURST, MOST_UNREAD, WINDOW_SECONDS, Calm, OneLine, Repeats, Stream
+from edge.logs import BURST, WINDOW_SECONDS, Calm, OneLine, Repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -272,25 +271,3 @@ def test_the_count_is_told_though_nothing_else_is_logged(monkeypatch: pytest.Mon
     calm.close()
     assert said[-1] == "again (the last of 2 more like it)"
     until(lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
-
-
-@pytest.mark.parametrize("pair", [os.pipe, pty.openpty])
-def test_a_log_that_nobody_reads_holds_up_no_line(pair: Callable[[], tuple[int, int]]) -> None:
-    """What a terminal or a pipe did not take is written, whole, once somebody reads; what was too much is counted."""
-    reader, writer = pair()
-    with os.fdopen(reader, "rb", 0) as read, os.fdopen(writer, "w") as stream:
-        handler, sent = Stream(stream), 0
-        while handler._lost < 3:
-            handler.handle(record(f"{sent} {'é' * 3000}"))
-            sent += 1
-        said = b""
-        while b"lost" not in said:
-            said += read.read(1 << 16)
-        until(lambda: handler._writer is None)
-        handler.handle(record("again"))
-        more = read.read(1 << 16)
-    *lines, last = said.decode().splitlines()
-    assert lines == [f"{number} {'é' * 3000}" for number in range(sent - 3)]
-    assert len(lines) > MOST_UNREAD
-    assert last == "(3 lines behind this one were lost: nobody read them)"
-    assert more.split() == [b"again"]

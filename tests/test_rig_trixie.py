@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from boxes import CHECKOUT, COMPARED, PYTHON, check, collect, compare, examine, install, pip
+from boxes import CHECKOUT, COMPARED, NEEDED, PYTHON, SAME_SCORE, check, collect, compare, examine, install, pip
+from conftest import PROJECT
 from debians import TRIXIE, locked
 from packaging.requirements import Requirement
 
@@ -112,12 +113,12 @@ def box(tmp_path_factory: pytest.TempPathFactory, pictures: Path, tools: dict[st
 def test_the_device_is_ready(box: Box) -> None:
     """From the lock, on Python 3.13: `check` finds all in order, and the golden frames give the expected scores."""
     assert box.run(f"{PYTHON} --version").startswith("Python 3.13.")
-    check(box)
+    assert "give the expected scores" in check(box)
 
 
 def test_the_doctor_comes_to_an_end(box: Box) -> None:
     """`doctor` tells what it finds there: no part of it crashes or hangs, and all that judging needs is in order."""
-    examine(box)
+    assert examine(box) == dict.fromkeys(NEEDED, "ok")
 
 
 @pytest.mark.parametrize(("bundle", "folder"), COMPARED)
@@ -125,12 +126,15 @@ def test_a_device_judges_as_this_machine_does(
     bundle: str, folder: str, box: Box, pictures: Path, figure: Callable[[str], None]
 ) -> None:
     """Rendered parts and photographs get the same labels on Python 3.13, and the same scores within golden's."""
-    figure(compare(box, pictures, bundle, folder))
+    found = compare(box, pictures, bundle, folder)
+    figure(found.text)
+    assert not found.others
+    assert found.worst <= SAME_SCORE
 
 
 def test_its_systemd_and_udev_understand_what_is_installed(box: Box) -> None:
     """The units, with the back-off that needs this systemd, stay hardened, and no rule or group is unknown."""
-    box.run(
+    told = box.run(
         f"""
         mkdir -p /etc/sysusers.d
         cp {CHECKOUT}/systemd/edge-inspect.sysusers /etc/sysusers.d/edge-inspect.conf
@@ -148,6 +152,7 @@ def test_its_systemd_and_udev_understand_what_is_installed(box: Box) -> None:
         udevadm verify ./edge-inspect.rules
         """
     )
+    assert told.count("Overall exposure level") == len([*(PROJECT / "systemd").glob("*.service")])
 
 
 def test_the_tests_of_edge_pass(box: Box, tools: dict[str, str], figure: Callable[[str], None]) -> None:

@@ -94,6 +94,7 @@ def test_a_file_that_somebody_took_away_is_written_again(tmp_path: Path, how: st
     until(lambda: list(_read(path)) == [Fired(BOOT, "gpio-1"), Fired(BOOT, "gpio-2")])
     until(lambda: not journal.trouble)
     journal.close()
+    assert Journal(path, new_ulid()).left == (Fired(BOOT, "gpio-1"), Fired(BOOT, "gpio-2"))
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "link"])

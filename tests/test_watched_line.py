@@ -108,8 +108,9 @@ def test_a_slow_look_is_no_hang(capturing: Capture, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(captures, "HANG_SECONDS", 0.2)
     monkeypatch.setattr(captures, "_LOOK_SECONDS", 0.1)
     put(tmp_path / "a.png")
-    while capturing.take(0.05) is None:
+    while (frame := capturing.take(0.05)) is None:
         pass
+    assert frame.source == "a.png"
 
 
 def test_a_folder_that_hangs_is_told(capturing: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
