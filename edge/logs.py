@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import re
+import select
 import sys
 import threading
 import time
@@ -204,11 +205,15 @@ class Stream(logging.Handler):
 
     def _write(self) -> None:
         while (line := self._next()) is not None:
+            with suppress(OSError):  # It is gone, and with it whoever could be told.
+                self._put(line)
+
+    def _put(self, line: bytes) -> None:
+        while line:
             try:
-                while line:
-                    line = line[os.write(self._file, line) :]
-            except OSError:  # It is gone, and with it whoever could be told.
-                continue
+                line = line[os.write(self._file, line) :]
+            except BlockingIOError:  # Another program that has the same terminal may have made it so.
+                select.select((), (self._file,), ())
 
     def _next(self) -> bytes | None:
         """Return what is to be written now, and forget it; None: nothing is left."""
