@@ -37,6 +37,8 @@ _ABOUT_A_PATH = (
     *(errno.ELOOP, errno.ENAMETOOLONG),
 )
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_THREAD = "can't start new thread"
+"""All that Python says of it."""
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -66,8 +68,10 @@ def _end_of(program: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         _say(program, "interrupted", NOTICE)
         return INTERRUPTED
-    except MemoryError as error:
-        _say(program, f"not enough memory ({error}); ask for less at once, such as smaller pictures")
+    except (MemoryError, RuntimeError) as error:
+        if (shortage := _shortage(error)) is None:
+            raise
+        _say(program, shortage)
         return InspectError.exit_code
     except OSError as error:
         if (remedy := _remedy(error)) is None:
@@ -179,6 +183,16 @@ def _remedy(error: OSError) -> str | None:
         return "make room, then run it again"
     if error.errno in _ABOUT_A_PATH and error.filename is not None:
         return "name another path, or let this user use it"
+    return None
+
+
+def _shortage(error: MemoryError | RuntimeError) -> str | None:
+    """Return what to do where the device has no room for what is asked; None for any other error."""
+    if isinstance(error, MemoryError):
+        says = f" ({error})" if str(error) else ""
+        return f"not enough memory{says}; ask for less at once, such as smaller pictures, or stop other programs"
+    if str(error) == _NO_THREAD:
+        return f"{error}: memory is short, or there are too many; stop other programs, or raise TasksMax="
     return None
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import math
+import threading
 
 import pytest
 from hypothesis import given
@@ -46,9 +47,21 @@ def test_too_little_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     """An array that does not fit is said with its size."""
     assert ending(MemoryError("Unable to allocate 671 GiB")) == 1
     assert capsys.readouterr().err.startswith("program: not enough memory (Unable to allocate 671 GiB); ")
+    assert ending(MemoryError()) == 1
+    assert capsys.readouterr().err.startswith("program: not enough memory; ")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), KeyError("x"), PermissionError()])
+def test_no_room_for_a_thread_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the kernel gives no thread the remedy is said, without a traceback."""
+    before = threading.stack_size(1 << 47)  # All that a process can address.
+    try:
+        assert run_command("program", threading.Thread(target=ending).start) == 1
+    finally:
+        threading.stack_size(before)
+    assert capsys.readouterr().err.startswith("program: can't start new thread: memory is short, ")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), RuntimeError("x"), PermissionError()])
 def test_what_nobody_foresaw_keeps_its_traceback(error: Exception) -> None:
     """An error that is a bug is not dressed up."""
     with pytest.raises(type(error)):
