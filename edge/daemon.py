@@ -77,6 +77,7 @@ def run(config: Config, root: Path = Path("/")) -> int:
         try:
             sinks.publisher.report(STARTING, "starting: the model is being loaded")
             sinks.start()
+            signals.break_off()  # Not before: what is closed in the end would not have begun as a whole.
             end = _inspect(settings, sinks, signals, root)
         except StoppedEarlyError:
             pass

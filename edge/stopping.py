@@ -22,16 +22,23 @@ class StoppedEarlyError(BaseException):
 
 
 class StopSignals:
-    """SIGTERM, SIGINT and a closed terminal: they break off a slow start, and set `stop` once the loop runs."""
+    """SIGTERM, SIGINT and a closed terminal: they set `stop`, and break off a slow start."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._asked = False
-        self._opening = True
+        self._opening = False
         self._before: dict[int, Any] = {}
 
+    def break_off(self) -> None:
+        """From now on a signal breaks off what this thread does; raises StoppedEarlyError if one came already."""
+        self._opening = True
+        if self.stop.is_set():
+            self._opening = False
+            raise StoppedEarlyError
+
     def only_set(self) -> None:
-        """From now on a signal only sets `stop`."""
+        """From now on a signal only sets `stop`, as before `break_off`."""
         self._opening = False
 
     def __enter__(self) -> Self:

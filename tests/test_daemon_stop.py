@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Broker, free_port
-from device import end, running_daemon, stop
+from device import end, injected, running_daemon, stop
 from recorder import Recorder
 from test_daemon import config_for
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from types import FrameType
 
 STOP_SECONDS = 2.0
+_KILLED_AT_A_THREAD = """
+import os, signal, threading
+start = threading.Thread.start
+def killed(thread):
+    if thread.name == os.environ["BEGINS"]:
+        signal.raise_signal(signal.SIGTERM)
+    start(thread)
+threading.Thread.start = killed
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -37,6 +46,17 @@ def test_it_ends_within_two_seconds(tmp_path: Path, broker: Broker, demo_bundle:
         assert time.monotonic() - started < STOP_SECONDS
         assert daemon.returncode == 0
         assert "Traceback" not in log
+        assert recorder.wait_for_status("offline")["reason"] == "stopped"
+
+
+@pytest.mark.parametrize("name", ["mqtt-sender", "ledger"])
+def test_a_stop_while_a_thread_begins_is_in_order(tmp_path: Path, broker: Broker, demo_bundle: Path, name: str) -> None:
+    """A kill amid the first milliseconds of a start is obeyed once its threads run: the end joins and asks them."""
+    config = config_for(tmp_path, demo_bundle, broker.port, {"kind": "synthetic"})
+    killed = injected(tmp_path, _KILLED_AT_A_THREAD, BEGINS=name)
+    with Recorder(broker.port) as recorder, running_daemon(config, killed) as daemon:
+        log = end(daemon, 10)
+        assert (daemon.returncode, log.count("Traceback")) == (0, 0), log
         assert recorder.wait_for_status("offline")["reason"] == "stopped"
 
 
@@ -64,7 +84,6 @@ def test_a_stop_signal_may_come_while_one_is_handled() -> None:
             super().set()
 
     with StopSignals() as signals:
-        signals.only_set()
         signals.stop = Interrupted()
         signal.raise_signal(signal.SIGTERM)
         assert signals.stop.is_set()
@@ -91,6 +110,7 @@ def test_a_stop_signal_leaves_the_import_lock_alone() -> None:
             sys.setprofile(None)
 
     with StopSignals() as signals:
+        signals.break_off()
         with pytest.raises(StoppedEarlyError):
             start()
         assert signals.stop.is_set()
