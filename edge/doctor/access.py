@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def access(patient: Patient) -> Iterator[Finding]:
     if os.geteuid() not in {0, account.uid}:
         yield skipped("access", f"only root and user {account.name} can tell; use sudo")
         return
-    found = [each for path in _named(patient) for each in judge_path(account, installed, path)]
+    found = [each for path in _named(patient) for each in islice(_judge_ways(account, installed, path), 1)]
     yield from found or [ok("access", f"user {account.name} may read the configuration and what it names")]
 
 
@@ -46,6 +47,15 @@ def judge_path(account: Account, installed: Sequence[Unit], path: Path) -> Itera
     elif (closed := _first_closed(account, path)) is not None:
         remedy = f"chgrp -R {account.name} and chmod -R g+rX for it, chmod o+x for folders above"
         yield problem("access", f"user {account.name} may not read {path}: {closed} is closed", remedy)
+
+
+def _judge_ways(account: Account, installed: Sequence[Unit], path: Path) -> Iterator[Finding]:
+    """Judge a path by each name that the kernel goes by: its own, and those that links lead to."""
+    names = [path.absolute()]
+    while names[-1].is_symlink():
+        names.append(names[-1].parent / names[-1].readlink())
+    for each in dict.fromkeys([*names, path.resolve()]):
+        yield from judge_path(account, installed, each)
 
 
 def _first_closed(account: Account, path: Path) -> Path | None:
@@ -68,4 +78,4 @@ def _named(patient: Patient) -> list[Path]:
     video = Path(camera.source) if isinstance(camera, VideoConfig) and not camera.is_stream else None
     files = (mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
     named = filter(None, (patient.path, config.bundle, pictures, video, *files))
-    return [path.resolve() for path in named if path.exists() and CREDENTIALS not in path.parents]
+    return [path for path in named if path.exists() and CREDENTIALS not in path.parents]
