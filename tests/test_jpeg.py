@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -79,6 +81,17 @@ def test_a_whole_jpeg_keeps_every_pixel(
     buffer = BytesIO()
     Image.fromarray(noisy(*size)).convert(mode).save(buffer, "JPEG", **options)
     np.testing.assert_array_equal(decoded(without_end(buffer.getvalue() + filling)), decoded(buffer.getvalue()))
+
+
+def test_a_large_file_behind_a_jpeg_is_not_read(tmp_path: Path) -> None:
+    """A small picture in a file of 1 GB is read without that much memory."""
+    (tmp_path / "a.jpg").write_bytes(jpeg(noisy()))
+    os.truncate(tmp_path / "a.jpg", 1 << 30)
+    tracemalloc.start()
+    assert load_picture(tmp_path / "a.jpg").shape == (HEIGHT, WIDTH, 3)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 26
 
 
 @given(st.binary() | st.binary().map(lambda rest: b"\xff\xd8\xff" + rest))

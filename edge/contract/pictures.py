@@ -28,6 +28,9 @@ FORMATS = tuple(_PLUGINS)
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded; no inspection camera makes them."""
 
+_HEADERS_BYTES, _JPEG_BYTES = 1 << 24, 6
+"""What stands before a JPEG's pixels at most, and a pixel of it: noise at full quality takes four."""
+
 
 def list_pictures(folder: Path) -> list[Path]:
     """Every picture below a folder, by ending, in sorted order.
@@ -106,7 +109,8 @@ def _whole(image: Image) -> Image:
     if not isinstance(image, ImageFile) or image.format != "JPEG" or image.fp is None:
         return image
     image.fp.seek(0)
-    return open_image(BytesIO(without_end(image.fp.read())), formats=("JPEG",))
+    most = _HEADERS_BYTES + _JPEG_BYTES * image.width * image.height  # Nothing of what may be behind.
+    return open_image(BytesIO(without_end(image.fp.read(most))), formats=("JPEG",))
 
 
 def _to_rgb(image: Image) -> Image:
