@@ -44,13 +44,17 @@ class _Link:
 
     def __init__(self, link: socket.socket, station: Station) -> None:
         self._link, self._station = link, station
+        self._held = bytearray()
 
     def write(self, data: bytes) -> int:
         if (losing := self._station.losing) and len(data) >= losing:
             self._station.losing = 0
             middle = len(data) // 2
             data = data[:middle] + bytes(len(data) - middle)
-        self._link.sendall(data)
+        self._held += data
+        if not self._station.jammed.is_set():
+            self._link.sendall(self._held)
+            self._held.clear()
         return len(data)
 
 
@@ -70,6 +74,8 @@ class Station:
         """When each picture was sent to the newest client, by time.monotonic()."""
         self.losing = 0
         """The half of the next write of so many bytes or more is lost."""
+        self.jammed = threading.Event()
+        """While set, what is sent waits in the network, which then gives it all at once."""
         self._silent = threading.Event()
         self._links: list[socket.socket] = []
         self._ended = threading.Event()

@@ -219,6 +219,18 @@ def test_a_frame_of_another_mode_is_a_camera_error(pi: PiCameras) -> None:
     np.testing.assert_array_equal(next(Picamera(SMALL).frames()).pixels, coloured())
 
 
+def test_a_picture_that_is_not_as_its_mode_says_is_a_camera_error(
+    pi: PiCameras, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with fewer lines than its mode, or with its padding as pixels, is not taken for the view of a part."""
+    camera = Picamera(SMALL)
+    assert pi.connected
+    monkeypatch.setattr("fake_picamera2.FakeMappedArray.array", np.zeros((32, 96, 3), np.uint8))
+    with pytest.raises(CameraError, match="0: its picture has 32 x 96 x 3 values instead of 64 x 96 x 3; restart"):
+        next(camera.frames())
+    camera.close()
+
+
 def test_a_driver_that_fails_to_close_says_so(pi: PiCameras, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its words come in one line, with the remedy."""
 

@@ -100,16 +100,21 @@ def test_what_came_while_it_was_opened_is_no_picture_of_now(station: Station) ->
     camera.close()
 
 
-def test_what_came_after_a_picture_was_taken_after_it() -> None:
-    """A B-frame comes behind a later picture: it was taken before that one came. A clock that is set back ends that."""
-    arrived = newest.Arrived()
-    for stamp, came in ((0, 0.0), (3, 0.1), (1, 0.2), (2, 0.3), (6, 0.4)):
-        arrived.note(stamp, came)
-    assert [arrived.at_latest(stamp) for stamp in (0, 1, 2, 3, 6)] == [0.0, 0.1, 0.1, 0.1, 0.4]
-    assert arrived.at_latest(None) == arrived.at_latest(77) == 0.4
-    for stamp in range(newest.MOST_HELD):
-        arrived.note(stamp, 1.0 + stamp)
-    assert arrived.at_latest(1) == 2.0
+def test_what_waited_in_the_network_is_no_picture_of_now(station: Station) -> None:
+    """A trigger during a hold-up must not be answered by what was before the camera ahead of it, and came behind it."""
+    station.keys = 1000
+    camera = opened(station)
+    frames = camera.frames()
+    for _ in range(2 * RATE):
+        good(next(frames))
+    station.jammed.set()
+    station.wait(station.count + RATE // 2)
+    held_from, triggered = station.count, time.monotonic()
+    station.wait(held_from + RATE // 2)
+    station.jammed.clear()
+    answer = next(frame for frame in frames if good(frame).exposed >= triggered)
+    assert station.sent_at[number_of(good(answer).pixels)] >= triggered
+    camera.close()
 
 
 def test_a_decoder_that_is_too_slow_goes_on_at_a_key_frame(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:

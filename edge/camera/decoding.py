@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.contract.jpeg import without_end
 from edge.errors import DataError
 from edge.record import Record
 
@@ -139,7 +140,7 @@ def _mjpeg(data: bytes, layout: Layout) -> tuple[Pixels, ChannelOrder]:
     if not has_end(data):  # The decoder itself would make up what is missing.
         raise DataError(f"its JPEG of {len(data)} bytes has no end; check its cable, its hub and its power")
     try:
-        with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+        with Image.open(BytesIO(without_end(data)), formats=("JPEG",)) as image:
             if image.size != (layout.width, layout.height):
                 raise ValueError(f"{image.width}x{image.height} instead of {layout.width}x{layout.height}")  # noqa: TRY301 - one of many
             return np.array(image.convert("RGB")), "RGB"

@@ -15,6 +15,8 @@ LONGEST_SECONDS = 2.0
 SHOWN_SECONDS = 0.5
 """Where newer packets wait, pictures are not shown, but one after so long, lest a slow device sees nothing at all."""
 
+HELD_UP_SECONDS, HELD_UP = 0.25, 3.0
+"""Without a packet, and times as long as usual: the network held some up, which then come all at once."""
 MOST_HELD = 16
 """Packets that a decoder may hold back to give their pictures in order: H.264 and H.265 allow no more."""
 
@@ -27,9 +29,30 @@ class Packet(NamedTuple):
     came: float
     """time.monotonic() seconds."""
     read: float
-    """The same: it may have come while the stream was being opened, and waited since."""
+    """The same: it may have come while the stream was being opened, or was held up by the network, and waited since."""
     passed_over: int
     """How many before it are not to be decoded: with any, the decoder begins anew."""
+
+
+class Flow:
+    """Tells packets of now from those that the network held up: each of these may be as old as the last before them."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._gaps: deque[float] = deque(maxlen=MOST_HELD)
+        self._held_since: float | None = None
+
+    def came(self, read: float) -> float:
+        """Return the earliest that a packet can have come that is read then, in time.monotonic() seconds."""
+        gap = 0.0 if self._last is None else read - self._last
+        usual = sum(self._gaps) / max(1, len(self._gaps))
+        if gap > max(HELD_UP_SECONDS, HELD_UP * usual):
+            self._held_since = self._last
+        elif gap >= usual / 2:
+            self._held_since = None
+        self._gaps.append(gap)
+        self._last = read
+        return read if self._held_since is None else self._held_since
 
 
 class Packets:
@@ -42,6 +65,7 @@ class Packets:
         """`since`: when it was begun to be opened, in time.monotonic() seconds. What came meanwhile is read first."""
         self._container = container
         self._began, self._opened = since, time.monotonic()
+        self._flow = Flow()
         self._first: float | None = None
         """The first packet's time stamp, in seconds."""
         self._waiting: deque[Packet] = deque()
@@ -104,14 +128,16 @@ class Packets:
 
     def _came(self, data: Any, now: float) -> float:
         """Return when a packet came, or, of those that waited while the stream was looked through, hardly before."""
+        came = self._flow.came(now)
         if data.dts is None:
-            return now
+            return came
         stamp = float(data.dts * data.time_base)
         self._first = stamp if self._first is None else self._first
         waited = self._began + stamp - self._first
-        return waited if self._began <= waited < self._opened else now
+        return waited if self._began <= waited < self._opened else came
 
     def _put(self, data: Any, now: float) -> None:
+        came = self._came(data, now)
         if data.is_keyframe:
             self._pass_over()
             self._needs_key = False
@@ -121,7 +147,7 @@ class Packets:
         if self._needs_key:
             self._passed_over += 1
             return
-        self._waiting.append(Packet(data, self._came(data, now), now, self._passed_over))
+        self._waiting.append(Packet(data, came, now, self._passed_over))
         self._passed_over = 0
 
     def _pass_over(self) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge.camera.pi_controls import Lock
     from edge.camera.picamera2_api import IMX708, Config, Mapper, Module, Opener, Picamera2
+    from edge.contract.preprocess import Pixels
     from edge.sections.cameras import PicameraConfig
 
 RGB_BYTES = "BGR888"
@@ -44,6 +45,14 @@ class Stream(Record, frozen=True):
         found = _described(given["format"], given["size"])
         wanted = _described(self.form, self.size)
         return "" if found == wanted else f"gives {found} instead of {wanted}"
+
+    def is_not(self, pixels: Pixels) -> str:
+        """Say how a picture, as it came, differs from what its configuration says; empty: not at all."""
+        wanted = (*reversed(self.size), 3)
+        if pixels.shape == wanted:
+            return ""
+        found, expected = (" x ".join(map(str, shape)) for shape in (pixels.shape, wanted))
+        return f"its picture has {found} values instead of {expected}"
 
 
 class Opened(Record, frozen=True):

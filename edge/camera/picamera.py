@@ -161,6 +161,8 @@ class Picamera:
             if problem := stream.refuses(request.config):
                 raise CameraError(f"{self._name}: {problem}: something changed its mode; is another program using it?")
             with self._opened.mapped(request, stream.name, write=False) as mapped:
-                if stream.form == YUV_PLANES:
-                    return to_rgb(mapped.array, *stream.size)
-                return np.array(mapped.array)
+                is_yuv = stream.form == YUV_PLANES
+                pixels = to_rgb(mapped.array, *stream.size) if is_yuv else np.array(mapped.array)
+            if problem := stream.is_not(pixels):
+                raise CameraError(f"{self._name}: {problem}; restart the device")
+            return pixels

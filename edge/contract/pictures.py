@@ -6,11 +6,13 @@ import os
 import warnings
 from functools import cache
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import numpy as np
 
+from edge.contract.jpeg import without_end
 from edge.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ FORMATS = tuple(_PLUGINS)
 """What a picture may be inside: no other plugin of Pillow's sees a stranger's file."""
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded; no inspection camera makes them."""
+
+_HEADERS_BYTES, _JPEG_BYTES = 1 << 24, 6
+"""What stands before a JPEG's pixels at most, and a pixel of it: noise at full quality takes four."""
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -69,8 +74,9 @@ def load_picture(source: Path | BinaryIO) -> Pixels:
         _load_plugins()
         with Image.open(source, formats=FORMATS) as image:
             _require_size(image)
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.array(_to_rgb(image))
+            whole = _whole(image)
+            ImageOps.exif_transpose(whole, in_place=True)
+            return np.array(_to_rgb(whole))
     except FileNotFoundError:
         raise DataError(f"{name}: no such picture") from None
     except Exception as error:
@@ -93,6 +99,18 @@ def _require_regular(source: Path | BinaryIO) -> None:
 def _require_size(image: Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} is above the limit of {MAX_PIXELS} pixels")
+
+
+def _whole(image: Image) -> Image:
+    """Return a picture whose decoder fails where part of it is missing, and makes nothing up; raises ValueError."""
+    from PIL.Image import open as open_image
+    from PIL.ImageFile import ImageFile
+
+    if not isinstance(image, ImageFile) or image.format != "JPEG" or image.fp is None:
+        return image
+    image.fp.seek(0)
+    most = _HEADERS_BYTES + _JPEG_BYTES * image.width * image.height  # Nothing of what may be behind.
+    return open_image(BytesIO(without_end(image.fp.read(most))), formats=("JPEG",))
 
 
 def _to_rgb(image: Image) -> Image:
