@@ -206,6 +206,7 @@ def join(  # noqa: PLR0913 - the stages
     publisher.retain("info", info)
     publisher.retain("model", model)
     publisher.report("settings", settings.trouble)
+    fire = trigger.fire if isinstance(config.trigger, CommandConfig) and isinstance(trigger, External) else None
     commands = Commands(
         settings=settings,
         judge=judge,
@@ -213,10 +214,12 @@ def join(  # noqa: PLR0913 - the stages
         publisher=publisher,
         model=model,
         pictures=sinks.evidence is not None,
-        fire=trigger.fire if isinstance(config.trigger, CommandConfig) and isinstance(trigger, External) else None,
+        fire=fire,
     )
     commands.tell()
     publisher.intake.on_request = trigger.wake
+    if fire is not None:
+        publisher.intake.fire = commands.expect_verdict
     line = Line(
         capture=capture,
         trigger=trigger,
