@@ -210,7 +210,7 @@ def _judge(line: Line, shot: Shot) -> None:
     answers = list(line.commands.judged(events, pictured=all(pictured)))
     line.tally.count(events)
     line.slots.judged(events)
-    if line.unanswered is not None:
+    if line.unanswered is not None and isinstance(line.trigger, External):
         line.unanswered.judged(shot, answers)
     else:
         for name, reply in answers:

@@ -215,3 +215,27 @@ def words(recorder: Recorder) -> set[str]:
     """Return which of some words the present status has."""
     reason = recorder.named("status")[-1]["reason"]
     return {each for each in AT_RISK if each in reason}
+
+
+def test_a_line_that_is_triggered_no_more_waits_for_no_disk(tmp_path: Path, demo_bundle: Path, broker: Broker) -> None:
+    """What an earlier configuration's triggers left makes no frame of a free-running camera wait for its writing."""
+    with disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk:
+        (disk / "state").mkdir()
+        journal = Journal(disk / "state" / FILE, BOOT)
+        journal.note("gpio-1")
+        journal.close()
+        config = write_config(
+            tmp_path / "device.toml",
+            bundle=demo_bundle,
+            camera=SYNTHETIC,
+            mqtt={"host": "127.0.0.1", "port": broker.port},
+            state_dir=str(disk / "state"),
+            commands={"allow": ["capture"]},
+        )
+        with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+            boss = Boss(broker, recorder)
+            recorder.wait_for("event")
+            with frozen(disk):
+                assert boss.ask("capture")["data"]["event"]
+            boss.stop()
+            stop(daemon)
