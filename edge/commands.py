@@ -138,7 +138,7 @@ class Commands:
         log.info("command trigger, transaction %s", request.transaction)
         if self._fire is None:
             raise ConfigError("this device is not triggered by command: trigger.kind is not mqtt")
-        name = f"mqtt-{request.transaction}"
+        name = name_of(request)
         if name not in self._fired:  # Asked again behind so many others that nobody remembers: one part, one verdict.
             self._fired[name] = request.transaction
             self._fire(name, came)
@@ -167,6 +167,11 @@ class Commands:
             self._tally.every = self._settings.config.health_every_s
             self.tell()
         return self._settings.values()
+
+
+def name_of(request: Trigger) -> str:
+    """Return the name of the trigger that is fired by a request."""
+    return f"mqtt-{request.transaction}"
 
 
 def _plain(message: Health | Model) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Intake:
 
         None: it is handed on as any other.
         """
+        self.note: Callable[[Trigger], object] = lambda _: None
+        """Hears of a trigger that is handed on: whoever would fire it may end before."""
         self.is_over = False
         """Whether nobody obeys any more: who asks is told so."""
         self.overlooked = 0
@@ -80,6 +82,8 @@ class Intake:
             case Trigger() if self.fire is not None:
                 self.fire(found, asked.came)
             case Request():
+                if isinstance(found, Trigger):
+                    self.note(found)
                 self.requests.put((asked.name, found, asked.came))
                 self.on_request()
             case Refused(reply):
