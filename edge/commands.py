@@ -88,13 +88,13 @@ class Commands:
 
         `came`: when it was asked, in time.monotonic() seconds.
         """
-        log.info("command %s, transaction %s", name, request.transaction)
         try:
+            if isinstance(request, Trigger):
+                self.expect_verdict(request, came)
+                return None
+            log.info("command %s, transaction %s", name, request.transaction)
             if isinstance(request, Capture):
                 self._expect_frame(request)
-                return None
-            if isinstance(request, Trigger):
-                self._expect_verdict(request, came)
                 return None
             data = self._do(request)
         except (ConfigError, OSError) as error:
@@ -133,10 +133,12 @@ class Commands:
             raise ConfigError("nothing is judged while the device is paused; resume first")
         self.captures[request.transaction] = time.monotonic() + CAPTURE_SECONDS
 
-    def _expect_verdict(self, request: Trigger, came: float) -> None:
+    def expect_verdict(self, request: Trigger, came: float) -> None:
+        """Fire a trigger that came then; raises ConfigError where none may. One thread at a time, whichever it is."""
+        log.info("command trigger, transaction %s", request.transaction)
         if self._fire is None:
             raise ConfigError("this device is not triggered by command: trigger.kind is not mqtt")
-        name = f"mqtt-{request.transaction}"
+        name = name_of(request)
         if name not in self._fired:  # Asked again behind so many others that nobody remembers: one part, one verdict.
             self._fired[name] = request.transaction
             self._fire(name, came)
@@ -165,6 +167,11 @@ class Commands:
             self._tally.every = self._settings.config.health_every_s
             self.tell()
         return self._settings.values()
+
+
+def name_of(request: Trigger) -> str:
+    """Return the name of the trigger that is fired by a request."""
+    return f"mqtt-{request.transaction}"
 
 
 def _plain(message: Health | Model) -> dict[str, Any]:

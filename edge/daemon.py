@@ -18,7 +18,7 @@ import msgspec
 from edge.alarm import AlarmState
 from edge.capture import Capture
 from edge.command import RESTART
-from edge.commands import Commands
+from edge.commands import Commands, name_of
 from edge.condition import STARTING
 from edge.contract.commands import Reply
 from edge.errors import BrokerError
@@ -150,7 +150,13 @@ def _opener(config: Config) -> Callable[[], Camera]:
 
 def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) -> Line:
     """Open all stages but the camera, which opens by itself; `stack` closes them."""
-    config = settings.config
+    config, intake = settings.config, sinks.publisher.intake
+    journal = _journal(settings, sinks.publisher.boot_id)
+    if journal is not None:
+        stack.callback(journal.close)
+        stack.callback(setattr, intake, "is_over", True)
+        if isinstance(config.trigger, CommandConfig):
+            intake.note = lambda request: journal.note(name_of(request))
     outputs = Outputs(config.outputs)
     stack.callback(outputs.close)
     slots = stack.enter_context(Slots(config, state_dir(config), partial(sinks.publisher.report, "slots")))
@@ -158,9 +164,6 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     stack.callback(classifier.close)
     sinks.publisher.report(STARTING, "starting: the camera is being opened")
     capture.wait_until_open()
-    journal = _journal(settings, sinks.publisher.boot_id)
-    if journal is not None:
-        stack.callback(journal.close)
     trigger = stack.enter_context(open_trigger(config.trigger, config.camera, capture, journal))
     line = join(classifier, settings, slots=slots, capture=capture, trigger=trigger, sinks=sinks, outputs=outputs)
     unanswered = Unanswered(journal, sinks.ledger) if journal is not None else None
@@ -207,6 +210,7 @@ def join(  # noqa: PLR0913 - the stages
     publisher.retain("info", info)
     publisher.retain("model", model)
     publisher.report("settings", settings.trouble)
+    fire = trigger.fire if isinstance(config.trigger, CommandConfig) and isinstance(trigger, External) else None
     commands = Commands(
         settings=settings,
         judge=judge,
@@ -214,10 +218,12 @@ def join(  # noqa: PLR0913 - the stages
         publisher=publisher,
         model=model,
         pictures=sinks.evidence is not None,
-        fire=trigger.fire if isinstance(config.trigger, CommandConfig) and isinstance(trigger, External) else None,
+        fire=fire,
     )
     commands.tell()
     publisher.intake.on_request = trigger.wake
+    if fire is not None:
+        publisher.intake.fire = commands.expect_verdict
     line = Line(
         capture=capture,
         trigger=trigger,

@@ -118,9 +118,10 @@ def inspect(line: Line, stop: threading.Event) -> End:
         while not stop.is_set():
             if (end := _step(line)) is not None:
                 return end
-        _obey(line)  # Who was heard and triggers by command has a verdict too.
         return End.STOPPED
     finally:
+        line.sinks.publisher.intake.is_over = True
+        _obey(line)  # Who was heard before and triggers by command has a verdict too.
         for shot in line.trigger.give_up("the device stopped"):
             _judge(line, shot)
         if line.unanswered is not None and line.unanswered.waiting:
@@ -209,7 +210,7 @@ def _judge(line: Line, shot: Shot) -> None:
     answers = list(line.commands.judged(events, pictured=all(pictured)))
     line.tally.count(events)
     line.slots.judged(events)
-    if line.unanswered is not None:
+    if line.unanswered is not None and isinstance(line.trigger, External):
         line.unanswered.judged(shot, answers)
     else:
         for name, reply in answers:

@@ -73,8 +73,8 @@ class Wishes:
 
     def _note(self, exposed: float) -> float:
         """Note when a frame was exposed; returns how many seconds triggers that share it may be apart."""
-        usual = sorted(self._gaps)[-2:-1] or [0.0]  # The longest one may be where frames are missing.
+        shorter = sorted(self._gaps)[: len(self._gaps) // 2]  # Where frames are missing gaps are longer.
         if self._exposed is not None:
             self._gaps.append(max(0.0, exposed - self._exposed))
         self._exposed = exposed
-        return max(SHARED_SECONDS, _LATE * usual[0])
+        return max(SHARED_SECONDS, _LATE * max(shorter, default=0.0))

@@ -87,18 +87,31 @@ def test_a_process_that_stays_stopped_is_started_anew(tmp_path: Path, broker: Br
 
 
 def test_a_judging_thread_that_hangs_is_started_anew(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
-    """Threads that go on, and messages, do not feed the watchdog in its place; before it bites the status says why."""
+    """Before the watchdog bites the status says why; who triggers meanwhile has a verdict too, by the next life.
+
+    Threads that go on, and messages, do not feed the watchdog in its place.
+    """
     pi = RemotePi(tmp_path)
-    config = config_for(tmp_path / "disk", demo_bundle, broker.port, pi.camera)
+    own = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}}
+    config = config_for(tmp_path / "disk", demo_bundle, broker.port, pi.camera, **own)
     with Recorder(broker.port) as recorder, Service(config, pi.environment, LATE_SECONDS + WATCHDOG_SECONDS) as service:
-        recorder.wait(lambda r: sees(r, 0))
+        boss = Boss(broker, recorder)
+        recorder.wait_for("model")
+        boss.ask("trigger")
         pi.do("hang")
+        boss.say("trigger", b'{"transaction":"hung"}')
         told = recorder.wait_for_status("degraded")["reason"]
         assert told == HANGS
+        for name in "ab":
+            boss.say("trigger", b'{"transaction":"%s"}' % name.encode())
         until(lambda: service.codes == [-signal.SIGABRT], 30)
-        before = len(recorder.named("event"))
-        recorder.wait(lambda r: sees(r, before), 30)
+        recorder.wait(lambda r: len(r.named("event")) == 4, 30)
+        assert boss.ask("trigger")["data"]["verdict"] != "UNKNOWN"
+        boss.stop()
         assert service.stop() == 0
+        recorder.wait_for_status("offline")
+    late = [each["trigger"] for each in recorder.named("event")[1:4] if each["verdict"] == "UNKNOWN"]
+    assert late == ["mqtt-hung", "mqtt-a", "mqtt-b"]
 
 
 def test_a_camera_whose_driver_hangs_is_told(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:

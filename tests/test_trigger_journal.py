@@ -157,6 +157,31 @@ def test_a_device_that_is_killed_again_and_again_still_answers(
     assert [each["reason"] for each in recorder.named("event")] == ["the device ended before it was judged"]
 
 
+def test_a_trigger_that_a_start_does_not_outlive_has_its_verdict(
+    tmp_path: Path, broker: Broker, demo_bundle: Path
+) -> None:
+    """One that comes while the model loads is noted: where the start is broken off, the next one gives the verdict."""
+    config = config_for(tmp_path, demo_bundle, broker.port, SYNTHETIC)
+    loads = tmp_path / "loads"
+    hang = f"(pathlib.Path({str(loads)!r}).touch(), time.sleep(600))"
+    hangs = injected(tmp_path, f"import edge.slots.slots as s, pathlib, time\ns.Slots.load = lambda _: {hang}\n")
+    with Recorder(broker.port, persistent=True) as recorder:
+        boss = Boss(broker, recorder)
+        with running_daemon(config, hangs) as daemon:
+            recorder.wait_for("status")
+            until(loads.exists)
+            boss.say("trigger", b'{"transaction":"early"}')
+            until(lambda: [fired.name for fired in _read(tmp_path / "state" / FILE)] == ["mqtt-early"])
+            stop(daemon)
+        with running_daemon(config) as daemon:
+            assert recorder.wait_for("event")[0]["trigger"] == "mqtt-early"
+            assert boss.ask("trigger", transaction="later")["data"]["verdict"] != "UNKNOWN"
+            stop(daemon)
+        boss.stop()
+    assert len({each["id"] for each in recorder.named("event")}) == 2
+    assert _read(tmp_path / "state" / FILE) == {}
+
+
 def test_a_line_that_is_never_idle_is_told_of_its_verdicts(tmp_path: Path) -> None:
     """Where the next verdict is given before the ledger was asked about the one before, that one is answered then."""
     reply = Reply(transaction="t", status="ok")
@@ -215,3 +240,27 @@ def words(recorder: Recorder) -> set[str]:
     """Return which of some words the present status has."""
     reason = recorder.named("status")[-1]["reason"]
     return {each for each in AT_RISK if each in reason}
+
+
+def test_a_line_that_is_triggered_no_more_waits_for_no_disk(tmp_path: Path, demo_bundle: Path, broker: Broker) -> None:
+    """What an earlier configuration's triggers left makes no frame of a free-running camera wait for its writing."""
+    with disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk:
+        (disk / "state").mkdir()
+        journal = Journal(disk / "state" / FILE, BOOT)
+        journal.note("gpio-1")
+        journal.close()
+        config = write_config(
+            tmp_path / "device.toml",
+            bundle=demo_bundle,
+            camera=SYNTHETIC,
+            mqtt={"host": "127.0.0.1", "port": broker.port},
+            state_dir=str(disk / "state"),
+            commands={"allow": ["capture"]},
+        )
+        with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
+            boss = Boss(broker, recorder)
+            recorder.wait_for("event")
+            with frozen(disk):
+                assert boss.ask("capture")["data"]["event"]
+            boss.stop()
+            stop(daemon)

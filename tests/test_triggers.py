@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from device import assert_one_clear_line, run_inspect, running_daemon, stop, write_config
+from device import assert_one_clear_line, end, run_inspect, running_daemon, stop, write_config
 from ledger_samples import BOOT
 from recorder import Recorder
 from remote_pi import RemotePi
@@ -108,6 +109,31 @@ def test_an_end_answers_who_waits(tmp_path: Path, broker: Broker, demo_bundle: P
     assert [(event["trigger"], event["reason"]) for event in events] == [(n, "the device stopped") for n in names]
     assert [reply["data"]["event"] for reply in recorder.named("reply")] == [event["id"] for event in events]
     assert _read(tmp_path / "state" / FILE) == {}, "the next start has nothing to look for"
+
+
+def test_who_asks_a_device_that_stops_is_told(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
+    """What comes while the camera closes slowly is refused: nobody would obey it, and a part would have no verdict."""
+    pi = RemotePi(tmp_path)
+    config = config_for(tmp_path, demo_bundle, broker.port, pi.camera)
+    with Recorder(broker.port) as recorder, running_daemon(config, pi.environment) as daemon:
+        boss, asked = Boss(broker, recorder), count()
+        recorder.wait_for("model")
+        boss.ask("trigger")
+        pi.do("jam")
+        daemon.terminate()
+
+        def is_refused() -> bool:
+            boss.say("trigger", b'{"transaction":"s%d"}' % next(asked))
+            return recorder.named("reply")[-1]["status"] == "refused"
+
+        until(is_refused)
+        end(daemon, 10)
+        recorder.wait_for_status("offline")
+        boss.stop()
+    refused = [reply for reply in recorder.named("reply") if reply["status"] == "refused"]
+    assert {reply["error"] for reply in refused} == {"the device is stopping; ask again when it is online"}
+    answered = [f"mqtt-{reply['transaction']}" for reply in recorder.named("reply") if reply["status"] == "ok"]
+    assert [event["trigger"] for event in recorder.named("event")] == answered
 
 
 def test_a_trigger_that_nobody_may_pull(tmp_path: Path, demo_bundle: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from spark_host import until
 from test_external_trigger import Stage, answer, triggered
 
-from edge.camera.base import Frame
+from edge.camera.base import BadFrame, Frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,22 @@ def test_a_frame_behind_a_gap_is_of_the_last_part_only(tmp_path: Path, *, period
     assert isinstance(second, Frame)
     assert isinstance(first, Frame) is own
     assert isinstance(first, Frame) or "before the next part's trigger, 0.98 s after its own" in first.reason
+
+
+def test_a_camera_that_drops_out_again_and_again_shows_no_part_for_another(tmp_path: Path) -> None:
+    """Though every third frame comes seconds late, as by a loose cable: that is no time for two parts to share one."""
+    stage = Stage()
+    trigger = triggered(stage, tmp_path)
+    last = time.monotonic() + 60.0
+    for gap in (0.1, 0.1, 3.0) * 3:
+        stage.show(last)
+        last += gap
+    last -= 3.0
+    wishes = [trigger._capture.expect(last + behind) for behind in (0.5, 2.5)]
+    stage.show(last + 3.0)
+    until(lambda: wishes[1].frame is not None)
+    assert isinstance(wishes[0].frame, BadFrame)
+    assert isinstance(wishes[1].frame, Frame)
 
 
 def test_each_trigger_takes_the_next_picture_of_a_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
-from edge.contract.commands import COMMANDS, History, Replay, Reply, Request
+from edge.contract.commands import COMMANDS, History, Replay, Reply, Request, Trigger
 from edge.ledger.audit import audit_of, unheard
 from edge.mqtt.admission import Admission, Overlooked, Refused, Repeated
 from edge.mqtt.history import Histories
@@ -32,6 +32,15 @@ class Intake:
         """What may be obeyed: name, request, and when it came, on the monotonic clock; each wants an answer."""
         self.on_request: Callable[[], None] = lambda: None
         """Called when there is one."""
+        self.fire: Callable[[Trigger, float], object] | None = None
+        """Takes a trigger and when it came, at once: it does not wait for a verdict that is being given, or hangs.
+
+        None: it is handed on as any other.
+        """
+        self.note: Callable[[Trigger], object] = lambda _: None
+        """Hears of a trigger that is handed on: whoever would fire it may end before."""
+        self.is_over = False
+        """Whether nobody obeys any more: who asks is told so."""
         self.overlooked = 0
         """Requests that were not even looked at: there were too many."""
         self.refused = 0
@@ -66,7 +75,15 @@ class Intake:
         match found:
             case History() | Replay():
                 self._look_up(asked.name, found)
+            case Request() if self.is_over:
+                self.refused += 1
+                error = "the device is stopping; ask again when it is online"
+                self._conclude(asked.name, Reply(transaction=found.transaction, status="refused", error=error))
+            case Trigger() if self.fire is not None:
+                self.fire(found, asked.came)
             case Request():
+                if isinstance(found, Trigger):
+                    self.note(found)
                 self.requests.put((asked.name, found, asked.came))
                 self.on_request()
             case Refused(reply):

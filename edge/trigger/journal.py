@@ -59,13 +59,15 @@ class Journal:
             return self._sheet.trouble or (_FULL if self._unnoted else "")
 
     def note(self, name: str) -> None:
-        """Note a trigger that was fired; it is in the file afterwards, unless the disk takes long.
+        """Note a trigger that came, once or twice; it is in the file afterwards, unless the disk takes long.
 
         Where there is no room it is once another trigger has its verdict.
         """
+        fired = Fired(self._boot_id, name)
         with self._lock:
-            self._unnoted[Fired(self._boot_id, name)] = None
-            self._fill()
+            if fired not in self._slots:
+                self._unnoted[fired] = None
+                self._fill()
         self._sheet.wait()
 
     def settle(self, name: str, boot_id: str = "") -> None:
