@@ -246,9 +246,7 @@ class Accelerated:
         """Have a worker open the model and prove itself, return what it gives for the sample; raises any exception."""
         task, opening = self._task, self._limits.opening
         worker.open(job_for(step, task.job), task.model, task.layout, opening)
-        known = worker.run(
-            self._examiner.sample, opening
-        )  # The first run moves the weights to the chip: it may take long.
+        known = worker.run(self._examiner.sample, opening)  # The first run may take long: it moves the weights.
         task.accept(_Candidate(worker, self._share()))
         return known
 

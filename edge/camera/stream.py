@@ -23,8 +23,7 @@ class StreamCamera:
     """Shows a stream's newest frame; its source is its number, and what was passed over is a gap in the numbers.
 
     A frame counts as exposed when it, or a later one, arrived; one that the network held up when the last before those
-    did. Raises CameraError on creation if PyAV is not installed
-    or cannot open the stream.
+    did. Raises CameraError on creation if PyAV is not installed or cannot open the stream.
     """
 
     keeps_pace = False
