@@ -154,7 +154,7 @@ def _open(settings: Settings, capture: Capture, sinks: Sinks, stack: ExitStack) 
     journal = _journal(settings, sinks.publisher.boot_id)
     if journal is not None:
         stack.callback(journal.close)
-        stack.callback(setattr, intake, "is_over", True)
+        stack.callback(intake.end)
         if isinstance(config.trigger, CommandConfig):
             intake.note = lambda request: journal.note(name_of(request))
     outputs = Outputs(config.outputs)
@@ -223,7 +223,7 @@ def join(  # noqa: PLR0913 - the stages
     commands.tell()
     publisher.intake.on_request = trigger.wake
     if fire is not None:
-        publisher.intake.fire = commands.expect_verdict
+        publisher.intake.fire_by(commands.expect_verdict)
     line = Line(
         capture=capture,
         trigger=trigger,

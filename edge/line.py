@@ -120,7 +120,7 @@ def inspect(line: Line, stop: threading.Event) -> End:
                 return end
         return End.STOPPED
     finally:
-        line.sinks.publisher.intake.is_over = True
+        line.sinks.publisher.intake.end()
         _obey(line)  # Who was heard before and triggers by command has a verdict too.
         for shot in line.trigger.give_up("the device stopped"):
             _judge(line, shot)

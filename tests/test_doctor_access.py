@@ -71,16 +71,19 @@ def test_what_is_closed_to_the_daemon_is_a_problem(
     assert states(accessible(place, monkeypatch, asking=12345)) == [("access", "skipped")]
 
 
-def test_a_link_is_followed_as_the_daemon_follows_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle that is open to all but named by a link in a closed or hidden folder is a problem, told once."""
-    (place / "bundle").rename(place / "real")
+@pytest.mark.parametrize("below", ["", "models/"])
+def test_a_link_is_followed_as_the_daemon_follows_it(place: Path, monkeypatch: pytest.MonkeyPatch, below: str) -> None:
+    """A bundle that is open to all but reached by a link in a closed or hidden folder is a problem, told once."""
+    (place / "real" / below).mkdir(parents=True)
+    (place / "bundle").rename(place / "real" / below / "one")
     (place / "links").mkdir()
     (place / "links" / "new").symlink_to(place / "real")
-    (place / "bundle").symlink_to(place / "links" / "new")
+    (place / "way").symlink_to("links/new")
+    (place / "bundle").symlink_to(f"way/{below}one")
     assert states(accessible(place, monkeypatch)) == [("access", "ok")]
     (place / "links").chmod(0o700)
     says = [each.says for each in accessible(place, monkeypatch)]
-    assert says == [f"user nobody may not read {place}/links/new: {place}/links is closed"]
+    assert says == [f"user nobody may not read {place}/links/new/{below}one: {place}/links is closed"]
 
 
 def test_what_the_sandbox_hides_is_a_problem(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,6 +218,17 @@ def test_triggers_during_a_pause_are_answered(stage: Stage, tmp_path: Path) -> N
     assert trigger.next(0) is None
 
 
+def test_what_is_fired_behind_the_end_of_a_pause_is_judged(stage: Stage, tmp_path: Path) -> None:
+    """Who waits out a pause is woken by the command that ends it before a trigger behind that is given up."""
+    trigger = triggered(stage, tmp_path)
+    trigger.wake()
+    trigger.fire("behind")
+    assert trigger.leave(LONG) is None
+    stage.show()
+    assert (shot := answer(trigger)).trigger == "behind"
+    assert not isinstance(shot.frame, BadFrame)
+
+
 def test_an_end_answers_what_waits(stage: Stage, tmp_path: Path) -> None:
     """What was fired and not judged is told with the reason of the end."""
     trigger = triggered(stage, tmp_path)

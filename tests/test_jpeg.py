@@ -68,6 +68,19 @@ def test_a_jpeg_with_a_hole_is_refused(tmp_path: Path, options: dict[str, Any], 
         load_picture(tmp_path / "a.jpg")
 
 
+def test_a_file_of_several_jpegs_is_looked_at_too(tmp_path: Path) -> None:
+    """Phones and stereo cameras write pictures behind the first, which Pillow calls MPO: a hole shows there as well."""
+    buffer, pixels = BytesIO(), noisy()
+    Image.fromarray(pixels).save(buffer, "MPO", save_all=True, append_images=[Image.fromarray(pixels)])
+    whole = buffer.getvalue()
+    np.testing.assert_array_equal(load_picture(BytesIO(whole)), decoded(whole))
+    scan = whole.find(b"\xff\xda") + 14
+    size = whole.find(b"\xff\xd9", scan) - scan
+    (tmp_path / "a.jpg").write_bytes(whole[: scan + size // 3] + whole[scan + size // 2 :])
+    with pytest.raises(DataError, match=r"a\.jpg: not a readable picture"):
+        load_picture(tmp_path / "a.jpg")
+
+
 @given(
     size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     options=st.sampled_from([*KINDS, {"progressive": True}]),

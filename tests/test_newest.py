@@ -15,14 +15,3 @@ def test_what_came_after_a_picture_was_taken_after_it() -> None:
     for stamp in range(newest.MOST_HELD):
         arrived.note(stamp, 1.0 + stamp)
     assert arrived.at_latest(1) == 2.0
-
-
-def test_packets_that_come_at_once_are_as_old_as_the_last_before_them() -> None:
-    """Only once they come at their own pace again do they count as of now; a slow camera is never held up."""
-    flow = newest.Flow()
-    steady = [0.1 * number for number in range(20)]
-    assert [flow.came(read) for read in steady] == steady
-    assert [flow.came(read) for read in (2.9, 2.91, 2.92, 2.925)] == [steady[-1]] * 4
-    assert [flow.came(read) for read in (3.0, 3.1, 3.105, 3.2)] == [3.0, 3.1, 3.105, 3.2]
-    slow = newest.Flow()
-    assert [slow.came(float(read)) for read in range(20)][-10:] == list(range(10, 20))

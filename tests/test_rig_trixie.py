@@ -165,6 +165,7 @@ def test_the_tests_of_edge_pass(box: Box, tools: dict[str, str], figure: Callabl
     box.run(f"mkdir /srv/checkout && cd {CHECKOUT} && cp -r *.* tests edge systemd /srv/checkout/")
     box.run(
         f"cd /srv/checkout && export HOME=/root && {PYTHON} -m pytest -q -n 2 --dist loadfile -p no:cacheprovider"
+        " -o tmp_path_retention_policy=failed"  # The /tmp of a container is memory, and there is not enough of it.
         f" {' '.join(files)} > /srv/log 2>&1 || {{ tail -n 60 /srv/log; false; }}",
         seconds=3000,
     )

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edge.camera.flow import Flow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,8 +17,6 @@ LONGEST_SECONDS = 2.0
 SHOWN_SECONDS = 0.5
 """Where newer packets wait, pictures are not shown, but one after so long, lest a slow device sees nothing at all."""
 
-HELD_UP_SECONDS, HELD_UP = 0.25, 3.0
-"""Without a packet, and times as long as usual: the network held some up, which then come all at once."""
 MOST_HELD = 16
 """Packets that a decoder may hold back to give their pictures in order: H.264 and H.265 allow no more."""
 
@@ -32,27 +32,6 @@ class Packet(NamedTuple):
     """The same: it may have come while the stream was being opened, or was held up by the network, and waited since."""
     passed_over: int
     """How many before it are not to be decoded: with any, the decoder begins anew."""
-
-
-class Flow:
-    """Tells packets of now from those that the network held up: each of these may be as old as the last before them."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._gaps: deque[float] = deque(maxlen=MOST_HELD)
-        self._held_since: float | None = None
-
-    def came(self, read: float) -> float:
-        """Return the earliest that a packet can have come that is read then, in time.monotonic() seconds."""
-        gap = 0.0 if self._last is None else read - self._last
-        usual = sum(self._gaps) / max(1, len(self._gaps))
-        if gap > max(HELD_UP_SECONDS, HELD_UP * usual):
-            self._held_since = self._last
-        elif gap >= usual / 2:
-            self._held_since = None
-        self._gaps.append(gap)
-        self._last = read
-        return read if self._held_since is None else self._held_since
 
 
 class Packets:
@@ -128,10 +107,10 @@ class Packets:
 
     def _came(self, data: Any, now: float) -> float:
         """Return when a packet came, or, of those that waited while the stream was looked through, hardly before."""
-        came = self._flow.came(now)
-        if data.dts is None:
+        stamp = None if data.dts is None else float(data.dts * data.time_base)
+        came = self._flow.came(now, stamp)
+        if stamp is None:
             return came
-        stamp = float(data.dts * data.time_base)
         self._first = stamp if self._first is None else self._first
         waited = self._began + stamp - self._first
         return waited if self._began <= waited < self._opened else came

@@ -22,8 +22,8 @@ DAMAGED_SECONDS = 15.0
 class StreamCamera:
     """Shows a stream's newest frame; its source is its number, and what was passed over is a gap in the numbers.
 
-    A frame counts as exposed when it, or a later one, arrived; one that the network held up when the last before those
-    did. Raises CameraError on creation if PyAV is not installed or cannot open the stream.
+    A frame counts as exposed when it, or a later one, arrived, or would have without a network that held it up: see
+    edge.camera.flow. Raises CameraError on creation if PyAV is not installed or cannot open the stream.
     """
 
     keeps_pace = False

@@ -50,12 +50,12 @@ def judge_path(account: Account, installed: Sequence[Unit], path: Path) -> Itera
 
 
 def _judge_ways(account: Account, installed: Sequence[Unit], path: Path) -> Iterator[Finding]:
-    """Judge a path by each name that the kernel goes by: its own, and those that links lead to."""
-    names = [path.absolute()]
-    while names[-1].is_symlink():
-        names.append(names[-1].parent / names[-1].readlink())
-    for each in dict.fromkeys([*names, path.resolve()]):
-        yield from judge_path(account, installed, each)
+    """Judge a path by each name that the kernel goes by: its own, and with one link in it followed after the other."""
+    name = path.absolute()
+    yield from judge_path(account, installed, name)
+    while link := next((each for each in (*reversed(name.parents), name) if each.is_symlink()), None):
+        name = link.parent / link.readlink() / name.relative_to(link)
+        yield from judge_path(account, installed, name)
 
 
 def _first_closed(account: Account, path: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
@@ -32,15 +33,14 @@ class Intake:
         """What may be obeyed: name, request, and when it came, on the monotonic clock; each wants an answer."""
         self.on_request: Callable[[], None] = lambda: None
         """Called when there is one."""
-        self.fire: Callable[[Trigger, float], object] | None = None
-        """Takes a trigger and when it came, at once: it does not wait for a verdict that is being given, or hangs.
-
-        None: it is handed on as any other.
-        """
         self.note: Callable[[Trigger], object] = lambda _: None
         """Hears of a trigger that is handed on: whoever would fire it may end before."""
-        self.is_over = False
+        self._fire: Callable[[Trigger, float], object] | None = None
+        """None: a trigger is handed on as any other."""
+        self._is_over = False
         """Whether nobody obeys any more: who asks is told so."""
+        self._turn = threading.Lock()
+        """Held while a request is taken in, and while either of them changes: none falls between."""
         self.overlooked = 0
         """Requests that were not even looked at: there were too many."""
         self.refused = 0
@@ -75,17 +75,9 @@ class Intake:
         match found:
             case History() | Replay():
                 self._look_up(asked.name, found)
-            case Request() if self.is_over:
-                self.refused += 1
-                error = "the device is stopping; ask again when it is online"
-                self._conclude(asked.name, Reply(transaction=found.transaction, status="refused", error=error))
-            case Trigger() if self.fire is not None:
-                self.fire(found, asked.came)
             case Request():
-                if isinstance(found, Trigger):
-                    self.note(found)
-                self.requests.put((asked.name, found, asked.came))
-                self.on_request()
+                with self._turn:
+                    self._hand_on(asked.name, found, asked.came)
             case Refused(reply):
                 self.refused += 1
                 log.warning("command %.60r refused: %s", asked.name, reply.error)
@@ -95,6 +87,37 @@ class Intake:
             case Overlooked():
                 self.overlooked += 1
                 self._answer_unobeyed(asked.name, None, "overlooked")
+
+    def fire_by(self, fire: Callable[[Trigger, float], object]) -> None:
+        """Have triggers, with when they came, go to `fire` at once; those that wait to be obeyed, by nobody yet, first.
+
+        Thus none waits for a verdict that is being given, or hangs.
+        """
+        with self._turn:
+            for name, request, came in [self.requests.get() for _ in range(self.requests.qsize())]:
+                if isinstance(request, Trigger):
+                    fire(request, came)
+                else:
+                    self.requests.put((name, request, came))
+            self._fire = fire
+
+    def end(self) -> None:
+        """Tell who asks from now on that nobody obeys any more."""
+        with self._turn:
+            self._is_over = True
+
+    def _hand_on(self, name: str, request: Request, came: float) -> None:
+        if self._is_over:
+            self.refused += 1
+            error = "the device is stopping; ask again when it is online"
+            self._conclude(name, Reply(transaction=request.transaction, status="refused", error=error))
+        elif isinstance(request, Trigger) and self._fire is not None:
+            self._fire(request, came)
+        else:
+            if isinstance(request, Trigger):
+                self.note(request)
+            self.requests.put((name, request, came))
+            self.on_request()
 
     def _look_up(self, name: str, request: History | Replay) -> None:
         log.info("command %s, transaction %s", name, request.transaction)

@@ -94,9 +94,12 @@ class External:
     def leave(self, timeout: float) -> Shot | None:
         """Answer that nothing is judged, see Trigger."""
         with self._capture.changed:
-            self._capture.changed.wait_for(lambda: self._fired, timeout)
-        if (shot := next(self.give_up(PAUSED), None)) is None:
+            self._capture.changed.wait_for(lambda: self._fired or self._is_woken, timeout)
+            is_woken, self._is_woken = self._is_woken, False
+        # Who woke us is heard first: it may be the end of the pause, and what was fired behind it is judged.
+        if is_woken or (shot := next(self.give_up(PAUSED), None)) is None:
             self._capture.check()
+            return None
         return shot
 
     def rest(self, timeout: float) -> Shot | None:
