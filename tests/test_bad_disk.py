@@ -7,7 +7,6 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import make_broker
 from device import running_daemon, stop, write_config
 from recorder import Recorder
 from rigs import need
@@ -140,13 +139,11 @@ def test_a_disk_with_write_errors(tmp_path: Path, broker: Broker, demo_bundle: P
     assert "kept in memory" in reason
 
 
-def test_a_disk_that_hangs(tmp_path: Path, demo_bundle: Path) -> None:
+def test_a_disk_that_hangs(tmp_path: Path, broker: Broker, demo_bundle: Path) -> None:
     """While it does, pictures on their way or not, a broker that comes back hears that the line judges, and why mute.
 
     Alarms arrive meanwhile; when the disk goes on each verdict does, once and in order.
     """
-    broker = make_broker(tmp_path)
-    broker.start()
     with (
         disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk,
         judging(tmp_path, broker, demo_bundle, disk) as recorder,
@@ -164,7 +161,6 @@ def test_a_disk_that_hangs(tmp_path: Path, demo_bundle: Path) -> None:
             recorder.wait(lambda r: r.named("alarm")[-1]["event"] not in alarms)
         wait_until(recorder, "status", lambda told: told["state"] == "online", 30)
         wait_for_more(recorder, 100)
-    broker.stop()
 
 
 @pytest.mark.parametrize("kind", ["free", "mqtt"])
