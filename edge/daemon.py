@@ -29,7 +29,7 @@ from edge.lazy import postpone
 from edge.ledger.audit import audit_of
 from edge.line import End, Line, inspect, report_troubles
 from edge.machine import Lookout
-from edge.memory import Ceiling
+from edge.memory import Ceiling, use_one_heap
 from edge.outputs import Outputs
 from edge.sections.triggers import CommandConfig, GpioConfig
 from edge.settings import Settings
@@ -69,6 +69,7 @@ def run(config: Config, root: Path = Path("/")) -> int:
     The device's sensors are looked for below `root`. Raises InspectError if a stage cannot open or the camera fails,
     BrokerError if the camera ended but verdicts could not be delivered.
     """
+    use_one_heap()
     postpone("urllib.request")  # paho imports it for proxies only: with http and email 1.3 MiB and 7 ms of a start.
     sinks = open_sinks(config)
     settings = Settings(config, state_dir(config))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge import clock, heat
 from edge.contract.messages import Machine
+from edge.memory import give_back
 from edge.threads import fatal
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Lookout:
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
+                give_back()  # Here, for it takes milliseconds.
                 self._look()
                 self._stopped.wait(LOOK_SECONDS)
         except BaseException as error:  # noqa: BLE001 - whatever it is, `trouble` raises it in the judging thread

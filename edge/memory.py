@@ -1,4 +1,6 @@
-"""Ends a daemon that has grown too large, in order and with its reason, before the kernel ends one without a word.
+"""Keeps the daemon from growing, and ends one that has grown too large, in order and with its reason.
+
+Else the kernel ends it without a word.
 
 Raspberry Pi OS switches the memory controller off (cgroup_disable=memory on its kernel's command line), so that a
 unit's MemoryMax limits nothing there.
@@ -6,8 +8,11 @@ unit's MemoryMax limits nothing there.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from edge.errors import MemoryLimitError
@@ -21,6 +26,8 @@ _SHARE = 0.5
 """Of the device's memory, unless the configuration says how much. A daemon with a usual model takes 70 to 150 MiB, the
 accelerator's process some 60 more, and a Zero 2 W, the smallest device, has 416 MiB of its 512 to give. The other half
 is for the system, its page cache and the camera's buffers, which are the kernel's."""
+_M_ARENA_MAX = -8
+"""malloc.h."""
 
 
 class Ceiling:
@@ -42,6 +49,29 @@ class Ceiling:
         if used > self.limit:
             problem = f"the daemon has grown to {used:.0f} MiB, and {self.limit:.0f} are its limit"
             raise MemoryLimitError(f"{problem}; it starts anew; if that comes often, raise memory_limit_mib")
+
+
+def use_one_heap() -> None:
+    """Have all threads take memory from one place, which has to be said before there are any.
+
+    glibc gives each a heap of its own, and what is at the end of those is never given back: see `give_back`.
+    """
+    with suppress(AttributeError):
+        _libc().mallopt(_M_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Give the system what was freed: it is kept in pieces into which a later picture may not fit.
+
+    Else the daemon grows by a picture now and then, for hours. Both are glibc's alone, mallopt(3) and malloc_trim(3).
+    """
+    with suppress(AttributeError):
+        _libc().malloc_trim(0)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _device_mib() -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,3 +89,30 @@ def test_it_looks_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_limit_that_no_daemon_keeps_is_refused(limit: int) -> None:
     """A value below what any daemon needs is one line with the key and the least."""
     assert f"memory_limit_mib is {limit}: expected" in refusal(memory_limit_mib=limit)
+
+
+def test_what_a_thread_has_freed_goes_back_to_the_system() -> None:
+    """All threads take memory from one heap, and what lies free within it is given back, not kept for hours."""
+    code = """
+import ctypes, threading
+from edge.health import rss_mib
+from edge.memory import give_back, use_one_heap
+
+use_one_heap()
+def work():
+    blocks = [bytearray(100_000) for _ in range(1_000)]
+    place = ctypes.addressof(ctypes.c_char.from_buffer(blocks[0]))
+    (heap,) = [line.split()[0] for line in open("/proc/self/maps") if line.endswith("[heap]\\n")]
+    first, last = (int(each, 16) for each in heap.split("-"))
+    before = rss_mib()
+    kept = blocks[999]
+    blocks.clear()
+    between = rss_mib()
+    give_back()
+    print(first <= place < last, before - between < 10, between - rss_mib() > 80)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["True"] * 3
