@@ -124,6 +124,7 @@ def test_more_triggers_than_there_is_room_for_are_told(tmp_path: Path, broker: B
             boss.say("trigger", b'{"transaction":"c%d"}' % number)
         assert "triggers have no verdict yet" in recorder.wait_for_status("degraded")["reason"]
         recorder.wait_for_status("online")
+        recorder.wait_for("event", 5)
         boss.stop()
         stop(daemon)
         recorder.wait_for_status("offline")
