@@ -159,6 +159,7 @@ def test_a_disk_that_hangs(tmp_path: Path, broker: Broker, demo_bundle: Path) ->
             alarms = [alarm["event"] for alarm in recorder.named("alarm")]
             recorder.wait(lambda r: len(r.named("health")) > before + 1)
             recorder.wait(lambda r: r.named("alarm")[-1]["event"] not in alarms)
+            assert recorder.named("status")[-1]["state"] == "degraded"
         wait_until(recorder, "status", lambda told: told["state"] == "online", 30)
         wait_for_more(recorder, 100)
 

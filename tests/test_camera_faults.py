@@ -90,4 +90,4 @@ def test_a_camera_that_shows_nothing_new(tmp_path: Path, broker: Broker, demo_bu
     """A frozen or a black picture is no PASS: it is UNKNOWN, `status` asks for somebody, and then all is well again."""
     pi = RemotePi(tmp_path)
     with judging(config_for(tmp_path, demo_bundle, broker.port, pi.camera), broker.port, pi) as (recorder, _):
-        goes_through(recorder, pi, fault)
+        assert goes_through(recorder, pi, fault) == {"UNKNOWN"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device import injected, running_daemon, stop, write_config
 from ledger_samples import BOOT, event
@@ -199,6 +199,13 @@ def test_a_line_that_is_never_idle_is_told_of_its_verdicts(tmp_path: Path) -> No
         assert answered + len(unanswered.settle()) == 20
 
 
+def config_on(disk: Path, folder: Path, bundle: Path, port: int, own: dict[str, Any]) -> Path:
+    """Write the configuration, with more of its own, of a device that keeps its state on a disk."""
+    mqtt = {"host": "127.0.0.1", "port": port}
+    state = str(disk / "state")
+    return write_config(folder / "device.toml", bundle=bundle, camera=SYNTHETIC, mqtt=mqtt, state_dir=state, **own)
+
+
 def test_a_disk_that_hangs_holds_no_trigger_up(
     tmp_path: Path, demo_bundle: Path, broker: Broker, figure: Callable[[str], None]
 ) -> None:
@@ -206,17 +213,9 @@ def test_a_disk_that_hangs_holds_no_trigger_up(
 
     Once the disk goes on each is told of its verdict, and the status is as it was.
     """
-    own = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}}
     with disk_image(tmp_path / "image", tmp_path / "disk", 64) as disk:
-        config = write_config(
-            tmp_path / "device.toml",
-            bundle=demo_bundle,
-            camera=SYNTHETIC,
-            mqtt={"host": "127.0.0.1", "port": broker.port},
-            state_dir=str(disk / "state"),
-            health_every_s=0.5,
-            **own,
-        )
+        own = {"trigger": {"kind": "mqtt"}, "commands": {"allow": ["trigger"]}, "health_every_s": 0.5}
+        config = config_on(disk, tmp_path, demo_bundle, broker.port, own)
         with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
             boss = Boss(broker, recorder)
             recorder.wait_for("model")
@@ -250,14 +249,7 @@ def test_a_line_that_is_triggered_no_more_waits_for_no_disk(tmp_path: Path, demo
         journal = Journal(disk / "state" / FILE, BOOT)
         journal.note("gpio-1")
         journal.close()
-        config = write_config(
-            tmp_path / "device.toml",
-            bundle=demo_bundle,
-            camera=SYNTHETIC,
-            mqtt={"host": "127.0.0.1", "port": broker.port},
-            state_dir=str(disk / "state"),
-            commands={"allow": ["capture"]},
-        )
+        config = config_on(disk, tmp_path, demo_bundle, broker.port, {"commands": {"allow": ["capture"]}})
         with Recorder(broker.port) as recorder, running_daemon(config) as daemon:
             boss = Boss(broker, recorder)
             recorder.wait_for("event")

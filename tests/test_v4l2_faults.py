@@ -28,4 +28,4 @@ def test_a_fault_ends_in_verdicts_that_say_so(tmp_path: Path, broker: Broker, de
     """UNKNOWN with the reason, no part judged meanwhile, the status degraded; and parts are judged again after it."""
     webcam = RemoteWebcam(tmp_path)
     with judging(config_for(tmp_path, demo_bundle, broker.port, webcam.camera), broker.port, webcam) as (recorder, _):
-        goes_through(recorder, webcam, fault)
+        assert goes_through(recorder, webcam, fault) == {"UNKNOWN"}
