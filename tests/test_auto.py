@@ -198,8 +198,11 @@ def test_any_file_is_a_choice_or_none(content: bytes) -> None:
         assert auto.kept(path.parent) is None
 
 
-def test_few_pictures_are_enough_to_choose_by(base: Recipe, tmp_path: Path, tiny_weights: Path) -> None:
+def test_few_pictures_are_enough_to_choose_by(
+    base: Recipe, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a plain build takes, four pictures of a class, `--auto` takes."""
+    monkeypatch.setattr(auto, "GEOMETRIES", SMALL[:1])
     folder = make_folder(tmp_path / "few", each=4)
     labels = dataset.folder_labels(folder, ["intact"])
     few = inputs.Inputs(labels=labels, folder=folder, sources=dataset.folder_sources(folder, labels))

@@ -125,10 +125,11 @@ def test_pretrained_weights_and_own_test_data(built: Built, tmp_path: Path) -> N
     weights = tmp_path / "base.weights.h5"
     make = "import sys, keras; keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, include_top=False, "
     subprocess.run([sys.executable, "-c", make + "weights=None).save_weights(sys.argv[1])", str(weights)], check=True)
-    test = make_folder(tmp_path / "test", each=5, start=100)
+    test, recipe = make_folder(tmp_path / "test", each=5, start=100), tmp_path / "recipe.toml"
+    recipe.write_text("[head]\nepochs = [2, 2]\n[top]\nepochs = [2, 2]\n[all]\npictures = 0\n")
     result = run(
         "build", "--data", built.data, "--test-data", test, "--out", tmp_path / "b.zip", "--weights", weights,
-        "--size", 32, "--mode", "letterbox", "--skip-bad",
+        "--size", 32, "--mode", "letterbox", "--skip-bad", "--recipe", recipe, "--allow-drop", 0.9,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     bundle = bundles.read(tmp_path / "b.zip")
@@ -146,7 +147,7 @@ def test_pretrained_weights_and_own_test_data(built: Built, tmp_path: Path) -> N
 def test_an_interrupted_build_leaves_nothing_in_its_place_and_goes_on(tmp_path: Path) -> None:
     """A terminal that is closed while a build trains ends it with 130; the same command goes on after the epoch."""
     data, recipe = make_folder(tmp_path / "data", each=20), tmp_path / "recipe.toml"
-    recipe.write_text(SCRATCH)
+    recipe.write_text(SCRATCH.replace("[4, 20]", "[3, 3]"))
     arguments = ("build", "--data", data, "--out", tmp_path / "out" / "b", "--weights", "none", "--recipe", recipe)
     command = [sys.executable, "-m", "training", *map(str, arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

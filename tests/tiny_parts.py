@@ -91,6 +91,8 @@ rate = 5e-5
 
 SCRATCH = """
 [model]
+backbone = "mobilenet-v1"
+alpha = 0.25
 height = 32
 width = 32
 [scratch]
