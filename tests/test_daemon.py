@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 from io import BytesIO
@@ -81,8 +82,10 @@ def test_verdicts_wait_for_a_broker_that_comes_late(tmp_path: Path, demo_bundle:
         first = daemon.stderr.readline()
         assert "cannot be reached" in first
         assert str(broker.port) in first
+        daemon.send_signal(signal.SIGSTOP)  # It may be about to connect: nothing is to come before somebody listens.
         broker.start()
         with Recorder(broker.port) as recorder:
+            daemon.send_signal(signal.SIGCONT)
             events = recorder.wait_for("event", 30)
             end(daemon)
     broker.stop()

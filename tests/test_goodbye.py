@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from proxy import Proxy
 from puppet import HANG_UP, Puppet, Said
-from recorder import Recorder
+from recorder import Recorder, hang_up
 from spark_host import until
 from test_publisher import Line
 
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
 
 QUOTA_EXCEEDED = 0x97
 """MQTT 5, 3.4.2.1."""
+HEARD, NOBODY_HEARD = 0, 0x10
+"""What a broker says of a message, by whether anybody had subscribed to it (MQTT 5, 3.4.2.1)."""
+PACE = 0.025
+"""Seconds between two triggers: no more are admitted."""
 NORMAL = 0
 """After which a broker throws the last will away (MQTT 5, 3.14.2.1)."""
 
@@ -86,3 +94,57 @@ def test_a_broker_that_died_unnoticed_gets_what_it_had_acknowledged_from_the_nex
         line = Line(tmp_path, broker.port)
         broker.wait(lambda b: b.named("event"))
         assert line.stop(10) == 0
+
+
+def triggers_until_offline(port: int, stop: threading.Event) -> tuple[dict[int, list[str]], list[str]]:
+    """Ask until the device is offline, at PACE; return the transactions by what the broker said, and those answered."""
+    online, offline, answered = threading.Event(), threading.Event(), []
+    codes: dict[int, int] = {}
+
+    def hear(_client: Any, _data: Any, message: Any) -> None:
+        body = json.loads(message.payload)
+        if message.topic.endswith("/status"):
+            {"online": online, "offline": offline}[body["state"]].set()
+        else:
+            answered.append(body["transaction"])
+
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.on_message = hear
+    client.on_publish = lambda _client, _data, mid, reason, _properties: codes.update({mid: reason.value})
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    client.subscribe([("inspect/v1/test/dut/status", 1), ("inspect/v1/test/dut/reply/+", 1)])
+    assert online.wait(20)
+    stop.set()
+    sent = []
+    while True:
+        was_over = offline.wait(PACE)
+        body = json.dumps({"transaction": f"t{len(sent)}"})
+        sent.append(client.publish("inspect/v1/test/dut/cmd/trigger", body, qos=1))
+        sent[-1].wait_for_publish(10)
+        if was_over:
+            break
+    until(lambda: len(codes) == len(sent))
+    hang_up(client)
+    said = defaultdict(list)
+    for number, each in enumerate(sent):
+        said[codes[each.mid]].append(f"t{number}")
+    return said, answered
+
+
+def test_each_request_to_a_device_that_says_goodbye_is_answered_or_heard_by_nobody(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """Over a long way none comes to nothing: the broker says that nobody heard it, or the device that it stops."""
+    begun, found = threading.Event(), []
+    with Proxy(broker.port, delay=0.1) as way:
+        line = Line(tmp_path, way.port, allow=["trigger"])
+        line.publisher.intake.end()
+        asking = threading.Thread(target=lambda: found.append(triggers_until_offline(broker.port, begun)))
+        asking.start()
+        assert begun.wait(20)
+        line.stop(5)
+        asking.join(20)
+    ((said, answered),) = found
+    assert said.keys() == {HEARD, NOBODY_HEARD}
+    assert answered == said[HEARD]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -89,8 +90,10 @@ def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as device:
         *_, before, _, _ = answer(device, "judge 1000")
         answer(device, f"judge {count - 1000}")
+        device.send_signal(signal.SIGSTOP)  # It may be about to connect: nothing is to come before somebody counts.
         broker.start()
         counter = Counter(broker.port)
+        device.send_signal(signal.SIGCONT)
         counter.wait_for(count // 10, PATIENCE + count / LIVE_RATE / 10)
         started, first = time.monotonic(), counter.last
         asked, *_ = answer(device, "defect")

@@ -46,7 +46,7 @@ HEAD_BYTES = 16
 identifier and expiry: 10)."""
 UPTIME = "$SYS/broker/uptime"
 """mosquitto's, retained: "123 seconds"."""
-_NOWHERE = "edge-inspect/mark"
+NOWHERE = "edge-inspect/mark"
 """Nobody subscribes to this."""
 _WITH_WILL = "Disconnect with will message"
 
@@ -182,13 +182,13 @@ class Connection:
             properties.MessageExpiryInterval = manner.expiry
         return self._client.publish(topic, payload, qos=manner.qos, retain=manner.retain, properties=properties)
 
-    def mark(self) -> int | None:
+    def mark(self, unlisten: str) -> int | None:
         """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link.
 
-        For QoS 0, of which no broker says that it arrived: it reads in order, and has to answer this (MQTT 5, 3.10.4),
-        which changes nothing.
+        For QoS 0, of which no broker says that it arrived: it reads in order, and has to answer this (MQTT 5, 3.10.4).
+        From its answer on it sends nothing more of the topic that is to be heard no longer; NOWHERE changes nothing.
         """
-        return self._client.unsubscribe(_NOWHERE)[1]
+        return self._client.unsubscribe(unlisten)[1]
 
     def drop(self) -> None:
         """End it without a word: a broker that is silent would not take one."""

@@ -1,4 +1,4 @@
-"""The end of a connection: what the broker says to the last message of all."""
+"""The end of a connection: nothing more is asked, and what the broker says to the last message of all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,38 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from edge.mqtt.connection import News
+    from edge.mqtt.link import Link
     from edge.mqtt.notes import Note
+
+
+class Hush:
+    """Has the broker pass on no more requests, before the goodbye: whose comes later learns from it that nobody hears.
+
+    Else it would hand over some while the goodbye is under way, and they would come to nothing.
+    """
+
+    def __init__(self, link: Link, topic: str) -> None:
+        """Take the topic of requests; empty: none are heard."""
+        self._link = link
+        self._topic = topic
+        self._packet: int | None = None
+        self._is_kept = False
+
+    def begin(self) -> None:
+        """Note a new connection, on which they are heard again."""
+        self._packet, self._is_kept = None, False
+
+    def reached(self, packet: int) -> None:
+        """Note that the broker has answered a packet."""
+        self._is_kept |= packet == self._packet
+
+    def keeps(self) -> bool:
+        """Ask for it, once on a connection; return whether nothing more comes, for the broker said so or is away."""
+        if not self._topic or not self._link.connected:
+            return True
+        if self._packet is None:
+            self._packet = self._link.mark(self._topic)
+        return self._is_kept
 
 
 def last_answer(

@@ -12,6 +12,7 @@ from edge.mqtt.broker import silent, unanswering
 from edge.mqtt.connection import (
     HEAD_BYTES,
     LARGEST_OF_ALL,
+    NOWHERE,
     Acknowledged,
     Asked,
     Away,
@@ -122,9 +123,12 @@ class Link:
             self._expect(said.mid)
         return said
 
-    def mark(self) -> int | None:
-        """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link."""
-        if (packet := self._connection.mark()) is not None:
+    def mark(self, unlisten: str = NOWHERE) -> int | None:
+        """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link.
+
+        Until the next connection it sends nothing more of a topic that is to be heard no longer.
+        """
+        if (packet := self._connection.mark(unlisten)) is not None:
             self._expect(packet)
         return packet
 

@@ -29,7 +29,7 @@ from edge.mqtt.connection import (
     Will,
 )
 from edge.mqtt.discovery import STARTED, Discovery
-from edge.mqtt.goodbye import last_answer
+from edge.mqtt.goodbye import Hush, last_answer
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
 from edge.mqtt.manner import PICTURE, STATE, Manner
@@ -69,8 +69,7 @@ class Publisher:
         self._broker = address(config.mqtt)
         self._inbox: SimpleQueue[Note] = SimpleQueue()
         self.condition = Condition(boot_id)
-        self._reported: dict[str, str] = {}
-        """What `report` has passed on."""
+        self._reported: dict[str, str] = {}  # What `report` has passed on.
         will = Will(self._topic("status"), encode(self.condition.gone("connection lost")))
         commands = ((self._topic("cmd/+"), 1),) if config.commands.allow else ()
         births = ((discovery.births, 1),) if discovery and discovery.births else ()
@@ -85,11 +84,10 @@ class Publisher:
             self._outbox.retain(name, payload)
         if discovery:
             self.condition.note("homeassistant", discovery.trouble)
+        self._hush = Hush(self.link, commands[0][0] if commands else "")
         self._stop: Stop | None = None
-        self._told: set[str] = set()
-        """What was said since a connection stood for a while: a broker refuses, or hangs up, often."""
-        self._is_said_offline = False
-        """Whether the broker has the last status: else the last will must say so."""
+        self._told: set[str] = set()  # Since a connection stood for a while: a broker refuses, or hangs up, often.
+        self._is_said_offline = False  # Else the last will must say so.
         self._error: Exception | None = None
         self._pulse = Pulse()
         self._sender = threading.Thread(target=self._run_sender, name="mqtt-sender", daemon=True)
@@ -200,12 +198,14 @@ class Publisher:
                 self.condition.note(_SIZE, "")  # Each connection has its own limit.
                 self._outbox.retain("status", encode(self.condition.present()))
                 self._outbox.begin(allowed, now)
+                self._hush.begin()
             case Away():
                 self._lose(news)
             case Acknowledged(packet, refused):
                 self._settle(packet, refused)
             case Reached(packet):
                 self._outbox.reached(packet)
+                self._hush.reached(packet)
             case Asked(topic=where, payload=said) if self._discovery and where == self._discovery.births:
                 if said == STARTED:
                     self._introduce_again()
@@ -270,7 +270,7 @@ class Publisher:
         if self._stop is None:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
-        done = self.link.connected is not None and self._outbox.is_empty and self._inbox.empty()
+        done = self.link.connected is not None and self._outbox.is_empty and self._inbox.empty() and self._hush.keeps()
         return done or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
