@@ -83,14 +83,14 @@ def _run() -> int:
 
 
 def _parser(chosen: list[str]) -> argparse.ArgumentParser:
-    """Return the parser of all commands, with the arguments of the chosen one: no start pays for the others'."""
+    """Return the parser of the chosen command, or of all where none of them is: no start pays for the others."""
     description = "Inspects parts on the device: camera frame, int8 model, verdict, MQTT."
     parser = make_parser("edge-inspect", description, _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in _COMMANDS.items():
-        added = add_command(commands, name, summary=command.summary)
-        if chosen == [name]:
-            import_module(command.module).add_arguments(added)
+    for name in _COMMANDS.keys() & chosen or _COMMANDS:
+        added = add_command(commands, name, summary=_COMMANDS[name].summary)
+        if name in chosen:
+            import_module(_COMMANDS[name].module).add_arguments(added)
     return parser
 
 

@@ -84,10 +84,10 @@ class Lookout:
 
     def _run(self) -> None:
         try:
-            while not self._stopped.is_set():
-                give_back()  # Here, for it takes milliseconds.
+            self._look()
+            while not self._stopped.wait(LOOK_SECONDS):
+                give_back()  # Here, for it takes milliseconds; and not at first, for a start would wait for them.
                 self._look()
-                self._stopped.wait(LOOK_SECONDS)
         except BaseException as error:  # noqa: BLE001 - whatever it is, `trouble` raises it in the judging thread
             self._error = fatal(error)
 
