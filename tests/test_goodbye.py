@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import defaultdict
@@ -14,6 +15,7 @@ from proxy import Proxy
 from puppet import HANG_UP, Puppet, Said
 from recorder import Recorder, hang_up
 from spark_host import until
+from test_commands import Boss
 from test_publisher import Line
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ QUOTA_EXCEEDED = 0x97
 """MQTT 5, 3.4.2.1."""
 HEARD, NOBODY_HEARD = 0, 0x10
 """What a broker says of a message, by whether anybody had subscribed to it (MQTT 5, 3.4.2.1)."""
-PACE = 0.025
-"""Seconds between two triggers: no more are admitted."""
 NORMAL = 0
 """After which a broker throws the last will away (MQTT 5, 3.14.2.1)."""
 
@@ -96,8 +96,11 @@ def test_a_broker_that_died_unnoticed_gets_what_it_had_acknowledged_from_the_nex
         assert line.stop(10) == 0
 
 
-def triggers_until_offline(port: int, stop: threading.Event) -> tuple[dict[int, list[str]], list[str]]:
-    """Ask until the device is offline, at PACE; return the transactions by what the broker said, and those answered."""
+def triggers_until_offline(port: int, stop: threading.Event, pace: float) -> tuple[dict[int, list[str]], list[str]]:
+    """Ask until the device is offline; return the transactions by what the broker said, and those answered.
+
+    `pace` is in seconds; `stop` is set behind the first.
+    """
     online, offline, answered = threading.Event(), threading.Event(), []
     codes: dict[int, int] = {}
 
@@ -115,36 +118,58 @@ def triggers_until_offline(port: int, stop: threading.Event) -> tuple[dict[int, 
     client.loop_start()
     client.subscribe([("inspect/v1/test/dut/status", 1), ("inspect/v1/test/dut/reply/+", 1)])
     assert online.wait(20)
-    stop.set()
-    sent = []
-    while True:
-        was_over = offline.wait(PACE)
+    sent, was_over = [], False
+    while not was_over:
+        was_over = offline.wait(pace)
         body = json.dumps({"transaction": f"t{len(sent)}"})
         sent.append(client.publish("inspect/v1/test/dut/cmd/trigger", body, qos=1))
         sent[-1].wait_for_publish(10)
-        if was_over:
-            break
+        stop.set()
     until(lambda: len(codes) == len(sent))
-    hang_up(client)
     said = defaultdict(list)
     for number, each in enumerate(sent):
         said[codes[each.mid]].append(f"t{number}")
+    with contextlib.suppress(AssertionError):  # Whoever calls sees what is missing.
+        until(lambda: len(answered) >= len(said[HEARD]), 5)
+    hang_up(client)
     return said, answered
 
 
+@pytest.mark.parametrize(("delay", "pace", "patience"), [(0.1, 0.02, 0.6), (0.2, 0.002, 5)])
 def test_each_request_to_a_device_that_says_goodbye_is_answered_or_heard_by_nobody(
-    tmp_path: Path, broker: Broker
+    tmp_path: Path, broker: Broker, delay: float, pace: float, patience: float
 ) -> None:
-    """Over a long way none comes to nothing: the broker says that nobody heard it, or the device that it stops."""
+    """Over a long way none comes to nothing: the broker says that nobody heard it, or the device that it stops.
+
+    Neither of few, in the time that a stop has, nor of more than the broker hands over at a time.
+    """
     begun, found = threading.Event(), []
-    with Proxy(broker.port, delay=0.1) as way:
+    with Proxy(broker.port, delay=delay) as way:
         line = Line(tmp_path, way.port, allow=["trigger"])
-        line.publisher.intake.end()
-        asking = threading.Thread(target=lambda: found.append(triggers_until_offline(broker.port, begun)))
+        line.judge(1)
+        asking = threading.Thread(target=lambda: found.append(triggers_until_offline(broker.port, begun, pace)))
         asking.start()
         assert begun.wait(20)
-        line.stop(5)
+        assert line.stop(patience) == 0
         asking.join(20)
     ((said, answered),) = found
     assert said.keys() == {HEARD, NOBODY_HEARD}
     assert answered == said[HEARD]
+
+
+def test_what_nobody_will_obey_any_more_is_refused(tmp_path: Path, broker: Broker) -> None:
+    """A device whose start is broken off answers what waits to be obeyed, and a question that comes while it ends."""
+    with Recorder(broker.port) as recorder:
+        boss = Boss(broker, recorder)
+        line = Line(tmp_path, broker.port, allow=["pause", "history"])
+        recorder.wait_for_status("online")
+        boss.say("pause", b'{"transaction": "early"}')
+        until(lambda: not line.publisher.intake.requests.empty())
+        line.publisher.intake.end()
+        boss.say("history", b'{"transaction": "late"}')
+        recorder.wait_for("reply")
+        line.stop(5)
+        recorder.wait_for("reply", 2)
+        boss.stop()
+    replies = recorder.named("reply")
+    assert [(each["transaction"], each["status"]) for each in replies] == [("late", "refused"), ("early", "refused")]

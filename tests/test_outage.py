@@ -91,9 +91,11 @@ def test_a_day_without_a_broker(tmp_path: Path, figure: Callable[[str], None], *
         *_, before, _, _ = answer(device, "judge 1000")
         answer(device, f"judge {count - 1000}")
         device.send_signal(signal.SIGSTOP)  # It may be about to connect: nothing is to come before somebody counts.
-        broker.start()
-        counter = Counter(broker.port)
-        device.send_signal(signal.SIGCONT)
+        try:
+            broker.start()
+            counter = Counter(broker.port)
+        finally:
+            device.send_signal(signal.SIGCONT)
         counter.wait_for(count // 10, PATIENCE + count / LIVE_RATE / 10)
         started, first = time.monotonic(), counter.last
         asked, *_ = answer(device, "defect")

@@ -22,6 +22,11 @@ class Answers:
         """Names of those on their way, by packet identifier."""
 
     @property
+    def wait(self) -> bool:
+        """Whether any wait to be sent."""
+        return bool(self._waiting)
+
+    @property
     def flying(self) -> int:
         """How many are on their way."""
         return len(self._flying)

@@ -186,7 +186,8 @@ class Connection:
         """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link.
 
         For QoS 0, of which no broker says that it arrived: it reads in order, and has to answer this (MQTT 5, 3.10.4).
-        From its answer on it sends nothing more of the topic that is to be heard no longer; NOWHERE changes nothing.
+        From its answer on it takes nothing more for us of the topic that is to be heard no longer, and sends what it
+        had already; NOWHERE changes nothing.
         """
         return self._client.unsubscribe(unlisten)[1]
 

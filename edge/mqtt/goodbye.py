@@ -1,13 +1,13 @@
-"""The end of a connection: nothing more is asked, and what the broker says to the last message of all."""
+"""The end of a connection: nothing more is to be asked, and what the broker says to the last message of all."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from queue import Empty
 from typing import TYPE_CHECKING
 
-from edge.mqtt.connection import Acknowledged, Away
+from edge.mqtt.connection import Acknowledged, Asked, Away, Reached
+from edge.mqtt.manner import STATE
 from edge.mqtt.notes import Stop
 
 if TYPE_CHECKING:
@@ -19,51 +19,56 @@ if TYPE_CHECKING:
     from edge.mqtt.notes import Note
 
 
-class Hush:
-    """Has the broker pass on no more requests, before the goodbye: whose comes later learns from it that nobody hears.
+_LEAST_SECONDS = 0.1
 
-    Else it would hand over some while the goodbye is under way, and they would come to nothing.
+
+class Goodbye:
+    """Says the last message, until a deadline on the monotonic clock or the sooner one of a stop that hurries.
+
+    Requests that the broker hands over meanwhile are heard; whatever else is said comes to nothing.
     """
 
-    def __init__(self, link: Link, topic: str) -> None:
-        """Take the topic of requests; empty: none are heard."""
+    def __init__(
+        self, link: Link, inbox: SimpleQueue[Note], hear: Callable[[Note], Note | News | None], deadline: float
+    ) -> None:
+        """`hear` takes in what the inbox holds, answers requests, and returns what it was: news of the link perhaps."""
         self._link = link
-        self._topic = topic
-        self._packet: int | None = None
-        self._is_kept = False
+        self._inbox = inbox
+        self._hear = hear
+        self._deadline = max(deadline, time.monotonic() + _LEAST_SECONDS)
+        self._was_asked = False
 
-    def begin(self) -> None:
-        """Note a new connection, on which they are heard again."""
-        self._packet, self._is_kept = None, False
+    def say(self, topic: str, status: bytes, unlisten: str) -> Acknowledged | str:
+        """Return the broker's answer to the status, or why there is none.
 
-    def reached(self, packet: int) -> None:
-        """Note that the broker has answered a packet."""
-        self._is_kept |= packet == self._packet
+        `unlisten`: the topic of requests, if any are heard. Who asks from then on learns from the broker that nobody
+        does; the status goes right behind it, for a stop may have time for one answer alone.
+        """
+        if unlisten:
+            self._link.mark(unlisten)
+        return self._await(self._link.publish(topic, status, STATE).mid)
 
-    def keeps(self) -> bool:
-        """Ask for it, once on a connection; return whether nothing more comes, for the broker said so or is away."""
-        if not self._topic or not self._link.connected:
-            return True
-        if self._packet is None:
-            self._packet = self._link.mark(self._topic)
-        return self._is_kept
+    def wait_while(self, owes: Callable[[], bool]) -> None:
+        """Hear what the broker has left while it says anything, and while replies are owed: of many it takes some."""
+        while self._link.connected and (self._was_asked or owes()) and self._deadline > time.monotonic():
+            self._was_asked = False
+            self._await(self._link.mark())
 
-
-def last_answer(
-    packet: int, inbox: SimpleQueue[Note], hear: Callable[[Note], Note | News | None], deadline: float
-) -> Acknowledged | str:
-    """Return the broker's answer to the last message of all, or why there is none.
-
-    Waits until the deadline, on the monotonic clock, or the sooner one of a stop that hurries. `hear` returns what a
-    note says, of the connection perhaps; whatever else is said meanwhile comes to nothing.
-    """
-    with contextlib.suppress(Empty):
-        while True:
-            match hear(inbox.get(timeout=max(0.0, deadline - time.monotonic()))):
+    def _await(self, packet: int | None) -> Acknowledged | str:
+        while (left := self._deadline - time.monotonic()) > 0:
+            try:
+                note = self._inbox.get(timeout=left)
+            except Empty:
+                break
+            match self._hear(note):
                 case Acknowledged(answered) as answer if answered == packet:
                     return answer
+                case Reached(answered) if answered == packet:
+                    return Acknowledged(answered, "")
+                case Asked():
+                    self._was_asked = True
                 case Away(reason):
                     return reason
                 case Stop(last=sooner):
-                    deadline = sooner
-    return "no answer"
+                    self._deadline = sooner
+        return "no answer"

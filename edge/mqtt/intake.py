@@ -73,7 +73,7 @@ class Intake:
             self._ledger.record(unheard(asked.unheard, self._boot_id))
         found = self._admission.look(asked, time.monotonic())
         match found:
-            case History() | Replay():
+            case History() | Replay() if not self._is_over:
                 self._look_up(asked.name, found)
             case Request():
                 with self._turn:
@@ -106,11 +106,16 @@ class Intake:
         with self._turn:
             self._is_over = True
 
+    def close(self) -> None:
+        """Refuse what waits, too: a start was broken off, and nobody will obey. Of triggers the journal tells."""
+        self.end()
+        for name, request, _ in [self.requests.get() for _ in range(self.requests.qsize())]:
+            if not isinstance(request, Trigger):
+                self._refuse(name, request)
+
     def _hand_on(self, name: str, request: Request, came: float) -> None:
         if self._is_over:
-            self.refused += 1
-            error = "the device is stopping; ask again when it is online"
-            self._conclude(name, Reply(transaction=request.transaction, status="refused", error=error))
+            self._refuse(name, request)
         elif isinstance(request, Trigger) and self._fire is not None:
             self._fire(request, came)
         else:
@@ -128,6 +133,11 @@ class Intake:
         if refused or isinstance(request, Replay):
             status: Literal["ok", "failed"] = "failed" if refused else "ok"
             self._conclude(name, Reply(transaction=request.transaction, status=status, error=refused))
+
+    def _refuse(self, name: str, request: Request) -> None:
+        self.refused += 1
+        error = "the device is stopping; ask again when it is online"
+        self._conclude(name, Reply(transaction=request.transaction, status="refused", error=error))
 
     def _conclude(self, name: str, reply: Reply) -> None:
         self._admission.remember(name, reply)

@@ -126,7 +126,7 @@ class Link:
     def mark(self, unlisten: str = NOWHERE) -> int | None:
         """Have Reached tell when the broker has read all that was sent so far; returns its packet; None: no link.
 
-        Until the next connection it sends nothing more of a topic that is to be heard no longer.
+        Until the next connection it takes nothing more for us of a topic that is to be heard no longer.
         """
         if (packet := self._connection.mark(unlisten)) is not None:
             self._expect(packet)

@@ -59,8 +59,7 @@ class Outbox:
         self._proof, self._doubt = Proof(), Doubt()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
-        self._retained = Retained()
-        self._answers = Answers()
+        self._retained, self._answers = Retained(), Answers()
         self._allowed = 0
         """How many messages without an answer the broker takes."""
         self._written = 0
@@ -71,13 +70,20 @@ class Outbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the broker has every verdict and alarm, as far as can be told: not while the ledger is opening."""
-        if self._lateness is None or not self._ledger.idle or (self._connected and self._retained.lacks(_ALARM)):
-            return False
+        """Whether the broker has all verdicts and alarms, as far as can be told: not while the ledger is opening."""
+        # Of replies those that wait alone: for those on their way whoever goes on asking would hold up a stop.
+        lacks = self._connected and (self._retained.lacks(_ALARM) or self._answers.wait)
         delivered = self._delivery.delivered
+        if self._lateness is None or not self._ledger.idle or lacks:
+            return False
         if self._doubt.is_open and (self._connected or self._doubt.limit(delivered) < delivered):
             return False
         return self._delivery.idle and self._delivery.read >= self._written
+
+    @property
+    def owes(self) -> bool:
+        """Whether the broker has not every reply yet."""
+        return self._connected and (self._answers.wait or self._answers.flying > 0)
 
     def deadline(self, now: float) -> float | None:
         """Return when `send` has something to do, though nothing happens; None: it has not."""
@@ -191,7 +197,7 @@ class Outbox:
             packet = self._say(now, name, message, HEALTH if name == "health" else STATE)
             if packet is not None:
                 self._retained.sent(packet, name)
-        self._answers.send(self._room, partial(self._say, now))
+        self.send_answers(now)
         self._doubt.wait(now)
         if not self._doubt.is_open:
             if now >= self._refused_until:
@@ -201,6 +207,10 @@ class Outbox:
             if self._is_live:
                 self._pictures.send(partial(self._show, now))
                 self._send_ranges(now)
+
+    def send_answers(self, now: float) -> None:
+        """Send the replies alone, as far as there is room."""
+        self._answers.send(self._room, partial(self._say, now))
 
     @property
     def _room(self) -> int:

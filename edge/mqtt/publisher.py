@@ -29,10 +29,10 @@ from edge.mqtt.connection import (
     Will,
 )
 from edge.mqtt.discovery import STARTED, Discovery
-from edge.mqtt.goodbye import Hush, last_answer
+from edge.mqtt.goodbye import Goodbye
 from edge.mqtt.intake import Intake
 from edge.mqtt.link import Heard, Link
-from edge.mqtt.manner import PICTURE, STATE, Manner
+from edge.mqtt.manner import PICTURE, Manner
 from edge.mqtt.notes import Answer, Note, Pictured, Retain, Stop, Trouble, Written
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.pictures import Pictures
@@ -64,8 +64,7 @@ class Publisher:
         self.boot_id = boot_id
         self._device = config.device
         self._discovery = discovery
-        self._elsewhere = discovery.messages if discovery else {}
-        """Retained messages whose names are whole topics, outside our own."""
+        self._elsewhere = discovery.messages if discovery else {}  # Retained; their names are whole topics.
         self._broker = address(config.mqtt)
         self._inbox: SimpleQueue[Note] = SimpleQueue()
         self.condition = Condition(boot_id)
@@ -84,7 +83,7 @@ class Publisher:
             self._outbox.retain(name, payload)
         if discovery:
             self.condition.note("homeassistant", discovery.trouble)
-        self._hush = Hush(self.link, commands[0][0] if commands else "")
+        self._requests = commands[0][0] if commands else ""
         self._stop: Stop | None = None
         self._told: set[str] = set()  # Since a connection stood for a while: a broker refuses, or hangs up, often.
         self._is_said_offline = False  # Else the last will must say so.
@@ -132,8 +131,7 @@ class Publisher:
 
         Takes `timeout` seconds at most, and QUICK_SECONDS from when `hurry` is set.
         """
-        deadline = self._begin_to_stop(reason, timeout)
-        hurried = False
+        hurried, deadline = False, self._begin_to_stop(reason, timeout)
         while self._sender.is_alive() and time.monotonic() < deadline + _SLACK:
             self._sender.join(_SLACK)
             if hurry.is_set() and not hurried:
@@ -189,6 +187,7 @@ class Publisher:
                     self._outbox.retain("status", encode(self.condition.present()))
             case Stop():
                 self._stop = note
+                self.intake.close()
 
     def _hear(self, news: News | None) -> None:
         now = time.monotonic()
@@ -198,14 +197,12 @@ class Publisher:
                 self.condition.note(_SIZE, "")  # Each connection has its own limit.
                 self._outbox.retain("status", encode(self.condition.present()))
                 self._outbox.begin(allowed, now)
-                self._hush.begin()
             case Away():
                 self._lose(news)
             case Acknowledged(packet, refused):
                 self._settle(packet, refused)
             case Reached(packet):
                 self._outbox.reached(packet)
-                self._hush.reached(packet)
             case Asked(topic=where, payload=said) if self._discovery and where == self._discovery.births:
                 if said == STARTED:
                     self._introduce_again()
@@ -270,8 +267,8 @@ class Publisher:
         if self._stop is None:
             return False
         # A start that fails at once still waits for the broker's first answer: its reason must be heard.
-        done = self.link.connected is not None and self._outbox.is_empty and self._inbox.empty() and self._hush.keeps()
-        return done or time.monotonic() >= self._stop.deadline
+        done = self.link.connected is not None and self._outbox.is_empty and self._inbox.empty()
+        return (done and not self.intake.busy) or time.monotonic() >= self._stop.deadline
 
     def _patience(self) -> float | None:
         now = time.monotonic()
@@ -283,18 +280,21 @@ class Publisher:
         if not self.link.connected or self._stop is None:
             return
         status = encode(self.condition.gone(self._stop.reason))
-        goodbye = self.link.publish(self._topic("status"), status, STATE).mid
-        last = max(self._stop.last, time.monotonic() + _SLACK)
-        answer = last_answer(goodbye, self._inbox, self._listen, last)
+        goodbye = Goodbye(self.link, self._inbox, self._listen, self._stop.last)
+        answer = goodbye.say(self._topic("status"), status, self._requests)
+        goodbye.wait_while(lambda: self._outbox.owes)
         if isinstance(answer, Acknowledged):  # Then it went on behind all that it had acknowledged.
             self._outbox.note_delivered(at_end=True)
         if problem := answer.refused if isinstance(answer, Acknowledged) else answer:
             log.warning("could not say offline (%s): the broker does, by the last will", problem)
-        else:
-            self._is_said_offline = True
+        self._is_said_offline = not problem
 
     def _listen(self, note: Note) -> Note | News | None:
-        return self.link.take(note) if isinstance(note, Heard) else note
+        said = self.link.take(note) if isinstance(note, Heard) else note
+        if isinstance(said, Asked | Acknowledged):
+            self._hear(said)
+            self._outbox.send_answers(time.monotonic())
+        return said
 
     def _topic(self, name: str) -> str:
         return name if name in self._elsewhere else topic(self._device.site, self._device.id, name)
