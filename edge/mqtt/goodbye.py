@@ -50,25 +50,30 @@ class Goodbye:
 
     def wait_while(self, owes: Callable[[], bool]) -> None:
         """Hear what the broker has left while it says anything, and while replies are owed: of many it takes some."""
-        while self._link.connected and (self._was_asked or owes()) and self._deadline > time.monotonic():
-            self._was_asked = False
-            self._await(self._link.mark())
+        while self._link.connected and self._deadline > time.monotonic() and (self._was_asked or owes()):
+            if self._was_asked:
+                self._was_asked = False
+                self._await(self._link.mark())
+            else:
+                self._next()
 
     def _await(self, packet: int | None) -> Acknowledged | str:
-        while (left := self._deadline - time.monotonic()) > 0:
-            try:
-                note = self._inbox.get(timeout=left)
-            except Empty:
-                break
-            match self._hear(note):
+        while self._deadline > time.monotonic():
+            match self._next():
                 case Acknowledged(answered) as answer if answered == packet:
                     return answer
                 case Reached(answered) if answered == packet:
                     return Acknowledged(answered, "")
-                case Asked():
-                    self._was_asked = True
                 case Away(reason):
                     return reason
-                case Stop(last=sooner):
-                    self._deadline = sooner
         return "no answer"
+
+    def _next(self) -> Note | News | None:
+        try:
+            said = self._hear(self._inbox.get(timeout=max(0.0, self._deadline - time.monotonic())))
+        except Empty:
+            return None
+        if isinstance(said, Stop):
+            self._deadline = said.last
+        self._was_asked |= isinstance(said, Asked)
+        return said

@@ -33,8 +33,8 @@ class Intake:
         """What may be obeyed: name, request, and when it came, on the monotonic clock; each wants an answer."""
         self.on_request: Callable[[], None] = lambda: None
         """Called when there is one."""
-        self.note: Callable[[Trigger], object] = lambda _: None
-        """Hears of a trigger that is handed on: whoever would fire it may end before."""
+        self.note: Callable[[Trigger], object] | None = None
+        """Hears of a trigger that is handed on: whoever would fire it may end before. None: nobody keeps them."""
         self._fire: Callable[[Trigger, float], object] | None = None
         """None: a trigger is handed on as any other."""
         self._is_over = False
@@ -107,10 +107,10 @@ class Intake:
             self._is_over = True
 
     def close(self) -> None:
-        """Refuse what waits, too: a start was broken off, and nobody will obey. Of triggers the journal tells."""
+        """Refuse what waits, too: a start was broken off, and nobody will obey. What is kept will have a verdict."""
         self.end()
         for name, request, _ in [self.requests.get() for _ in range(self.requests.qsize())]:
-            if not isinstance(request, Trigger):
+            if self.note is None or not isinstance(request, Trigger):
                 self._refuse(name, request)
 
     def _hand_on(self, name: str, request: Request, came: float) -> None:
@@ -119,7 +119,7 @@ class Intake:
         elif isinstance(request, Trigger) and self._fire is not None:
             self._fire(request, came)
         else:
-            if isinstance(request, Trigger):
+            if isinstance(request, Trigger) and self.note is not None:
                 self.note(request)
             self.requests.put((name, request, came))
             self.on_request()

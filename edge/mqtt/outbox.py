@@ -59,7 +59,7 @@ class Outbox:
         self._proof, self._doubt = Proof(), Doubt()
         self._lateness: Lateness | None = None
         """None: the ledger is not open yet."""
-        self._retained, self._answers = Retained(), Answers()
+        self._retained, self.answers = Retained(), Answers()
         self._allowed = 0
         """How many messages without an answer the broker takes."""
         self._written = 0
@@ -72,7 +72,7 @@ class Outbox:
     def is_empty(self) -> bool:
         """Whether the broker has all verdicts and alarms, as far as can be told: not while the ledger is opening."""
         # Of replies those that wait alone: for those on their way whoever goes on asking would hold up a stop.
-        lacks = self._connected and (self._retained.lacks(_ALARM) or self._answers.wait)
+        lacks = self._connected and (self._retained.lacks(_ALARM) or self.answers.wait)
         delivered = self._delivery.delivered
         if self._lateness is None or not self._ledger.idle or lacks:
             return False
@@ -83,7 +83,7 @@ class Outbox:
     @property
     def owes(self) -> bool:
         """Whether the broker has not every reply yet."""
-        return self._connected and (self._answers.wait or self._answers.flying > 0)
+        return self._connected and (self.answers.wait or self.answers.flying > 0)
 
     def deadline(self, now: float) -> float | None:
         """Return when `send` has something to do, though nothing happens; None: it has not."""
@@ -134,7 +134,7 @@ class Outbox:
     def reply(self, name: str, reply: Reply) -> None:
         """Send a reply; where there is no connection nobody waits for it."""
         if self._connected:
-            self._answers.put(name, reply)
+            self.answers.put(name, reply)
 
     def picture(self, picture: Picture) -> None:
         """Note that the album holds one more."""
@@ -146,7 +146,7 @@ class Outbox:
         self._proof.begin()
         self._retained.begin()
         self.replays.begin()
-        self._answers.begin()
+        self.answers.begin()
         self._pictures.begin()
         self._allowed = allowed
         self._delivery.begin()
@@ -178,7 +178,7 @@ class Outbox:
     def settle(self, packet: int, now: float, *, refused: str = "") -> str:
         """Note the broker's answer to a packet, and return the name of what that was; empty: nothing any more."""
         self.reached(packet)
-        if name := self._retained.landed(packet, now, refused) or self._answers.landed(packet):
+        if name := self._retained.landed(packet, now, refused) or self.answers.landed(packet):
             return name
         if self.replays.landed(packet, refused=bool(refused)):
             if refused:
@@ -208,14 +208,14 @@ class Outbox:
                 self._pictures.send(partial(self._show, now))
                 self._send_ranges(now)
 
-    def send_answers(self, now: float) -> None:
-        """Send the replies alone, as far as there is room."""
-        self._answers.send(self._room, partial(self._say, now))
+    def send_answers(self, now: float, kept: int = 0) -> None:
+        """Send the replies alone, as far as there is room; `kept`: for so many that others send."""
+        self.answers.send(self._room - kept, partial(self._say, now))
 
     @property
     def _room(self) -> int:
         """How many more messages the broker takes: it drops who has more without an answer (MQTT 5, 3.3.4)."""
-        flying = self._retained.flying + self._answers.flying + self.replays.flying + self._delivery.flying
+        flying = self._retained.flying + self.answers.flying + self.replays.flying + self._delivery.flying
         return max(0, self._allowed - flying)
 
     @property

@@ -253,9 +253,8 @@ class Publisher:
 
     def _takes(self, name: str, size: int, manner: Manner) -> bool:
         """Return whether the broker takes a message of so many bytes; if not, log and status say so."""
-        where = self._topic(name)
-        if refused := self.link.too_large(where, size):
-            self._note_answer(_SIZE, not_taken(self._topic("image") if manner is PICTURE else where, refused))
+        if refused := self.link.too_large(self._topic(name), size):
+            self._note_answer(_SIZE, not_taken(self._topic("image" if manner is PICTURE else name), refused))
         return not refused
 
     def _tell(self, problem: str, level: int) -> None:
@@ -279,21 +278,22 @@ class Publisher:
     def _say_goodbye(self) -> None:
         if not self.link.connected or self._stop is None:
             return
-        status = encode(self.condition.gone(self._stop.reason))
         goodbye = Goodbye(self.link, self._inbox, self._listen, self._stop.last)
-        answer = goodbye.say(self._topic("status"), status, self._requests)
-        goodbye.wait_while(lambda: self._outbox.owes)
+        answer = goodbye.say(self._topic("status"), encode(self.condition.gone(self._stop.reason)), self._requests)
         if isinstance(answer, Acknowledged):  # Then it went on behind all that it had acknowledged.
             self._outbox.note_delivered(at_end=True)
         if problem := answer.refused if isinstance(answer, Acknowledged) else answer:
             log.warning("could not say offline (%s): the broker does, by the last will", problem)
         self._is_said_offline = not problem
+        goodbye.wait_while(lambda: self._outbox.owes)
 
     def _listen(self, note: Note) -> Note | News | None:
         said = self.link.take(note) if isinstance(note, Heard) else note
-        if isinstance(said, Asked | Acknowledged):
+        if isinstance(said, Asked):
             self._hear(said)
-            self._outbox.send_answers(time.monotonic())
+        if isinstance(said, Acknowledged):
+            self._outbox.answers.landed(said.packet)  # For verdicts it is too late: the goodbye was no proof of that.
+        self._outbox.send_answers(time.monotonic(), kept=1)
         return said
 
     def _topic(self, name: str) -> str:
