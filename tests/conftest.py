@@ -164,6 +164,9 @@ class Broker:
         """Stop it; a second call does nothing."""
         if self.process is not None:
             self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+            self.process.terminate()  # Again: mosquitto forgets a signal that comes right before its main loop.
             self.process.wait(10)
             self.process = None
 
