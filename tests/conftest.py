@@ -42,7 +42,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
-
 FIGURE = "figure"
 """The name of what a test measured among the properties of its report."""
 
@@ -180,8 +179,7 @@ def need_mosquitto() -> None:
 def make_broker(folder: Path, *lines: str) -> Broker:
     """Write a mosquitto configuration (anonymous unless `lines` say otherwise) for a free port.
 
-    By default mosquitto drops what a slow subscriber has not fetched beyond 1,000 messages: a test would take that for
-    ours.
+    By default mosquitto drops what a slow subscriber has not fetched beyond 1,000 messages, as if we had lost them.
     """
     need_mosquitto()
     port = free_port()
